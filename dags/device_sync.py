@@ -1,0 +1,82 @@
+"""Daily device sync: one DAG per integration.
+
+### What it does
+For every active service provider of the integration, side by side:
+
+* **sync** reads the carrier's device list and the cycle-to-date usage into staging, page by page, inside the vendor's
+  limit of 5 calls a second and one call at a time per API user;
+* **cleanup** starts with it and *waits* until no work row is left, then brings staging to the main tables in SQL,
+  reports, tells AMOP that the day is synced and, when an optimization session is open, starts
+  `carrier_optimization_<integration>`.
+
+### How to run it
+* *Trigger* with the form: pick providers by id, ask for a full list, or force (`always`) or forbid (`never`) the
+  optimization. `auto` optimizes when fewer than 8 days of the billing period are left.
+* `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
+* A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
+  (with downstream): it goes on where its ledger stopped.
+
+### When it fails
+The failed task's log says which provider and connection, what was asked and what to do. The same text is in
+`amop.device_sync_run.error`, and AMOP got it as one ErrorMessage if a session was open. Nothing is merged unless the
+whole list and all usage are staged.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Asset, Param
+
+from amop import ids
+from amop.config import INTEGRATIONS
+from amop.orchestration.device_sync import cleanup, select_providers, sync
+
+PARAMS = {
+    "service_provider_ids": Param(
+        [],
+        type="array",
+        items={"type": "integer", "minimum": 1},
+        title="Service providers",
+        description="Ids of the providers to sync; empty = all active ones of this integration.",
+    ),
+    "full_sync": Param(
+        False,
+        type="boolean",
+        title="Full list",
+        description="Read the whole device list, not only what changed. Only a full list can mark SIMs as vanished.",
+    ),
+    "modified_since": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Modified since",
+        description="Read what changed since this moment; empty = the start of the last complete run less one day.",
+    ),
+    "optimization": Param(
+        "auto",
+        enum=["auto", "always", "never"],
+        title="Optimization",
+        description="auto = when the billing period's window is open; always = now; never = only sync.",
+    ),
+}
+
+for integration in INTEGRATIONS.values():
+    with DAG(
+        dag_id=ids.device_sync_dag(integration.name),
+        dag_display_name=f"Device sync: {integration.display_name}",
+        description=f"Daily device and usage sync of {integration.display_name}, with its clean-up beside it.",
+        doc_md=__doc__,
+        schedule=integration.schedule,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=30),
+        default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        params=PARAMS,
+        tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
+        render_template_as_native_obj=True,
+    ) as dag:
+        runs = select_providers.override(outlets=[Asset(ids.devices_asset(integration.name))])(integration.name)
+        sync.partial(integration=integration).expand(run=runs)
+        cleanup.partial(integration=integration).expand(run=runs)

@@ -1,0 +1,86 @@
+-- Purpose: for every SIM that this run read, its counters of the cycle as the carrier has them now.
+--   Zones, plan versions and pages add up. A SIM that the bulk call of its plan does not name has used nothing.
+--   A counter that this run did not read keeps its value within a cycle and starts at 0 in a new one.
+--   A SIM with a quarantined usage record is left as it was.
+-- Parameters: run_id, service_provider_id, billing_period_id.
+-- Locks: none; fills a temporary table of this transaction.
+-- Repeatable: the table is dropped at the end of the transaction.
+CREATE TEMPORARY TABLE collected_usage ON COMMIT DROP AS
+WITH run AS (
+    SELECT
+        %(run_id)s::bigint AS id,
+        %(service_provider_id)s::bigint AS service_provider_id,
+        %(billing_period_id)s::bigint AS billing_period_id
+),
+
+usage AS (
+    SELECT
+        staged.iccid,
+        sum(staged.usage) FILTER (WHERE staged.usage_type = 'DATA') AS data_usage,
+        sum(staged.usage) FILTER (WHERE staged.usage_type = 'SMS') AS sms_usage,
+        sum(staged.usage) FILTER (WHERE staged.usage_type = 'VOICE') AS voice_usage,
+        sum(staged.usage) FILTER (WHERE staged.usage_type = 'SESSIONS') AS session_count
+    FROM amop.device_usage_staging AS staged
+    INNER JOIN run ON staged.run_id = run.id
+    GROUP BY staged.iccid
+),
+
+bulk AS (
+    SELECT
+        processed.rate_plan_code,
+        bool_or(processed.usage_type = 'DATA') AS has_data,
+        bool_or(processed.usage_type = 'SMS') AS has_sms,
+        bool_or(processed.usage_type = 'VOICE') AS has_voice
+    FROM amop.device_usage_processed AS processed
+    INNER JOIN run ON processed.run_id = run.id
+    WHERE processed.kind = 'rate_plan_usage'
+    GROUP BY processed.rate_plan_code
+),
+
+single AS (
+    SELECT processed.iccid
+    FROM amop.device_usage_processed AS processed
+    INNER JOIN run ON processed.run_id = run.id
+    WHERE processed.kind = 'device_usage'
+)
+
+SELECT
+    device.id AS device_id,
+    device.billing_period_id IS NOT DISTINCT FROM run.billing_period_id AS is_same_cycle,
+    device.ctd_data_usage AS old_data_usage,
+    device.ctd_sms_usage AS old_sms_usage,
+    device.ctd_voice_usage AS old_voice_usage,
+    device.ctd_session_count AS old_session_count,
+    CASE
+        WHEN single.iccid IS NOT NULL OR bulk.has_data THEN coalesce(usage.data_usage, 0)
+        WHEN device.billing_period_id = run.billing_period_id THEN device.ctd_data_usage
+        ELSE 0
+    END::bigint AS data_usage,
+    CASE
+        WHEN single.iccid IS NOT NULL OR bulk.has_sms THEN coalesce(usage.sms_usage, 0)
+        WHEN device.billing_period_id = run.billing_period_id THEN device.ctd_sms_usage
+        ELSE 0
+    END::bigint AS sms_usage,
+    CASE
+        WHEN single.iccid IS NOT NULL OR bulk.has_voice THEN coalesce(usage.voice_usage, 0)
+        WHEN device.billing_period_id = run.billing_period_id THEN device.ctd_voice_usage
+        ELSE 0
+    END::bigint AS voice_usage,
+    CASE
+        WHEN single.iccid IS NOT NULL THEN coalesce(usage.session_count, 0)
+        WHEN device.billing_period_id = run.billing_period_id THEN device.ctd_session_count
+        ELSE 0
+    END::bigint AS session_count
+FROM amop.device AS device
+INNER JOIN run ON device.service_provider_id = run.service_provider_id
+LEFT JOIN usage ON device.iccid = usage.iccid
+LEFT JOIN bulk ON device.rate_plan = bulk.rate_plan_code
+LEFT JOIN single ON device.iccid = single.iccid
+WHERE
+    device.is_active
+    AND (single.iccid IS NOT NULL OR bulk.rate_plan_code IS NOT NULL)
+    AND device.status IS DISTINCT FROM 'RETIRED'
+    AND NOT EXISTS (
+        SELECT 1 FROM amop.device_quarantine AS rejected
+        WHERE rejected.run_id = run.id AND rejected.kind = 'usage' AND rejected.record_key = device.iccid
+    )

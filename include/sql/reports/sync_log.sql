@@ -1,0 +1,34 @@
+-- Purpose: the sync log file: one line per SIM of the provider with its raw and current usage of the cycle.
+--   Raw is what the carrier said in this run; current is what the device table holds after the merge.
+-- Parameters: run_id (bigint).
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    device.id AS "ID",
+    device.iccid AS "ICCID",
+    device.msisdn AS "MSISDN",
+    usage.data_usage AS "RawDataUsage",
+    device.ctd_data_usage AS "CurrentDataUsage",
+    usage.sms_usage AS "RawSMSUsage",
+    device.ctd_sms_usage AS "CurrentSMSUsage",
+    usage.voice_usage AS "RawVoiceUsage",
+    device.ctd_voice_usage AS "CurrentVoiceUsage",
+    period.cycle_start AS "BillingCycleStartDate",
+    period.cycle_end AS "BillingCycleEndDate",
+    device.last_usage_date AS "UsageDate",
+    device.service_provider_id AS "ServiceProviderId"
+FROM amop.device_sync_run AS run
+INNER JOIN amop.billing_period AS period ON run.billing_period_id = period.id
+INNER JOIN amop.device AS device ON run.service_provider_id = device.service_provider_id AND device.is_active
+LEFT JOIN (
+    SELECT
+        iccid,
+        sum(usage) FILTER (WHERE usage_type = 'DATA') AS data_usage,
+        sum(usage) FILTER (WHERE usage_type = 'SMS') AS sms_usage,
+        sum(usage) FILTER (WHERE usage_type = 'VOICE') AS voice_usage
+    FROM amop.device_usage_staging
+    WHERE run_id = %(run_id)s
+    GROUP BY iccid
+) AS usage ON device.iccid = usage.iccid
+WHERE run.id = %(run_id)s
+ORDER BY device.iccid

@@ -1,0 +1,21 @@
+-- Purpose: close the device list of a run, with the number of SIMs that it named.
+-- Parameters: run_id, list_is_exact, now.
+-- Locks: the run's row.
+-- Repeatable: counts again and writes the same values.
+UPDATE amop.device_sync_run
+SET
+    list_is_complete = true,
+    list_is_exact = %(list_is_exact)s,
+    usage_as_of = %(now)s,
+    progress_at = %(now)s,
+    devices_seen = (
+        SELECT count(DISTINCT staged.iccid) FROM amop.device_staging AS staged WHERE staged.run_id = %(run_id)s
+    ) + (
+        SELECT count(*) FROM amop.device_quarantine AS rejected
+        WHERE rejected.run_id = %(run_id)s AND rejected.kind = 'device'
+    ),
+    work_rows_queued = (
+        SELECT count(*) FROM amop.device_usage_to_process AS work
+        WHERE work.run_id = %(run_id)s AND work.kind <> 'device_list'
+    )
+WHERE id = %(run_id)s

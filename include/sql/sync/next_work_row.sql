@@ -1,0 +1,9 @@
+-- Purpose: the next read of a run: bulk usage first, then single SIMs, then details.
+-- Parameters: run_id (bigint).
+-- Locks: none beyond reading; one task reads for a run at a time.
+-- Repeatable: reads only.
+SELECT *
+FROM amop.device_usage_to_process
+WHERE run_id = %(run_id)s AND kind <> 'device_list'
+ORDER BY array_position(ARRAY['rate_plan_usage', 'device_usage', 'device_details'], kind), id
+LIMIT 1

@@ -1,0 +1,1 @@
+"""AMOP: carrier device sync and rate-plan optimization for Apache Airflow."""

@@ -1,0 +1,1 @@
+"""Carrier API clients, one per API family, behind one protocol."""

@@ -1,0 +1,45 @@
+"""Every DAG id, task id, pool, tag, connection and Variable name of the package, spelt once."""
+
+from __future__ import annotations
+
+WAREHOUSE_CONNECTION = "amop_warehouse"
+AMOP_API_CONNECTION = "amop_api"
+AWS_CONNECTION = "aws_default"
+
+NOTIFICATION_QUEUE_VARIABLE = "amop_device_notification_queue"
+REPORTS_BUCKET_VARIABLE = "amop_reports_bucket"
+
+OWNER = "amop"
+
+TAG_AMOP = "amop"
+TAG_DEVICE_SYNC = "device-sync"
+TAG_OPTIMIZATION = "optimization"
+TAG_OUTBOX = "outbox"
+TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
+
+AMOP_RELAY_DAG = "amop_relay"
+
+
+def device_sync_dag(integration: str) -> str:
+    """Return the id of the daily DAG of an integration."""
+    return f"device_sync_{integration}"
+
+
+def carrier_optimization_dag(integration: str) -> str:
+    """Return the id of the optimization DAG of an integration."""
+    return f"carrier_optimization_{integration}"
+
+
+def carrier_pool(integration: str) -> str:
+    """Return the Airflow pool whose slots limit the tasks that call the carrier of an integration."""
+    return f"carrier_{integration}"
+
+
+def optimization_run_id(optimization_session_id: int) -> str:
+    """Return the run id of the optimization of a session: deterministic, so that it is triggered once."""
+    return f"session_{optimization_session_id}"
+
+
+def devices_asset(integration: str) -> str:
+    """Return the name of the asset that a device sync produces: the devices of an integration."""
+    return f"amop_devices_{integration}"

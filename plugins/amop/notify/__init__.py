@@ -1,0 +1,1 @@
+"""What leaves the package: AMOP callbacks, queue messages, report files."""

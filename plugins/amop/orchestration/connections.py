@@ -1,0 +1,122 @@
+"""From Airflow's connections and Variables to the package's own clients, in one place."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, Connection, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException
+from psycopg.conninfo import make_conninfo
+
+from amop import ids
+
+if TYPE_CHECKING:
+    from amop.carriers.protocol import CarrierClient
+    from amop.notify.amop_client import AmopClient
+
+log = logging.getLogger(__name__)
+
+
+def conninfo_of(connection: Connection) -> str:
+    """Return the libpq connection string of an Airflow postgres connection; extra keys are libpq options."""
+    extra = {key: value for key, value in _extra(connection).items() if isinstance(value, str | int)}
+    return make_conninfo(
+        host=connection.host,
+        port=connection.port or 5432,
+        dbname=connection.schema,
+        user=connection.login,
+        password=connection.password,
+        **extra,
+    )
+
+
+def warehouse_conninfo() -> str:
+    """Return the connection string of the warehouse, from connection ``amop_warehouse``.
+
+    Raises:
+        AirflowNotFoundException: the connection is not defined; the message says which.
+    """
+    return conninfo_of(BaseHook.get_connection(ids.WAREHOUSE_CONNECTION))
+
+
+def carrier_client(connection_id: str, service_provider_name: str) -> CarrierClient:
+    """Return a client of the carrier account behind an ``http`` connection, throttled across processes.
+
+    Raises:
+        CarrierError: the connection is unusable, for instance without TLS.
+        AirflowNotFoundException: the connection is not defined; the message says which.
+    """
+    from amop.carriers.account import CarrierAccount
+    from amop.carriers.control_center import ControlCenterClient
+    from amop.warehouse.call_gate import PostgresCallGate
+
+    connection = BaseHook.get_connection(connection_id)
+    account = CarrierAccount.from_connection_fields(
+        connection_id=connection_id,
+        service_provider_name=service_provider_name,
+        host=connection.host,
+        schema=connection.schema,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        extra=_extra(connection),
+    )
+    gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second)
+    return ControlCenterClient(account, gate)
+
+
+def amop_client() -> AmopClient | None:
+    """Return a client of AMOP's API, or None where connection ``amop_api`` is not defined (callbacks stay queued)."""
+    from amop.notify.amop_client import AmopClient
+
+    try:
+        connection = BaseHook.get_connection(ids.AMOP_API_CONNECTION)
+    except AirflowNotFoundException:
+        log.warning("Connection %s is not defined: callbacks wait in amop.amop_outbox", ids.AMOP_API_CONNECTION)
+        return None
+    return AmopClient.from_connection_fields(
+        host=connection.host,
+        schema=connection.schema,
+        port=connection.port,
+        password=connection.password,
+        extra=_extra(connection),
+    )
+
+
+def deliver_session_messages(session_id: int | None) -> None:
+    """Send what the outbox holds for a session, now; whatever fails stays for the relay."""
+    if session_id is not None:
+        _deliver(session_id=session_id)
+
+
+def deliver_message(dedupe_key: str) -> None:
+    """Send one message of the outbox, now; if that fails it stays for the relay."""
+    _deliver(dedupe_key=dedupe_key)
+
+
+def _deliver(**which: Any) -> None:
+    from amop.notify.outbox_delivery import deliver_outbox
+
+    try:
+        client = amop_client()
+        if client is not None:
+            deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC), **which)
+    except Exception:  # the message is safe in the outbox; AMOP being away must not fail the pipeline
+        log.warning("AMOP could not be told now; the relay will try again", exc_info=True)
+
+
+def optional_variable(name: str, feature: str) -> str | None:
+    """Return an optional Variable; when it is unset, say once that its feature is off."""
+    value = Variable.get(name, default=None)
+    if not value:
+        log.info("Variable %s is not set: %s is off", name, feature)
+        return None
+    return str(value)
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    extra = json.loads(connection.extra) if connection.extra else {}
+    return extra if isinstance(extra, dict) else {}

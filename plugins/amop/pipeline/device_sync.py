@@ -1,0 +1,330 @@
+"""The sync half of a day: the carrier's device list and usage into staging, one transaction a page.
+
+Every function may be killed at any instant and called again: what is staged is in the ledger, what is left is in
+``amop.device_usage_to_process``, and nothing is kept in memory between pages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from amop.carriers.errors import CarrierRequestError
+from amop.carriers.protocol import CarrierClient, DevicePage, UsagePage
+from amop.domain.validation import Rejected, record_key, validate_details, validate_listed_device, validate_usage
+from amop.pipeline.errors import ListGuardError
+from amop.pipeline.sync_runs import load_run, note_progress, reopen_run, running_run
+from amop.warehouse import sql
+from amop.warehouse.connection import WarehouseConnection, connect, transaction
+from amop.warehouse.sessions import advance_session
+from amop.warehouse.staging import COPY_DEVICES, COPY_USAGE, copy_rows, quarantine
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+BEGINNING_OF_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+"""``modifiedSince`` of a full list: before the first SIM of any account."""
+
+MAXIMUM_PAGES = 100_000
+"""A list of more pages than this (5 million SIMs) is a carrier that pages without end."""
+
+MAXIMUM_SCAN_PASSES = 5
+"""How often the list is read again because SIMs moved during the scan."""
+
+LOG_EVERY_PAGES = 20
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now) -> None:
+    """Write the first work row of the run and tell AMOP 20 %: from here on the clean-up has something to wait for.
+
+    Raises:
+        SyncRunEndedError: the run was refused, or ended before it began.
+    """
+    reopen_run(conninfo, run_id, now=clock())
+    with transaction(conninfo, application_name="amop queue_sync") as connection:
+        run = running_run(connection, run_id)
+        connection.execute(sql.load("sync/queue_device_list"), {"run_id": run_id})
+        if run["optimization_session_id"] is not None and not _session_has_ended(connection, run):
+            advance_session(connection, run["optimization_session_id"], 20)
+
+
+def _session_has_ended(connection: WarehouseConnection, run: dict[str, Any]) -> bool:
+    session = connection.execute(
+        sql.load("sync/session_status"), {"session_id": run["optimization_session_id"]}
+    ).fetchone()
+    return session is None or session["status"] != "running"
+
+
+def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
+    """Page the carrier's device list into staging until it is complete; return the number of SIMs listed.
+
+    Goes on after the last page in the ledger. When a SIM stands twice in the list, others may have moved past the
+    reader: the pages from the first such SIM on are read again until no new one appears, within a bound.
+
+    Raises:
+        CarrierError: the carrier refused or could not be reached within the retry budget.
+        ListGuardError: the carrier pages without end.
+        SyncRunEndedError: the run has ended meanwhile.
+    """
+    reopen_run(conninfo, run_id, now=clock())
+    with connect(conninfo, application_name="amop fetch_devices") as connection:
+        run = running_run(connection, run_id)
+        modified_since = run["modified_since"] or BEGINNING_OF_TIME
+        while True:
+            position = connection.execute(sql.load("sync/scan_position"), {"run_id": run_id}).fetchone()
+            connection.commit()
+            if position is None or position["list_is_complete"]:
+                break
+            if position["pass_is_complete"]:
+                _end_scan_pass(connection, run, position, clock())
+                connection.commit()
+                continue
+            page_number = (position["last_staged_page"] or position["scan_first_page"] - 1) + 1
+            if page_number > MAXIMUM_PAGES:
+                raise ListGuardError(
+                    f"{run['service_provider_name']} ({run['service_provider_id']}): the device list has more than "
+                    f"{MAXIMUM_PAGES} pages and no last one; ask the carrier, nothing was merged"
+                )
+            page = client.list_devices_page(modified_since=modified_since, page_number=page_number)
+            _stage_page(connection, run_id, position["scan_pass"], page_number, page, clock())
+            connection.commit()
+            if page_number % LOG_EVERY_PAGES == 0 or page.is_last_page:
+                log.info("%s: page %s of the device list staged", run["service_provider_name"], page_number)
+        seen = load_run(connection, run_id)["devices_seen"]
+        log.info("%s: the device list is complete, %s SIMs", run["service_provider_name"], seen)
+        return int(seen)
+
+
+def _stage_page(
+    connection: WarehouseConnection, run_id: int, scan_pass: int, page_number: int, page: DevicePage, now: datetime
+) -> None:
+    """Stage one page, its rejected records and its ledger row, in the caller's transaction."""
+    rows = []
+    for row_number, raw in enumerate(page.devices):
+        device = validate_listed_device(raw)
+        if isinstance(device, Rejected):
+            quarantine(connection, run_id, "device", device.record_key, raw, device.reason, now)
+            continue
+        rows.append(
+            (run_id, scan_pass, page_number, row_number, device.iccid, device.status, device.rate_plan,
+             device.communication_plan)
+        )  # fmt: skip
+    copy_rows(connection, COPY_DEVICES, rows)
+    connection.execute(
+        sql.load("sync/add_page"),
+        {
+            "run_id": run_id,
+            "scan_pass": scan_pass,
+            "page_number": page_number,
+            "device_count": len(page.devices),
+            "is_last_page": page.is_last_page,
+            "now": now,
+        },
+    )
+    note_progress(connection, run_id, pages=1, now=now)
+
+
+def _end_scan_pass(
+    connection: WarehouseConnection, run: dict[str, Any], position: dict[str, Any], now: datetime
+) -> None:
+    """Decide after the last page: read again because SIMs moved, or close the list and queue what follows."""
+    found = connection.execute(
+        sql.load("sync/scan_duplicates"), {"run_id": run["id"], "last_page": position["last_staged_page"]}
+    ).fetchone()
+    duplicates = found["duplicate_count"] if found else 0
+    # The same SIMs at the same places in two passes: the carrier lists them twice, nothing has moved.
+    is_permanent = duplicates > 0 and found is not None and found["signature"] == position["scan_duplicates"]
+    if duplicates and found and not is_permanent and position["scan_pass"] < MAXIMUM_SCAN_PASSES:
+        first_page = max(1, found["first_page"] - 1)
+        log.info(
+            "%s: %s SIMs moved while the list was read; reading again from page %s",
+            run["service_provider_name"], duplicates, first_page,
+        )  # fmt: skip
+        connection.execute(
+            sql.load("sync/begin_scan_pass"),
+            {
+                "run_id": run["id"],
+                "scan_pass": position["scan_pass"] + 1,
+                "scan_first_page": first_page,
+                "scan_duplicates": found["signature"],
+            },
+        )
+        return
+    _close_list(connection, run, is_exact=not duplicates or is_permanent, now=now)
+
+
+def _close_list(connection: WarehouseConnection, run: dict[str, Any], *, is_exact: bool, now: datetime) -> None:
+    if not is_exact:
+        log.warning(
+            "%s: the list still moved after %s passes; no SIM will be marked as vanished by this run",
+            run["service_provider_name"], MAXIMUM_SCAN_PASSES,
+        )  # fmt: skip
+    provider = {"run_id": run["id"], "service_provider_id": run["service_provider_id"]}
+    connection.execute(
+        sql.load("sync/queue_usage"), provider | {"list_is_exact_full": run["is_full"] and is_exact}
+    )
+    connection.execute(
+        sql.load("sync/queue_details"), provider | {"detail_calls_per_run": run["detail_calls_per_run"]}
+    )
+    connection.execute(sql.load("sync/delete_device_list_row"), {"run_id": run["id"]})
+    connection.execute(
+        sql.load("sync/complete_list"), {"run_id": run["id"], "list_is_exact": is_exact, "now": now}
+    )
+
+
+def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
+    """Empty the run's work rows: bulk usage per rate plan, single SIMs, details; return the number of calls made.
+
+    Raises:
+        CarrierError: the carrier refused a bulk read or could not be reached within the retry budget.
+        SyncRunEndedError: the run has ended meanwhile.
+    """
+    reopen_run(conninfo, run_id, now=clock())
+    calls = 0
+    with connect(conninfo, application_name="amop fetch_usage") as connection:
+        run = running_run(connection, run_id)
+        while True:
+            work = connection.execute(sql.load("sync/next_work_row"), {"run_id": run_id}).fetchone()
+            connection.commit()
+            if work is None:
+                log.info("%s: usage is staged, %s calls", run["service_provider_name"], calls)
+                return calls
+            READERS[work["kind"]](connection, run, work, client, clock)
+            connection.commit()
+            calls += 1
+            if calls % LOG_EVERY_PAGES == 0:
+                log.info("%s: %s usage calls made", run["service_provider_name"], calls)
+
+
+def _read_rate_plan_usage(
+    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+) -> None:
+    page = client.rate_plan_usage_page(
+        rate_plan_code=work["rate_plan_code"],
+        rate_plan_version=work["rate_plan_version"],
+        usage_type=work["usage_type"],
+        cycle_start=run["cycle_start"].astimezone(ZoneInfo(run["time_zone"])).date(),
+        page_number=work["page_number"],
+    )
+    now = clock()
+    _stage_usage_page(connection, run["id"], work, page, now)
+    if page.is_last_page:
+        connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
+    elif work["page_number"] >= MAXIMUM_PAGES:
+        raise ListGuardError(
+            f"{run['service_provider_name']} ({run['service_provider_id']}): the usage of rate plan "
+            f"{work['rate_plan_code']!r} has more than {MAXIMUM_PAGES} pages; ask the carrier, nothing was merged"
+        )
+    else:
+        connection.execute(
+            sql.load("sync/advance_work_row"), {"work_row_id": work["id"], "page_number": work["page_number"]}
+        )
+    note_progress(connection, run["id"], pages=1, now=now)
+
+
+def _stage_usage_page(
+    connection: WarehouseConnection, run_id: int, work: dict[str, Any], page: UsagePage, now: datetime
+) -> None:
+    rows = []
+    for row_number, record in enumerate(page.records):
+        listed = validate_listed_device({"iccid": record.iccid})
+        usage = validate_usage(record.usage)
+        if isinstance(listed, Rejected) or isinstance(usage, str):
+            reason = listed.reason if isinstance(listed, Rejected) else usage
+            key = record_key({"iccid": record.iccid, "record": record.raw})
+            quarantine(connection, run_id, "usage", key, record.raw, str(reason), now)
+            continue
+        rows.append(
+            (run_id, listed.iccid, work["usage_type"], work["rate_plan_code"], work["rate_plan_version"],
+             work["page_number"], row_number, usage, now)
+        )  # fmt: skip
+    copy_rows(connection, COPY_USAGE, rows)
+
+
+CTD_COUNTERS = {
+    "DATA": "ctdDataUsage",
+    "SMS": "ctdSMSUsage",
+    "VOICE": "ctdVoiceUsage",
+    "SESSIONS": "ctdSessionCount",
+}
+"""Usage type → key of ``/ctdUsages``; data in bytes, voice in seconds."""
+
+
+def _read_device_usage(
+    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+) -> None:
+    raw = _read_one_device(connection, run, work, client.device_ctd_usage, "usage", clock)
+    now = clock()
+    if raw is not None:
+        counters = {kind: validate_usage(raw.get(key)) for kind, key in CTD_COUNTERS.items()}
+        wrong = {CTD_COUNTERS[kind]: value for kind, value in counters.items() if isinstance(value, str)}
+        if wrong:
+            reason = "; ".join(f"{key}: {why}" for key, why in wrong.items())
+            quarantine(connection, run["id"], "usage", work["iccid"], raw, reason, now)
+        else:
+            rows = [(run["id"], work["iccid"], kind, "", 0, 1, 0, value, now) for kind, value in counters.items()]
+            copy_rows(connection, COPY_USAGE, rows)
+    connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
+    note_progress(connection, run["id"], pages=0, now=now)
+
+
+def _read_device_details(
+    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+) -> None:
+    raw = _read_one_device(connection, run, work, client.device_details, "device_details", clock)
+    now = clock()
+    if raw is not None:
+        details = validate_details(raw)
+        if isinstance(details, Rejected):
+            log.warning("%s: details of %s are unusable: %s", run["service_provider_name"], work["iccid"], details.reason)
+        else:
+            connection.execute(
+                sql.load("sync/add_detail"),
+                {
+                    "run_id": run["id"],
+                    "iccid": work["iccid"],
+                    "imsi": details.imsi,
+                    "msisdn": details.msisdn,
+                    "imei": details.imei,
+                    "date_activated": details.date_activated,
+                    "now": now,
+                },
+            )
+    connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
+    note_progress(connection, run["id"], pages=0, now=now)
+
+
+def _read_one_device(
+    connection: WarehouseConnection,
+    run: dict[str, Any],
+    work: dict[str, Any],
+    read: Callable[[str], dict[str, Any]],
+    kind: str,
+    clock: Clock,
+) -> dict[str, Any] | None:
+    """Read one SIM; a final refusal of that SIM is set aside and None is returned, so that the run goes on."""
+    try:
+        return read(work["iccid"])
+    except CarrierRequestError as error:
+        log.warning("%s: %s", run["service_provider_name"], error)
+        if kind == "usage":
+            raw = {"iccid": work["iccid"], "status": error.status, "errorMessage": error.error_message}
+            quarantine(connection, run["id"], "usage", work["iccid"], raw, str(error), clock())
+        return None
+
+
+READERS: dict[str, Callable[[WarehouseConnection, dict[str, Any], dict[str, Any], CarrierClient, Clock], None]] = {
+    "rate_plan_usage": _read_rate_plan_usage,
+    "device_usage": _read_device_usage,
+    "device_details": _read_device_details,
+}
+"""Kind of work row → the function that empties it."""

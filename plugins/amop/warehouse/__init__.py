@@ -1,0 +1,1 @@
+"""The warehouse: everything that talks to PostgreSQL."""

@@ -1,0 +1,1 @@
+"""A world to run the package against: PostgreSQL, AWS emulator, carrier, AMOP, Airflow itself."""
