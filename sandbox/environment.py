@@ -1,0 +1,275 @@
+"""Where the sandbox world keeps its data, which ports and secrets it has, and the environment of its processes.
+
+Everything lies in ``.world/`` at the root of the repository: ports and generated secrets in ``world.json``
+(readable by its owner only), PostgreSQL, Airflow's home, logs, and the state of the sandbox carrier. What is
+already set in the environment wins over what is set here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import socket
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sandbox.amop import PROGRESS_PATH, SYNC_PATH
+from sandbox.catalogue import SERVICE_PROVIDERS
+from sandbox.postgres import EmbeddedPostgres, free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+DIRECTORY_VARIABLE = "AMOP_WORLD_DIRECTORY"
+AWS_REGION = "us-east-1"
+QUEUE = "DeviceNotificationQueue"
+BUCKET = "amop-reports"
+WAREHOUSE_DATABASE = "warehouse"
+AIRFLOW_DATABASE = "airflow"
+
+PORT_VARIABLES = {
+    "ui": "AMOP_UI_PORT",
+    "postgres": "AMOP_POSTGRES_PORT",
+    "aws": "AMOP_AWS_PORT",
+    "carrier": "AMOP_CARRIER_PORT",
+    "amop": "AMOP_AMOP_PORT",
+    "supervisor": "AMOP_SUPERVISOR_PORT",
+    "worker_log": "AMOP_WORKER_LOG_PORT",
+    "trigger_log": "AMOP_TRIGGER_LOG_PORT",
+}
+"""Ports are free ones, unless these environment variables say otherwise."""
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+@dataclass
+class Secrets:
+    """What the processes of one world share and nobody else knows; generated once, never committed."""
+
+    fernet_key: str = field(default_factory=_fernet_key, repr=False)
+    jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    postgres_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    carrier_api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    amop_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    supervisor_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+class World:
+    """The folder, ports, secrets and environment of one sandbox world.
+
+    Args:
+        directory: where it lives; default ``.world`` in the repository or ``AMOP_WORLD_DIRECTORY``.
+        devices_per_account: SIMs of each of the four carrier accounts.
+        latency_ms: how long the sandbox carrier takes for a call, in milliseconds.
+    """
+
+    def __init__(
+        self, directory: Path | None = None, *, devices_per_account: int = 2000, latency_ms: float = 20
+    ) -> None:
+        self.directory = (
+            directory or Path(os.environ.get(DIRECTORY_VARIABLE, "") or ROOT / ".world")
+        ).resolve()
+        self.devices_per_account = devices_per_account
+        self.latency_ms = latency_ms
+        self.ports: dict[str, int] = {}
+        self.secrets = Secrets()
+
+    @property
+    def settings_file(self) -> Path:
+        """The file of ports and secrets, mode 0600."""
+        return self.directory / "world.json"
+
+    @property
+    def log_directory(self) -> Path:
+        """The folder of one log file for each process."""
+        return self.directory / "logs"
+
+    @property
+    def carrier_state_file(self) -> Path:
+        """What changed at the sandbox carrier, so that a second demo finds the same world."""
+        return self.directory / "carrier-state.json"
+
+    @property
+    def reference_file(self) -> Path:
+        """The reference data of the generated fleets, as `bin/amop load-reference` reads it."""
+        return self.directory / "reference.yaml"
+
+    @property
+    def ui_address(self) -> str:
+        """The address of the Airflow UI and API."""
+        return f"http://127.0.0.1:{self.ports['ui']}"
+
+    @property
+    def carrier_address(self) -> str:
+        """The address of the sandbox carrier."""
+        return f"http://127.0.0.1:{self.ports['carrier']}"
+
+    @property
+    def amop_address(self) -> str:
+        """The address of the sandbox AMOP."""
+        return f"http://127.0.0.1:{self.ports['amop']}"
+
+    @property
+    def aws_address(self) -> str:
+        """The address of the AWS emulator."""
+        return f"http://127.0.0.1:{self.ports['aws']}"
+
+    def load(self) -> None:
+        """Read the world's ports and secrets.
+
+        Raises:
+            FileNotFoundError: there is no world in this folder yet.
+        """
+        kept = json.loads(self.settings_file.read_text())
+        self.ports = kept["ports"]
+        self.secrets = Secrets(**kept["secrets"])
+
+    def prepare(self) -> None:
+        """Make the folder and choose ports; what an earlier world left (secrets, data, free ports) is used again."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o711)  # PostgreSQL runs as nobody where we are root, and must pass through
+        self.log_directory.mkdir(exist_ok=True)
+        if self.settings_file.exists():
+            self.load()
+        for name, variable in PORT_VARIABLES.items():
+            if os.environ.get(variable):
+                self.ports[name] = int(os.environ[variable])
+            elif name not in self.ports or not _is_free(self.ports[name]):
+                self.ports[name] = _free_port_except(self.ports.values())
+        content = json.dumps({"ports": self.ports, "secrets": asdict(self.secrets)}, indent=1)
+        with os.fdopen(os.open(self.settings_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(content)
+
+    def postgres(self) -> EmbeddedPostgres:
+        """Return the world's PostgreSQL server, not started."""
+        return EmbeddedPostgres(
+            self._postgres_directory(), port=self.ports["postgres"], password=self.secrets.postgres_password
+        )
+
+    def _postgres_directory(self) -> Path:
+        """Return where PostgreSQL keeps its data: elsewhere if root keeps the repository where nobody may look."""
+        if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in self.directory.parents):
+            return self.directory / "postgres"
+        name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"amop-world-{name}-postgres"
+
+    def warehouse_dsn(self) -> str:
+        """Return the libpq connection string of the warehouse, for the package's own role."""
+        return self.postgres().conninfo(WAREHOUSE_DATABASE)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every process of this world; what the caller's environment sets wins."""
+        return self._base() | self._airflow() | self._connections() | dict(os.environ)
+
+    def _base(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "XDG_RUNTIME_DIR": str(self.directory),
+            "SANDBOX_CARRIER_API_KEY": self.secrets.carrier_api_key,
+            "SANDBOX_AMOP_TOKEN": self.secrets.amop_token,
+            # The emulator asks for none, but boto3 looks on the network for credentials if it finds none here.
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_DEFAULT_REGION": AWS_REGION,
+        }
+
+    def _airflow(self) -> dict[str, str]:
+        database = f"amop:{self.secrets.postgres_password}@127.0.0.1:{self.ports['postgres']}/{AIRFLOW_DATABASE}"
+        home = self.directory / "airflow"
+        return AIRFLOW_SETTINGS | {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__FERNET_KEY": self.secrets.fernet_key,
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui_address}/execution/",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{database}",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.ports["ui"]),
+            "AIRFLOW__API__BASE_URL": self.ui_address,
+            "AIRFLOW__API__SECRET_KEY": self.secrets.api_secret_key,
+            "AIRFLOW__API_AUTH__JWT_SECRET": self.secrets.jwt_secret,
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports["worker_log"]),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports["trigger_log"]),
+        }
+
+    def _connections(self) -> dict[str, str]:
+        """Return Airflow's connections and Variables in its own environment form."""
+        connections: dict[str, dict[str, object]] = {
+            "amop_warehouse": {
+                "conn_type": "postgres",
+                "host": "127.0.0.1",
+                "port": self.ports["postgres"],
+                "schema": WAREHOUSE_DATABASE,
+                "login": "amop",
+                "password": self.secrets.postgres_password,
+            },
+            "amop_api": {
+                "conn_type": "http",
+                "host": self.amop_address,
+                "password": self.secrets.amop_token,
+                "extra": {"progress_path": PROGRESS_PATH, "sync_path": SYNC_PATH},
+            },
+            "aws_default": {
+                "conn_type": "aws",
+                "login": "sandbox",
+                "password": "sandbox",
+                "extra": {"region_name": AWS_REGION, "endpoint_url": self.aws_address},
+            },
+        }
+        for provider in SERVICE_PROVIDERS:
+            connections[provider.connection_id] = {
+                "conn_type": "http",
+                "host": self.carrier_address,
+                "login": provider.api_user,
+                "password": self.secrets.carrier_api_key,
+                "extra": {"calls_per_second": 5},
+            }
+        environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}
+        return environment | {
+            "AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE": QUEUE,
+            "AIRFLOW_VAR_AMOP_REPORTS_BUCKET": BUCKET,
+        }
+
+
+AIRFLOW_SETTINGS = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "AIRFLOW__CORE__PARALLELISM": "8",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+    "AIRFLOW__API__WORKERS": "1",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+    # A deferred task that resumes before its first process is reaped would fail with the defaults of these four.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+}
+"""Airflow's settings that do not depend on where the world is; `docker-compose.yaml` has the same."""
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port_except(taken: object) -> int:
+    used = set(taken)  # type: ignore[call-overload]
+    while (port := free_port()) in used:
+        pass
+    return port
