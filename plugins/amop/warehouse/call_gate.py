@@ -1,0 +1,83 @@
+"""The vendor's limit on calls, kept across processes and machines by the warehouse."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from amop.warehouse import sql
+
+MARGIN_SECONDS = 0.02
+"""Added to the window, because the carrier counts a call when it arrives, not when we sent or ended it."""
+
+
+class PostgresCallGate:
+    """One call at a time for each API user, and never more than so many in any second.
+
+    A call starts at the earliest one window after the *end* of the call that many before it: measured against a
+    carrier that counts arrivals, that never breaks the limit, while pacing by starts does when latency varies. The
+    advisory lock belongs to this gate's database session: a killed process frees it.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        key: names the API user; no secret.
+        calls_per_second: the limit; 0.5 is one call in two seconds.
+        sleep: waits for seconds; tests inject their own.
+    """
+
+    def __init__(
+        self, conninfo: str, key: str, calls_per_second: float, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._conninfo = conninfo
+        self._sleep = sleep
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        calls = max(1, math.floor(calls_per_second))
+        self._values = {
+            "api_user": key,
+            "calls": calls,
+            "window_seconds": calls / calls_per_second + MARGIN_SECONDS,
+        }
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Wait for this API user's turn, and hold it while the body makes one call."""
+        connection = self._connected()
+        connection.execute(sql.load("calls/lock_api_user"), self._values)
+        try:
+            while (seconds := self._seconds_to_wait(connection)) > 0:
+                self._sleep(seconds)
+            try:
+                yield
+            finally:
+                connection.execute(sql.load("calls/note_call"), self._values)
+        finally:
+            if not connection.closed:
+                connection.execute(sql.load("calls/unlock_api_user"), self._values)
+
+    def block(self, seconds: float) -> None:
+        """Let nobody call as this API user for so many seconds: the carrier's ``Retry-After``."""
+        self._connected().execute(sql.load("calls/block_api_user"), self._values | {"seconds": seconds})
+
+    def close(self) -> None:
+        """Close the gate's database session."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> psycopg.Connection[dict[str, Any]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._conninfo, autocommit=True, row_factory=dict_row, application_name="amop call gate",
+                connect_timeout=10,
+            )  # fmt: skip
+        return self._connection
+
+    def _seconds_to_wait(self, connection: psycopg.Connection[dict[str, Any]]) -> float:
+        row = connection.execute(sql.load("calls/seconds_to_wait"), self._values).fetchone()
+        return float(row["seconds"]) if row else 0.0

@@ -1,0 +1,76 @@
+"""The part of Airflow's REST API that the demo and the end-to-end tests use."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import requests
+
+SECONDS_TO_PARSE = 90
+ENDED = {"success", "failed"}
+
+
+class AirflowApiError(RuntimeError):
+    """Airflow refused a request, or a DAG cannot be loaded; the message says which and why."""
+
+
+class AirflowApi:
+    """A client of one Airflow whose SimpleAuthManager lets everybody in, as the sandbox's does.
+
+    Args:
+        address: scheme, host and port of the api-server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._session = requests.Session()
+        self._session.trust_env = False
+        token = self._session.get(f"{address}/auth/token", timeout=30).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send one request below ``/api/v2`` and return its JSON document.
+
+        Raises:
+            AirflowApiError: the answer's status is 400 or above.
+        """
+        response = self._session.request(method, f"{self.address}/api/v2{path}", json=body, timeout=60)
+        if not response.ok:
+            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
+        return dict(response.json()) if response.content else {}
+
+    def wait_for_dags(self, dag_ids: set[str]) -> None:
+        """Wait until every DAG is parsed, and let the scheduler have them.
+
+        Raises:
+            AirflowApiError: a DAG file cannot be imported, or a DAG is missing after 90 seconds.
+        """
+        deadline = time.monotonic() + SECONDS_TO_PARSE
+        while True:
+            errors = self.request("GET", "/importErrors")["import_errors"]
+            if errors:
+                raise AirflowApiError("\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors))
+            known = {dag["dag_id"] for dag in self.request("GET", "/dags?limit=100")["dags"]}
+            if dag_ids <= known:
+                break
+            if time.monotonic() > deadline:
+                raise AirflowApiError(f"Airflow has not parsed {sorted(dag_ids - known)} in {SECONDS_TO_PARSE} s")
+            time.sleep(0.5)
+        for dag_id in dag_ids:
+            self.request("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run now and return its run id."""
+        run = self.request("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(run["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """Return the state of a run, None when there is no such run."""
+        response = self._session.get(f"{self.address}/api/v2/dags/{dag_id}/dagRuns/{run_id}", timeout=60)
+        return str(response.json()["state"]) if response.ok else None
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the task instances of a run."""
+        page = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
+        return list(page["task_instances"])

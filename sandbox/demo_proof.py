@@ -1,0 +1,219 @@
+"""What a day must have left behind: every figure of the summary, checked against the carrier's and AMOP's truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import psycopg
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.catalogue import SERVICE_PROVIDERS
+from sandbox.environment import AWS_REGION, QUEUE, World
+
+PROGRESS_STEPS = [0, 20, 30, 40, 50, 100]
+
+RUNS = """
+SELECT
+    run.id,
+    run.service_provider_id,
+    provider.name,
+    run.is_full,
+    run.status,
+    run.pages,
+    run.devices_seen,
+    run.devices_inserted,
+    run.devices_updated,
+    run.devices_vanished,
+    run.usage_updated,
+    run.work_rows_queued,
+    (SELECT count(*) FROM amop.device_usage_to_process AS work WHERE work.run_id = run.id) AS work_rows_left,
+    (SELECT count(*) FROM amop.device_quarantine AS bad WHERE bad.run_id = run.id) AS quarantined,
+    extract(EPOCH FROM run.ended_at - run.started_at) AS seconds,
+    session.id AS session_id,
+    session.session_guid::text AS session_guid,
+    session.progress,
+    session.status AS session_status,
+    instance.device_count,
+    instance.current_cost,
+    instance.base_cost,
+    instance.total_cost,
+    instance.lower_bound,
+    (SELECT count(*) FROM amop.rate_plan_change AS change WHERE change.instance_id = instance.id) AS changes
+FROM amop.device_sync_run AS run
+INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
+LEFT JOIN amop.optimization_session AS session ON run.optimization_session_id = session.id
+LEFT JOIN amop.optimization_instance AS instance ON session.id = instance.session_id
+WHERE run.dag_run_id = ANY(%(dag_run_ids)s)
+ORDER BY provider.id
+"""
+
+DEVICES = """
+SELECT iccid, status, rate_plan, communication_plan, ctd_data_usage, is_active
+FROM amop.device
+WHERE service_provider_id = %(service_provider_id)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of the summary: what it must be and what it is."""
+
+    what: str
+    expected: object
+    found: object
+
+    @property
+    def is_met(self) -> bool:
+        """True when the figure is what it must be."""
+        return self.expected == self.found
+
+
+def prove(
+    world: World, console: Console, warehouse: psycopg.Connection[Any], dag_run_ids: list[str]
+) -> bool:
+    """Print the summary of the day and return True when every figure is what it must be."""
+    runs = warehouse.execute(RUNS, {"dag_run_ids": dag_run_ids}).fetchall()
+    stats = _get(f"{world.carrier_address}/sandbox/stats")
+    truth_checks = [_check_devices(world, warehouse, provider) for provider in SERVICE_PROVIDERS]
+    console.print()
+    console.print(_sync_table(runs, stats))
+    console.print()
+    console.print(_cost_table(runs))
+    console.print()
+    checks = [
+        Check("syncs complete", len(SERVICE_PROVIDERS), sum(run["status"] == "complete" for run in runs)),
+        Check("devices equal to the carrier's", sum(c[0] for c in truth_checks), sum(c[1] for c in truth_checks)),
+        Check("work rows left", 0, sum(run["work_rows_left"] for run in runs)),
+        Check("records in quarantine", 0, sum(run["quarantined"] for run in runs)),
+        *_session_checks(runs),
+        *_message_checks(world, runs),
+        Check("violations of the carrier's limits", 0, stats["violations"]),
+    ]
+    for check in checks:
+        mark = "[green]ok[/green]" if check.is_met else "[red]NO[/red]"
+        expected = "" if check.is_met else f", expected {check.expected}"
+        console.print(f"{mark}  {check.what}: {check.found}{expected}", markup=True)
+    return all(check.is_met for check in checks)
+
+
+def received_notifications(world: World) -> list[dict[str, Any]]:
+    """Receive and delete everything in the device notification queue; return the message bodies."""
+    session = boto3.session.Session(
+        region_name=AWS_REGION,
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",  # noqa: S106 (the emulator checks none)
+    )
+    sqs = session.client("sqs", endpoint_url=world.aws_address)
+    url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    bodies: list[dict[str, Any]] = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            bodies.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return bodies
+
+
+def _check_devices(world: World, warehouse: psycopg.Connection[Any], provider: Any) -> tuple[int, int]:
+    """Return how many SIMs the carrier has, and how many of them the warehouse holds just as they are."""
+    truth = _get(f"{world.carrier_address}/sandbox/truth/{provider.api_user}")["devices"]
+    rows = {
+        row["iccid"]: row for row in warehouse.execute(DEVICES, {"service_provider_id": provider.id}).fetchall()
+    }
+    equal = sum(
+        device["iccid"] in rows and _comparable(rows[device["iccid"]]) == _comparable_truth(device)
+        for device in truth
+    )
+    known = {device["iccid"] for device in truth}
+    surplus = sum(row["is_active"] for iccid, row in rows.items() if iccid not in known)
+    return len(truth), equal - surplus
+
+
+def _comparable(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["status"], row["rate_plan"], row["communication_plan"], row["ctd_data_usage"]
+
+
+def _comparable_truth(device: dict[str, Any]) -> tuple[object, ...]:
+    return device["status"], device["rate_plan"], device["communication_plan"], device["data_usage"]
+
+
+def _session_checks(runs: list[dict[str, Any]]) -> list[Check]:
+    proved = [
+        run
+        for run in runs
+        if run["total_cost"] is not None
+        and run["lower_bound"] <= run["total_cost"] <= min(run["current_cost"], run["base_cost"])
+    ]
+    return [
+        Check("sessions at 100 %", len(runs), sum(run["progress"] == 100 for run in runs)),
+        Check("sessions whose bound <= cost <= min(current, base)", len(runs), len(proved)),
+    ]
+
+
+def _message_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
+    sessions = _get(f"{world.amop_address}/sandbox/sessions")
+    guids = [run["session_guid"] for run in runs]
+    progress = [sessions.get(guid, {}).get("progress", []) for guid in guids]
+    errors = [error for guid in guids for error in sessions.get(guid, {}).get("errors", [])]
+    run_ids = {run["id"] for run in runs}
+    keys = {f"daily_sync:{run['id']}:{run['service_provider_id']}" for run in runs}
+    notices = [m for m in _get(f"{world.amop_address}/sandbox/messages") if m.get("idempotency_key") in keys]
+    notifications = [body for body in received_notifications(world) if body.get("run_id") in run_ids]
+    return [
+        Check("progress messages at AMOP", len(PROGRESS_STEPS) * len(runs), sum(map(len, progress))),
+        Check("sessions with 0, 20, 30, 40, 50, 100 in order", len(runs), progress.count(PROGRESS_STEPS)),
+        Check("error messages at AMOP", 0, len(errors)),
+        Check("daily-sync notices at AMOP", len(runs), len(notices)),
+        Check("messages in the notification queue", len(runs), len(notifications)),
+    ]
+
+
+def _sync_table(runs: list[dict[str, Any]], stats: dict[str, Any]) -> Table:
+    table = Table(title="Device sync", title_justify="left", show_edge=False)
+    for column in ("service provider", "list"):
+        table.add_column(column)
+    for column in ("pages", "calls", "SIMs listed", "inserted", "changed", "vanished", "usage changed", "seconds"):
+        table.add_column(column, justify="right")
+    users = {provider.id: provider.api_user for provider in SERVICE_PROVIDERS}
+    for run in runs:
+        calls = stats["accounts"].get(users[run["service_provider_id"]], {}).get("calls", 0)
+        figures = (
+            run["pages"], calls, run["devices_seen"], run["devices_inserted"], run["devices_updated"],
+            run["devices_vanished"], run["usage_updated"], round(run["seconds"] or 0),
+        )  # fmt: skip
+        table.add_row(
+            run["name"], "full" if run["is_full"] else "incremental", *(f"{figure:,}" for figure in figures)
+        )
+    return table
+
+
+def _cost_table(runs: list[dict[str, Any]]) -> Table:
+    table = Table(title="Optimization of the billing period's forecast", title_justify="left", show_edge=False)
+    table.add_column("service provider")
+    for column in ("SIMs", "cost before", "base", "cost after", "proven bound", "gap", "saving", "plan changes"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        if run["total_cost"] is None:
+            table.add_row(run["name"], *("–",) * 8)
+            continue
+        before, after = run["current_cost"], run["total_cost"]
+        gap = (after - run["lower_bound"]) / after if after else Decimal(0)
+        saving = (before - after) / before if before else Decimal(0)
+        table.add_row(
+            run["name"], f"{run['device_count']:,}", f"{before:,.2f}", f"{run['base_cost']:,.2f}", f"{after:,.2f}",
+            f"{run['lower_bound']:,.2f}", f"{gap:.1e}", f"{saving:.1%}", f"{run['changes']:,}",
+        )  # fmt: skip
+    return table
+
+
+def _get(address: str) -> Any:
+    session = requests.Session()
+    session.trust_env = False
+    response = session.get(address, timeout=60)
+    response.raise_for_status()
+    return response.json()
