@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, Param
+from airflow.sdk import DAG, Param
 
 from amop import ids
 from amop.config import INTEGRATIONS
@@ -75,8 +75,7 @@ for integration in INTEGRATIONS.values():
         default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
         params=PARAMS,
         tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
-        render_template_as_native_obj=True,
     ) as dag:
-        runs = select_providers.override(outlets=[Asset(ids.devices_asset(integration.name))])(integration.name)
+        runs = select_providers(integration.name)
         sync.partial(integration=integration).expand(run=runs)
         cleanup.partial(integration=integration).expand(run=runs)

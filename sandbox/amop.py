@@ -98,13 +98,9 @@ class AmopServer:
 
         return handle
 
-    async def _receive(
-        self, request: web.Request, kind: str, errors_of: Callable[[Any], list[str]]
-    ) -> web.Response:
+    async def _receive(self, request: web.Request, kind: str, errors_of: Callable[[Any], list[str]]) -> web.Response:
         given = request.headers.get("Authorization", "")
-        if self._token is not None and not hmac.compare_digest(
-            given.encode(), f"Bearer {self._token}".encode()
-        ):
+        if self._token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             return self._refuse(request, 401, ["the bearer token is missing or wrong"])
         fault = self._next_fault(request.path)
         if fault is not None:
@@ -281,9 +277,7 @@ def running_amop(
     port: int = 0,
 ) -> Iterator[RunningAmop]:
     """Run an AMOP in a thread on a free loopback port; the arguments are those of `AmopServer`."""
-    server = AmopServer(
-        progress_path=progress_path, sync_path=sync_path, record_file=record_file, token=token
-    )
+    server = AmopServer(progress_path=progress_path, sync_path=sync_path, record_file=record_file, token=token)
     background = BackgroundServer(server.application(), port=port)
     background.start()
     try:

@@ -85,9 +85,7 @@ def _additional_errors(text: Any, device_count: Any) -> list[str]:
     for key in ADDITIONAL_TIMES:
         if key in data and not _is_time(data[key]):
             errors.append(f"AdditionalJson.data.{key} is {data[key]!r}, not an ISO 8601 time")
-    if "OptimizationFrom" in data and not (
-        isinstance(data["OptimizationFrom"], str) and data["OptimizationFrom"]
-    ):
+    if "OptimizationFrom" in data and not (isinstance(data["OptimizationFrom"], str) and data["OptimizationFrom"]):
         errors.append(f"AdditionalJson.data.OptimizationFrom is {data['OptimizationFrom']!r}, not a text")
     if "DeviceCount" in data and data["DeviceCount"] != device_count:
         errors.append(f"DeviceCount is {device_count!r}, but {data['DeviceCount']!r} in AdditionalJson")
@@ -123,9 +121,7 @@ def order_errors(messages: list[dict[str, Any]]) -> list[str]:
     return errors
 
 
-def _data_of(
-    body: Any, keys: tuple[str, ...], where: str = "data"
-) -> tuple[dict[str, Any] | None, list[str]]:
+def _data_of(body: Any, keys: tuple[str, ...], where: str = "data") -> tuple[dict[str, Any] | None, list[str]]:
     """Return the object under ``data`` and what is wrong with its keys."""
     if not isinstance(body, dict) or set(body) != {"data"} or not isinstance(body["data"], dict):
         return None, ["the body is not an object with the one key data, itself an object"]

@@ -13,9 +13,7 @@ from aiohttp import web
 LOOPBACK = "127.0.0.1"
 
 
-async def start_site(
-    application: web.Application, port: int, host: str = LOOPBACK
-) -> tuple[web.AppRunner, int]:
+async def start_site(application: web.Application, port: int, host: str = LOOPBACK) -> tuple[web.AppRunner, int]:
     """Serve an application; return its runner and the port (the one asked for, or a free one for port 0)."""
     # A caller that gives up must not leave its call in flight.
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)

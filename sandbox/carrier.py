@@ -65,9 +65,7 @@ class AccountSettings:
         """
         parts = text.split(":")
         if len(parts) > 3 or parts[0] not in ALL_INTEGRATIONS:
-            raise ValueError(
-                f"account {text!r} is not INTEGRATION[:USER[:VARIABLE]] with one of {ALL_INTEGRATIONS}"
-            )
+            raise ValueError(f"account {text!r} is not INTEGRATION[:USER[:VARIABLE]] with one of {ALL_INTEGRATIONS}")
         user = parts[1] if len(parts) > 1 and parts[1] else provider_of(parts[0]).api_user
         return cls(parts[0], user, parts[2] if len(parts) > 2 else API_KEY_VARIABLE)
 
@@ -130,9 +128,7 @@ def _kept_moment(
     return kept if is_present else None
 
 
-async def start_carrier(
-    server: CarrierServer, port: int = 0, host: str = LOOPBACK
-) -> tuple[web.AppRunner, int]:
+async def start_carrier(server: CarrierServer, port: int = 0, host: str = LOOPBACK) -> tuple[web.AppRunner, int]:
     """Serve a carrier on this event loop; return its port and its runner, whose ``cleanup()`` stops it."""
     return await start_site(server.application(), port, host)
 
@@ -140,9 +136,7 @@ async def start_carrier(
 class RunningCarrier:
     """A carrier in a thread, with its admin pages as methods (over HTTP, like everybody else's)."""
 
-    def __init__(
-        self, background: BackgroundServer, accounts: Sequence[AccountSettings], api_key: str
-    ) -> None:
+    def __init__(self, background: BackgroundServer, accounts: Sequence[AccountSettings], api_key: str) -> None:
         self._background = background
         self.base_url = background.base_url
         self.port = background.port
@@ -166,9 +160,7 @@ class RunningCarrier:
 
     def truth(self, account: str | None = None) -> dict[str, Any]:
         """Return everything about an account (None = the first one); SIMs under ``devices``, by ICCID."""
-        truth: dict[str, Any] = self._background.request(
-            "GET", f"/sandbox/truth/{account or self.accounts[0]}"
-        )
+        truth: dict[str, Any] = self._background.request("GET", f"/sandbox/truth/{account or self.accounts[0]}")
         return truth
 
     def add_fault(self, **fault: Any) -> None:
@@ -259,9 +251,7 @@ async def _serve(server: CarrierServer, host: str, port: int) -> None:
 def main(
     port: Annotated[int, typer.Option(help="TCP port; 0 = a free one, printed when ready.")] = 8010,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = LOOPBACK,
-    devices_per_account: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="SIMs of each account.")
-    ] = 2000,
+    devices_per_account: Annotated[int, typer.Option(min=0, max=1_000_000, help="SIMs of each account.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the fleets and of the latency.")] = 7,
     as_of: Annotated[
         str | None, typer.Option(help="ISO moment of the fleets; default: the state file's, or now.")
@@ -274,12 +264,8 @@ def main(
             f"{API_KEY_VARIABLE}."
         ),
     ] = None,
-    latency_ms: Annotated[
-        float, typer.Option(min=0, help="Mean time of an answer, give or take a quarter.")
-    ] = 20,
-    state_file: Annotated[
-        Path | None, typer.Option(help="JSON file that keeps plan changes across restarts.")
-    ] = None,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Mean time of an answer, give or take a quarter.")] = 20,
+    state_file: Annotated[Path | None, typer.Option(help="JSON file that keeps plan changes across restarts.")] = None,
 ) -> None:
     """Serve the sandbox carrier until it is told to stop. API keys come from the environment only."""
     try:

@@ -93,9 +93,7 @@ class CarrierAccount:
         last_moment = datetime(start.year, start.month, start.day, 23, 59, 59, tzinfo=zone)
         if billing_cycle(last_moment, self.provider)[0].astimezone(zone).date() == start:
             return False
-        raise RequestRefusedError(
-            400, f"no billing cycle starts on {start}; the present one started on {present}"
-        )
+        raise RequestRefusedError(400, f"no billing cycle starts on {start}; the present one started on {present}")
 
     # What changes it
 
@@ -110,9 +108,7 @@ class CarrierAccount:
             plan = self.provider.rate_plan(rate_plan_code)
         except KeyError:
             raise RequestRefusedError(400, f"rate plan {rate_plan_code!r} does not exist") from None
-        allowed = {c.name: c.rate_plans for c in self.provider.communication_plans}.get(
-            sim.communication_plan or ""
-        )
+        allowed = {c.name: c.rate_plans for c in self.provider.communication_plans}.get(sim.communication_plan or "")
         if allowed is not None and rate_plan_code not in allowed:
             raise RequestRefusedError(
                 400,
@@ -133,9 +129,7 @@ class CarrierAccount:
         for iccid in iccids:
             sim = self.sim(iccid)
             now = datetime.now(UTC)
-            self._latest = max(
-                self._latest + MILLISECOND, now.replace(microsecond=now.microsecond // 1000 * 1000)
-            )
+            self._latest = max(self._latest + MILLISECOND, now.replace(microsecond=now.microsecond // 1000 * 1000))
             sim.date_updated = self._latest
         self._forget_order()
 
@@ -149,9 +143,7 @@ class CarrierAccount:
         known = {field.name for field in fields(Sim)} - {"iccid", "date_updated"}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise RequestRefusedError(
-                400, f"unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-            )
+            raise RequestRefusedError(400, f"unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         for name, value in values.items():
             is_time = name in ("date_activated", "date_added") and value is not None
             setattr(sim, name, datetime.fromisoformat(value) if is_time else value)
@@ -252,9 +244,7 @@ class CarrierAccount:
 
 def _sim_document(sim: Sim) -> dict[str, Any]:
     document = {field.name: getattr(sim, field.name) for field in fields(Sim)}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in document.items()
-    }
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in document.items()}
 
 
 class StateFile:

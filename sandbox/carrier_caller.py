@@ -43,9 +43,7 @@ class Caller:
                 return devices
         raise RuntimeError("the list has no last page")
 
-    def whole_usage(
-        self, plan: str, version: int, usage_type: str, cycle_start: str
-    ) -> tuple[Counter[str], int, int]:
+    def whole_usage(self, plan: str, version: int, usage_type: str, cycle_start: str) -> tuple[Counter[str], int, int]:
         """Read a plan's usage up to its last page: usage by ICCID, number of pages, SIMs in two zones.
 
         Raises:
@@ -66,9 +64,7 @@ class Caller:
             distinct = {record["deviceId"] for record in records}
             found = (page["ratePlanName"], page["ratePlanVersion"], page["pageNumber"])
             if found != (plan, version, number) or len(distinct) > 50:
-                raise RuntimeError(
-                    f"page {number} of {plan} version {version} is {found}, {len(distinct)} SIMs"
-                )
+                raise RuntimeError(f"page {number} of {plan} version {version} is {found}, {len(distinct)} SIMs")
             in_two_zones += len(records) - len(distinct)
             if page["lastPage"]:
                 return used, number, in_two_zones

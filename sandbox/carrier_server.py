@@ -50,7 +50,7 @@ class CarrierServer:
         self._wrong_passwords: set[str] = set()
         self._unknown_user_calls = 0
         self._faults = FaultScript()
-        self._jitter = random.Random(f"{seed}/latency")  # noqa: S311 (not for secrets)
+        self._jitter = random.Random(f"{seed}/latency")
         self._latency_ms = latency_ms
         self._state_file = state_file
 
@@ -103,9 +103,7 @@ class CarrierServer:
 
         return handle
 
-    async def _answer(
-        self, user: str, password: str, request: web.Request, answer: Answer
-    ) -> web.StreamResponse:
+    async def _answer(self, user: str, password: str, request: web.Request, answer: Answer) -> web.StreamResponse:
         await asyncio.sleep(self._latency_ms / 1000 * self._jitter.uniform(0.75, 1.25))
         is_right = hmac.compare_digest(password.encode(), self._keys[user].encode())
         if not is_right or user in self._wrong_passwords:
@@ -122,9 +120,7 @@ class CarrierServer:
             return await self._true_answer(account, request, answer)
         return await self._faulty_answer(fault, account, request, answer)
 
-    async def _true_answer(
-        self, account: CarrierAccount, request: web.Request, answer: Answer
-    ) -> web.Response:
+    async def _true_answer(self, account: CarrierAccount, request: web.Request, answer: Answer) -> web.Response:
         try:
             return web.json_response(await answer(account, request))
         except RequestRefusedError as refused:
@@ -295,9 +291,7 @@ async def _no_such_resource(account: CarrierAccount, request: web.Request) -> di
     raise RequestRefusedError(404, f"{request.method} {request.path} does not exist")
 
 
-def _error(
-    status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
-) -> web.Response:
+def _error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> web.Response:
     document = {"errorMessage": message} | ({"errorCode": code} if code else {})
     return web.json_response(document, status=status, headers=headers)
 
@@ -375,9 +369,7 @@ def _reset_connection(request: web.Request) -> None:
 
 
 async def _send_half(request: web.Request, body: bytes) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={"Content-Length": str(len(body)), "Content-Type": "application/json"}
-    )
+    response = web.StreamResponse(headers={"Content-Length": str(len(body)), "Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
     if request.transport is not None:

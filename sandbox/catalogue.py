@@ -150,9 +150,7 @@ SHARED = ("500 MB", "2 GB", "10 GB", "Shared 2 GB")
 
 COMMUNICATION: tuple[CommunicationPlan, ...] = (
     CommunicationPlan("Telemetry LTE-M", SMALL, "25 MB", 0.50, median_mb=2.2, spread=1.5, zero_share=0.22),
-    CommunicationPlan(
-        "Fleet Tracking", TRACKING, "Pooled 50 MB", 0.28, median_mb=38, spread=1.0, zero_share=0.08
-    ),
+    CommunicationPlan("Fleet Tracking", TRACKING, "Pooled 50 MB", 0.28, median_mb=38, spread=1.0, zero_share=0.08),
     # The same set of rate plans as Fleet Tracking: both belong to one comm group.
     CommunicationPlan("Mixed M2M", TRACKING, "100 MB", 0.12, median_mb=60, spread=1.2, zero_share=0.12),
     CommunicationPlan(
@@ -165,15 +163,11 @@ COMMUNICATION: tuple[CommunicationPlan, ...] = (
         tail_share=0.08,
         zero_share=0.04,
     ),
-    CommunicationPlan(
-        "Shared Data", SHARED, "Shared 2 GB", 0.012, median_mb=1100, spread=0.7, zero_share=0.05
-    ),
+    CommunicationPlan("Shared Data", SHARED, "Shared 2 GB", 0.012, median_mb=1100, spread=0.7, zero_share=0.05),
 )
 
 
-def _provider(
-    *, prefix: str, price_level: str, leaves_out: tuple[str, ...] = (), **settings: Any
-) -> ServiceProvider:
+def _provider(*, prefix: str, price_level: str, leaves_out: tuple[str, ...] = (), **settings: Any) -> ServiceProvider:
     """Return a provider that sells the ladder, less some plans, under its own names and prices."""
     sold = {plan.rate_plan_code: f"{prefix} {plan.rate_plan_code}" for plan in LADDER
             if plan.rate_plan_code not in leaves_out}  # fmt: skip

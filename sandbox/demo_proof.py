@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import boto3
 import psycopg
 import requests
 from rich.console import Console
 from rich.table import Table
 
+from sandbox.aws_resources import QUEUE, aws_client
 from sandbox.catalogue import SERVICE_PROVIDERS
-from sandbox.environment import AWS_REGION, QUEUE, World
+from sandbox.environment import World
 
 PROGRESS_STEPS = [0, 20, 30, 40, 50, 100]
 
@@ -74,9 +74,7 @@ class Check:
         return self.expected == self.found
 
 
-def prove(
-    world: World, console: Console, warehouse: psycopg.Connection[Any], dag_run_ids: list[str]
-) -> bool:
+def prove(world: World, console: Console, warehouse: psycopg.Connection[Any], dag_run_ids: list[str]) -> bool:
     """Print the summary of the day and return True when every figure is what it must be."""
     runs = warehouse.execute(RUNS, {"dag_run_ids": dag_run_ids}).fetchall()
     stats = _get(f"{world.carrier_address}/sandbox/stats")
@@ -104,12 +102,7 @@ def prove(
 
 def received_notifications(world: World) -> list[dict[str, Any]]:
     """Receive and delete everything in the device notification queue; return the message bodies."""
-    session = boto3.session.Session(
-        region_name=AWS_REGION,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",  # noqa: S106 (the emulator checks none)
-    )
-    sqs = session.client("sqs", endpoint_url=world.aws_address)
+    sqs = aws_client("sqs", world.aws_address)
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     bodies: list[dict[str, Any]] = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -122,12 +115,9 @@ def received_notifications(world: World) -> list[dict[str, Any]]:
 def _check_devices(world: World, warehouse: psycopg.Connection[Any], provider: Any) -> tuple[int, int]:
     """Return how many SIMs the carrier has, and how many of them the warehouse holds just as they are."""
     truth = _get(f"{world.carrier_address}/sandbox/truth/{provider.api_user}")["devices"]
-    rows = {
-        row["iccid"]: row for row in warehouse.execute(DEVICES, {"service_provider_id": provider.id}).fetchall()
-    }
+    rows = {row["iccid"]: row for row in warehouse.execute(DEVICES, {"service_provider_id": provider.id}).fetchall()}
     equal = sum(
-        device["iccid"] in rows and _comparable(rows[device["iccid"]]) == _comparable_truth(device)
-        for device in truth
+        device["iccid"] in rows and _comparable(rows[device["iccid"]]) == _comparable_truth(device) for device in truth
     )
     known = {device["iccid"] for device in truth}
     surplus = sum(row["is_active"] for iccid, row in rows.items() if iccid not in known)
@@ -177,7 +167,16 @@ def _sync_table(runs: list[dict[str, Any]], stats: dict[str, Any]) -> Table:
     table = Table(title="Device sync", title_justify="left", show_edge=False)
     for column in ("service provider", "list"):
         table.add_column(column)
-    for column in ("pages", "calls", "SIMs listed", "inserted", "changed", "vanished", "usage changed", "seconds"):
+    for column in (
+        "pages",
+        "calls",
+        "SIMs listed",
+        "inserted",
+        "changed",
+        "vanished",
+        "usage changed",
+        "seconds",
+    ):
         table.add_column(column, justify="right")
     users = {provider.id: provider.api_user for provider in SERVICE_PROVIDERS}
     for run in runs:
@@ -186,16 +185,23 @@ def _sync_table(runs: list[dict[str, Any]], stats: dict[str, Any]) -> Table:
             run["pages"], calls, run["devices_seen"], run["devices_inserted"], run["devices_updated"],
             run["devices_vanished"], run["usage_updated"], round(run["seconds"] or 0),
         )  # fmt: skip
-        table.add_row(
-            run["name"], "full" if run["is_full"] else "incremental", *(f"{figure:,}" for figure in figures)
-        )
+        table.add_row(run["name"], "full" if run["is_full"] else "incremental", *(f"{figure:,}" for figure in figures))
     return table
 
 
 def _cost_table(runs: list[dict[str, Any]]) -> Table:
     table = Table(title="Optimization of the billing period's forecast", title_justify="left", show_edge=False)
     table.add_column("service provider")
-    for column in ("SIMs", "cost before", "base", "cost after", "proven bound", "gap", "saving", "plan changes"):
+    for column in (
+        "SIMs",
+        "cost before",
+        "base",
+        "cost after",
+        "proven bound",
+        "gap",
+        "saving",
+        "plan changes",
+    ):
         table.add_column(column, justify="right")
     for run in runs:
         if run["total_cost"] is None:

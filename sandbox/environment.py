@@ -18,14 +18,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sandbox.amop import PROGRESS_PATH, SYNC_PATH
+from sandbox.aws_resources import BUCKET, QUEUE, REGION
 from sandbox.catalogue import SERVICE_PROVIDERS
 from sandbox.postgres import EmbeddedPostgres, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTORY_VARIABLE = "AMOP_WORLD_DIRECTORY"
-AWS_REGION = "us-east-1"
-QUEUE = "DeviceNotificationQueue"
-BUCKET = "amop-reports"
 WAREHOUSE_DATABASE = "warehouse"
 AIRFLOW_DATABASE = "airflow"
 
@@ -71,9 +69,7 @@ class World:
     def __init__(
         self, directory: Path | None = None, *, devices_per_account: int = 2000, latency_ms: float = 20
     ) -> None:
-        self.directory = (
-            directory or Path(os.environ.get(DIRECTORY_VARIABLE, "") or ROOT / ".world")
-        ).resolve()
+        self.directory = (directory or Path(os.environ.get(DIRECTORY_VARIABLE, "") or ROOT / ".world")).resolve()
         self.devices_per_account = devices_per_account
         self.latency_ms = latency_ms
         self.ports: dict[str, int] = {}
@@ -177,7 +173,7 @@ class World:
             # The emulator asks for none, but boto3 looks on the network for credentials if it finds none here.
             "AWS_ACCESS_KEY_ID": "sandbox",
             "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_DEFAULT_REGION": AWS_REGION,
+            "AWS_DEFAULT_REGION": REGION,
         }
 
     def _airflow(self) -> dict[str, str]:
@@ -222,7 +218,7 @@ class World:
                 "conn_type": "aws",
                 "login": "sandbox",
                 "password": "sandbox",
-                "extra": {"region_name": AWS_REGION, "endpoint_url": self.aws_address},
+                "extra": {"region_name": REGION, "endpoint_url": self.aws_address},
             },
         }
         for provider in SERVICE_PROVIDERS:

@@ -49,9 +49,7 @@ class Fault:
         """Refuse a fault that would silently do nothing."""
         chosen = [action for action in ACTIONS if getattr(self, action) not in (None, False, [])]
         if len(chosen) != 1:
-            raise ValueError(
-                f"a fault needs exactly one of {', '.join(ACTIONS)}; this one has {chosen or 'none'}"
-            )
+            raise ValueError(f"a fault needs exactly one of {', '.join(ACTIONS)}; this one has {chosen or 'none'}")
         if self.retry_after_form not in ("seconds", "http_date"):
             raise ValueError(f"retry_after_form is {self.retry_after_form!r}, not 'seconds' or 'http_date'")
         if self.nth_call < 1 or (self.times is not None and self.times < 1):
@@ -66,9 +64,7 @@ class Fault:
         if self.page_number not in (None, page_number):
             return False
         self.matched += 1
-        if self.matched < self.nth_call or (
-            self.times is not None and self.matched >= self.nth_call + self.times
-        ):
+        if self.matched < self.nth_call or (self.times is not None and self.matched >= self.nth_call + self.times):
             return False
         self.applied += 1
         return True

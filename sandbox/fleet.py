@@ -123,7 +123,7 @@ def generate_fleet(
     as_of = as_of.astimezone(UTC).replace(microsecond=as_of.microsecond // 1000 * 1000)
     cycle_start, cycle_end = billing_cycle(as_of, provider)
     # A string seed goes through SHA-512: the same on every machine and Python version.
-    rng = random.Random(f"{seed}/{account}/{device_count}")  # noqa: S311 (not for secrets)
+    rng = random.Random(f"{seed}/{account}/{device_count}")
     iccids = _iccids(rng, provider, account, device_count)
     maker = _SimMaker(provider, rng, as_of, cycle_start, cycle_end)
     sims = [maker.make(iccid, index) for index, iccid in enumerate(iccids)]
@@ -354,9 +354,7 @@ def main(
         fleet = generate_fleet(
             integration=provider.integration, device_count=devices_per_account, seed=seed, as_of=moment
         )
-        typer.echo(
-            f"{fleet.account}: {len(fleet.sims)} SIMs, period {fleet.cycle_start} to {fleet.cycle_end}"
-        )
+        typer.echo(f"{fleet.account}: {len(fleet.sims)} SIMs, period {fleet.cycle_start} to {fleet.cycle_end}")
         for code, count in Counter(sim.rate_plan for sim in fleet.sims).most_common():
             used = sum(sim.data_usage for sim in fleet.sims if sim.rate_plan == code) / BYTES_PER_MB
             typer.echo(f"  {code:24} {count:6} SIMs {used:14,.1f} MB")

@@ -46,7 +46,12 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, data_directory: Path, *, port: int | None = None, password: str | None = None, durable: bool = True
+        self,
+        data_directory: Path,
+        *,
+        port: int | None = None,
+        password: str | None = None,
+        durable: bool = True,
     ) -> None:
         self.data_directory = data_directory
         self.port = port or free_port()
@@ -86,7 +91,7 @@ class EmbeddedPostgres:
         """Return True when the cluster has a live server."""
         if not (self.data_directory / "postmaster.pid").exists():
             return False
-        status = subprocess.run(  # noqa: S603 (our own binary, fixed arguments)
+        status = subprocess.run(
             [self._binaries / "pg_ctl", "-D", self.data_directory, "status"],
             capture_output=True, check=False, **_as_unprivileged_user(),
         )  # fmt: skip
@@ -94,9 +99,7 @@ class EmbeddedPostgres:
 
     def conninfo(self, database: str, *, user: str = OWNER) -> str:
         """Return the libpq connection string of a database."""
-        return make_conninfo(
-            host="127.0.0.1", port=self.port, dbname=database, user=user, password=self.password
-        )
+        return make_conninfo(host="127.0.0.1", port=self.port, dbname=database, user=user, password=self.password)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Create a database owned by role ``amop``; one that exists is left alone."""
@@ -149,7 +152,7 @@ class EmbeddedPostgres:
     def _run(self, program: str, *arguments: str) -> None:
         with tempfile.TemporaryFile("w+") as output:
             # Not a pipe: the server inherits it and would keep it open.
-            done = subprocess.run(  # noqa: S603 (our own binary, fixed arguments)
+            done = subprocess.run(
                 [str(self._binaries / program), *arguments], stdout=output, stderr=output, check=False,
                 **_as_unprivileged_user(),
             )  # fmt: skip

@@ -66,9 +66,7 @@ class CallLimiter:
         return {
             "calls": self.calls,
             "calls_by_endpoint": dict(sorted(self.calls_by_endpoint.items())),
-            "answers_by_status": {
-                str(status): count for status, count in sorted(self.answers_by_status.items())
-            },
+            "answers_by_status": {str(status): count for status, count in sorted(self.answers_by_status.items())},
             "violations": sum(self.violations.values()),
             "violations_by_kind": dict(sorted(self.violations.items())),
             "max_concurrent": self.max_concurrent,

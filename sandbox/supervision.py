@@ -125,7 +125,9 @@ class Supervisor:
         return None
 
     def _raise_for_ended(self) -> None:
-        address = f"http://world:{self.world.secrets.supervisor_password}@127.0.0.1:{self.world.ports['supervisor']}/RPC2"
+        address = (
+            f"http://world:{self.world.secrets.supervisor_password}@127.0.0.1:{self.world.ports['supervisor']}/RPC2"
+        )
         try:
             processes = xmlrpc.client.ServerProxy(address).supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import boto3
 import typer
 from rich.console import Console
 
-from sandbox.environment import AIRFLOW_DATABASE, AWS_REGION, BUCKET, QUEUE, ROOT, WAREHOUSE_DATABASE, World
+from sandbox.aws_resources import create_aws_resources
+from sandbox.environment import AIRFLOW_DATABASE, ROOT, WAREHOUSE_DATABASE, World
 from sandbox.fleet import write_reference
 from sandbox.supervision import Supervisor, WorldError
 
@@ -135,7 +135,7 @@ def start(world: World) -> None:
     with console.status("Airflow, carrier, AMOP, AWS emulator"):
         for name in supervisor.wait_until_healthy():
             console.print(f"  ready: {name}")
-    _create_aws_resources(world)
+    create_aws_resources(world.aws_address)
 
 
 def stop(world: World) -> None:
@@ -167,16 +167,6 @@ def _run(world: World, program: str, *arguments: str) -> None:
     )  # fmt: skip
     if done.returncode:
         raise WorldError(f"{program} {' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-4000:]}")
-
-
-def _create_aws_resources(world: World) -> None:
-    session = boto3.session.Session(
-        region_name=AWS_REGION,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",  # noqa: S106 (the emulator checks none)
-    )
-    session.client("sqs", endpoint_url=world.aws_address).create_queue(QueueName=QUEUE)
-    session.client("s3", endpoint_url=world.aws_address).create_bucket(Bucket=BUCKET)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the guardian that stops PostgreSQL and removes the session's folder when this process is gone."""
     if XDIST_WORKER:
         return
-    config.stash[GUARDIAN] = subprocess.Popen(  # noqa: S603 (our own script)
+    config.stash[GUARDIAN] = subprocess.Popen(
         [sys.executable, str(ROOT / "tests" / "session_guardian.py"), str(SESSION_DIRECTORY)],
         stdin=subprocess.PIPE,
         cwd="/",
@@ -165,9 +165,7 @@ def airflow_database() -> Path:
                 env=environment, cwd=ROOT, text=True, capture_output=True, check=False,
             )  # fmt: skip
             if done.returncode:
-                raise RuntimeError(
-                    f"airflow db migrate failed ({done.returncode}):\n{done.stdout}\n{done.stderr}"
-                )
+                raise RuntimeError(f"airflow db migrate failed ({done.returncode}):\n{done.stdout}\n{done.stderr}")
             unfinished.rename(template)
     shutil.copyfile(template, AIRFLOW_DATABASE)
     return AIRFLOW_DATABASE

@@ -142,12 +142,8 @@ def warehouse_conninfo() -> str:
 
 def _airflow_conninfo() -> str:
     """Return the connection string of Airflow's connection: secrets backend or metadata database."""
-    missing = (
-        f"no warehouse: set {WAREHOUSE_VARIABLE}, or define Airflow's connection {ids.WAREHOUSE_CONNECTION}"
-    )
-    with contextlib.redirect_stdout(
-        sys.stderr
-    ):  # Airflow logs to standard output, where --json must be alone
+    missing = f"no warehouse: set {WAREHOUSE_VARIABLE}, or define Airflow's connection {ids.WAREHOUSE_CONNECTION}"
+    with contextlib.redirect_stdout(sys.stderr):  # Airflow logs to standard output, where --json must be alone
         try:
             from airflow.models.connection import Connection
             from airflow.sdk.exceptions import AirflowException

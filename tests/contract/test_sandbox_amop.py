@@ -205,9 +205,7 @@ def test_a_wrong_daily_sync_notice_is_refused_with_the_reason(
 
 
 def test_bodies_that_are_no_message_and_missing_keys_are_refused(amop: RunningAmop) -> None:
-    assert post(amop, progress_message(), key=None).json()["errors"] == [
-        "the header Idempotency-Key is missing"
-    ]
+    assert post(amop, progress_message(), key=None).json()["errors"] == ["the header Idempotency-Key is missing"]
     for body in ([], {}, {"data": []}, {"data": {}, "more": 1}, None):
         assert post(amop, body).status_code == 400
     assert post(amop, DAILY_SYNC).status_code == 400, "a notice sent to the progress path"
@@ -217,10 +215,10 @@ def test_bodies_that_are_no_message_and_missing_keys_are_refused(amop: RunningAm
 
 
 def test_the_bearer_token_is_asked_for_when_there_is_one() -> None:
-    with running_amop(token="canary-token") as amop:  # noqa: S106 (made up here)
+    with running_amop(token="canary-token") as amop:
         assert post(amop, progress_message()).status_code == 401
-        assert post(amop, progress_message(), token="wrong").status_code == 401  # noqa: S106
-        assert post(amop, progress_message(), token="canary-token").status_code == 200  # noqa: S106
+        assert post(amop, progress_message(), token="wrong").status_code == 401
+        assert post(amop, progress_message(), token="canary-token").status_code == 200
         assert len(amop.messages()) == 1
         assert "canary-token" not in json.dumps(amop.stats())
 

@@ -159,9 +159,7 @@ def test_bulk_usage_of_all_plans_and_versions_adds_up_to_the_truth_in_few_pages(
                 if plan.is_shared or (usage_type == "SMS" and not plan.sms_rate):
                     continue
                 for version in range(1, plan.version + 1):
-                    found, page_count, split = caller.whole_usage(
-                        plan.rate_plan_code, version, usage_type, CYCLE_START
-                    )
+                    found, page_count, split = caller.whole_usage(plan.rate_plan_code, version, usage_type, CYCLE_START)
                     assert used.keys().isdisjoint(found)
                     used += found
                     pages[usage_type] += page_count
@@ -208,12 +206,8 @@ def test_a_wrong_usage_request_is_refused_with_its_reason(
     assert reason in answer.json()["errorMessage"]
 
 
-@pytest.mark.parametrize(
-    "query", [{"ratePlanVersion": 3}, {"cycleStartDate": "2026-09-18Z"}, {"usageType": "VOICE"}]
-)
-def test_usage_that_nobody_has_is_an_empty_last_page(
-    unlimited: RunningCarrier, query: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("query", [{"ratePlanVersion": 3}, {"cycleStartDate": "2026-09-18Z"}, {"usageType": "VOICE"}])
+def test_usage_that_nobody_has_is_an_empty_last_page(unlimited: RunningCarrier, query: dict[str, Any]) -> None:
     page = Caller(unlimited).get("/usages", ratePlanName="ATT 5 MB", **query).json()
     assert (page["zones"], page["lastPage"]) == ([], True)
 
@@ -264,9 +258,7 @@ def test_a_caller_that_gives_up_leaves_no_call_in_flight(enforced: RunningCarrie
 def test_changed_rate_plan_moves_the_sim_to_the_end_on_the_current_version(own: RunningCarrier) -> None:
     caller = Caller(own)
     before = caller.whole_list()
-    sim = next(
-        d for d in before if d["ratePlan"] == "ATT 25 MB" and d["communicationPlan"] == "Fleet Tracking"
-    )
+    sim = next(d for d in before if d["ratePlan"] == "ATT 25 MB" and d["communicationPlan"] == "Fleet Tracking")
     answer = caller.put(sim["iccid"], {"ratePlan": "ATT 5 MB"})
     assert (answer.status_code, answer.json()) == (200, {"iccid": sim["iccid"]})
     after = caller.whole_list()

@@ -35,9 +35,7 @@ def enforced() -> Iterator[RunningCarrier]:
 
 @pytest.mark.parametrize("form", ["seconds", "http_date"])
 def test_scripted_status_carries_retry_after_in_both_forms(own: RunningCarrier, form: str) -> None:
-    own.add_fault(
-        status=503, times=2, retry_after_seconds=3, retry_after_form=form, path="/rws/api/v1/devices"
-    )
+    own.add_fault(status=503, times=2, retry_after_seconds=3, retry_after_form=form, path="/rws/api/v1/devices")
     caller = Caller(own)
     answers = [caller.list_page(1) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]

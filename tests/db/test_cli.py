@@ -19,7 +19,7 @@ from amop.warehouse.connection import transaction
 from sandbox.fleet import reference_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PASSWORD = "canary-p@ss"  # noqa: S105 (of the tests)
+PASSWORD = "canary-p@ss"
 
 
 def as_airflow_json(conninfo: str, **changes: Any) -> str:
@@ -68,9 +68,7 @@ def test_load_reference_prints_counts_by_table(
 ) -> None:
     status, out, _ = run(capsys, "load-reference", str(reference))
     assert status == 0
-    cells = {
-        line.split("│")[0].strip(): line.split("│")[1].strip() for line in out.splitlines() if "│" in line
-    }
+    cells = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in out.splitlines() if "│" in line}
     assert (cells["tenant"], cells["service_provider"], cells["billing_period"]) == ("2", "4", "4")
     status, out, _ = run(capsys, "load-reference", str(reference), "--json")
     assert status == 0
@@ -93,9 +91,7 @@ def test_a_missing_file_ends_with_status_2(warehouse: str, capsys: pytest.Captur
     assert (status, "cannot be read: No such file or directory" in err) == (2, True)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["no-such-command"], ["load-reference"], ["status", "--no-such-option"]]
-)
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["load-reference"], ["status", "--no-such-option"]])
 def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, *arguments)[0] == 2
 
@@ -105,9 +101,7 @@ def test_status_shows_providers_runs_sessions_messages_and_work_left(
 ) -> None:
     run(capsys, "load-reference", str(reference))
     with transaction(warehouse) as connection:
-        period = connection.execute(
-            "SELECT id FROM amop.billing_period WHERE service_provider_id = 1"
-        ).fetchone()
+        period = connection.execute("SELECT id FROM amop.billing_period WHERE service_provider_id = 1").fetchone()
         assert period is not None
         session = connection.execute(
             "INSERT INTO amop.optimization_session "
@@ -240,6 +234,4 @@ def test_optimize_hands_its_options_on_to_the_optimizer(
 
 
 def _airflow(*arguments: str) -> None:
-    subprocess.run(  # noqa: S603 (Airflow's own command)
-        [sys.executable, "-m", "airflow", *arguments], check=True, capture_output=True, cwd=ROOT
-    )
+    subprocess.run([sys.executable, "-m", "airflow", *arguments], check=True, capture_output=True, cwd=ROOT)

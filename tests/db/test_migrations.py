@@ -25,9 +25,7 @@ def _write(directory: Path, name: str, text: str) -> None:
 
 def _tables(conninfo: str, schema: str) -> set[str]:
     with connect(conninfo) as connection:
-        rows = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s", {"schema": schema}
-        )
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s", {"schema": schema})
         return {row["tablename"] for row in rows}
 
 
@@ -62,9 +60,7 @@ def test_four_calls_at_once_apply_every_file_once(empty_database_dsn: str) -> No
         applied = list(pool.map(migrate, [empty_database_dsn] * 4))
     assert sorted(applied, key=len) == [[], [], [], FILES]
     with connect(empty_database_dsn) as connection:
-        ledger = connection.execute(
-            "SELECT migration_id FROM amop._yoyo_migration ORDER BY migration_id"
-        ).fetchall()
+        ledger = connection.execute("SELECT migration_id FROM amop._yoyo_migration ORDER BY migration_id").fetchall()
     assert [row["migration_id"] for row in ledger] == FILES
 
 
@@ -75,9 +71,7 @@ def test_integrations_are_those_of_the_registry(warehouse_dsn: str) -> None:
             "FROM amop.integration"
         ).fetchall()
     fields = ("name", "display_name", "family", "portal_type_id", "daily_sync_key", "supports_optimization")
-    of_registry = [
-        {field: getattr(integration, field) for field in fields} for integration in INTEGRATIONS.values()
-    ]
+    of_registry = [{field: getattr(integration, field) for field in fields} for integration in INTEGRATIONS.values()]
     assert sorted(rows, key=lambda row: row["name"]) == sorted(of_registry, key=lambda row: row["name"])
 
 
@@ -117,9 +111,7 @@ def test_a_lock_row_that_a_killed_process_left_does_not_block(empty_database_dsn
     assert migrate(empty_database_dsn) == []
 
 
-def test_a_folder_without_migrations_is_an_error(
-    empty_database_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_without_migrations_is_an_error(empty_database_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "read_migrations", lambda _: [])
     with pytest.raises(MigrationError, match="there are no migrations in"):
         migrate(empty_database_dsn)

@@ -104,9 +104,7 @@ def test_second_load_of_the_same_file_writes_no_row(load: Any, warehouse_dsn: st
     before = row_versions(warehouse_dsn)
     counts = load(REFERENCE)
     assert row_versions(warehouse_dsn) == before
-    assert all(
-        number == 0 for numbers in counts.values() for name, number in numbers.items() if name != "unchanged"
-    )
+    assert all(number == 0 for numbers in counts.values() for name, number in numbers.items() if name != "unchanged")
     assert [counts[table]["unchanged"] for table in TABLES] == [1, 2, 3, 2, 4, 2]
 
 
@@ -182,9 +180,7 @@ def test_a_wrong_file_writes_nothing(load: Any, warehouse_dsn: str) -> None:
     assert row_versions(warehouse_dsn) == {table: [] for table in TABLES}
 
 
-def test_a_file_that_contradicts_the_warehouse_writes_nothing_and_says_where(
-    load: Any, warehouse_dsn: str
-) -> None:
+def test_a_file_that_contradicts_the_warehouse_writes_nothing_and_says_where(load: Any, warehouse_dsn: str) -> None:
     load(REFERENCE)
     before = row_versions(warehouse_dsn)
     text = "tenants:\n  - {id: 5, name: New, time_zone: UTC}\n  - {id: 9, name: Acme IoT, time_zone: UTC}\n"
@@ -268,9 +264,7 @@ def test_racing_sessions_store_one_period(load: Any, warehouse_dsn: str) -> None
         assert len(set(pool.map(ensure, range(12)))) == 1
 
 
-def test_a_changed_end_day_applies_at_once_while_nothing_uses_the_period(
-    load: Any, warehouse_dsn: str
-) -> None:
+def test_a_changed_end_day_applies_at_once_while_nothing_uses_the_period(load: Any, warehouse_dsn: str) -> None:
     load(REFERENCE)
     counts = load(REFERENCE.replace("    rate_plans:", "    bill_period_end_day: 25\n    rate_plans:", 1))
     assert counts["billing_period"] == {"inserted": 1, "updated": 0, "unchanged": 1}

@@ -93,9 +93,7 @@ def test_a_moment_lies_in_the_period_of_its_provider(
          "America/Santiago", "Africa/Cairo", "Asia/Beirut", "Pacific/Apia", "Pacific/Kiritimati"]
     ),
 )  # fmt: skip
-def test_periods_follow_each_other_without_gap_or_overlap(
-    second: int, end_day: int, end_hour: int, zone: str
-) -> None:
+def test_periods_follow_each_other_without_gap_or_overlap(second: int, end_day: int, end_hour: int, zone: str) -> None:
     moment = datetime.fromtimestamp(second, UTC)
     settings = {"end_day": end_day, "end_hour": end_hour, "time_zone": zone}
     period = billing_period_at(moment, **settings)
@@ -128,13 +126,9 @@ def test_the_zone_in_which_a_moment_is_written_does_not_matter(second: int, zone
         ({"time_zone": ""}, "'' is not an IANA time zone"),
     ],
 )
-def test_settings_that_no_period_can_be_derived_from_are_refused(
-    settings: dict[str, object], message: str
-) -> None:
+def test_settings_that_no_period_can_be_derived_from_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        billing_period_at(
-            utc("2026-11-20 12:00"), **{"end_day": 18, "end_hour": 18, "time_zone": "UTC", **settings}
-        )
+        billing_period_at(utc("2026-11-20 12:00"), **{"end_day": 18, "end_hour": 18, "time_zone": "UTC", **settings})
 
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
@@ -176,9 +170,7 @@ START, END = local("2026-11-18 18:00"), local("2026-12-18 18:00")
         (None, 30, False),
     ],
 )
-def test_days_activated_are_started_days_until_the_end(
-    activated: datetime | None, days: int, is_within: bool
-) -> None:
+def test_days_activated_are_started_days_until_the_end(activated: datetime | None, days: int, is_within: bool) -> None:
     cycle = {"cycle_start": START, "cycle_end": END}
     assert days_activated(activated, **cycle, time_zone=NEW_YORK) == days
     assert is_activated_within(activated, **cycle) is is_within

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from amop.warehouse.conninfo import ConnectionFormError, conninfo_from_airflow_connection
 
-PASSWORD = "p@ss:w/o?r#d %'\\ é"  # noqa: S105 (of the tests)
+PASSWORD = "p@ss:w/o?r#d %'\\ é"
 ENCODED = "p%40ss%3Aw%2Fo%3Fr%23d%20%25%27%5C%20%C3%A9"
 
 

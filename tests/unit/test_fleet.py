@@ -35,10 +35,7 @@ INTEGRATIONS = ("jasper", "pod19", "tmobile_jasper", "rogers")
 @pytest.fixture(scope="module")
 def fleets() -> dict[str, Fleet]:
     """The default world: 2,000 SIMs of each integration."""
-    return {
-        name: generate_fleet(integration=name, device_count=2000, seed=7, as_of=AS_OF)
-        for name in INTEGRATIONS
-    }
+    return {name: generate_fleet(integration=name, device_count=2000, seed=7, as_of=AS_OF) for name in INTEGRATIONS}
 
 
 def test_the_same_arguments_give_the_same_fleet_and_others_another() -> None:
@@ -113,9 +110,7 @@ def test_every_sim_is_consistent(fleets: dict[str, Fleet], name: str) -> None:
         assert sim.voice_usage == 0 or plan.is_shared
         assert sim.status in ("ACTIVATED", "DEACTIVATED") or sim.data_usage == 0
     assert sum(sim.sms_usage > 0 for sim in fleet.sims) >= 30
-    old = Counter(
-        sim.rate_plan for sim in fleet.sims if sim.rate_plan_version < plans[sim.rate_plan or ""].version
-    )
+    old = Counter(sim.rate_plan for sim in fleet.sims if sim.rate_plan_version < plans[sim.rate_plan or ""].version)
     assert len(old) == 2, "two plans have a version 2, with SIMs still on version 1"
     ages = [(AS_OF - sim.date_updated).days for sim in fleet.sims]
     assert {age // 30 for age in ages} == {0, 1, 2, 3}, "modified throughout the last 120 days"
@@ -172,13 +167,9 @@ def _costs(fleet: Fleet) -> tuple[float, float, float]:
         allowed = next(c.rate_plans for c in provider.communication_plans if c.name == sim.communication_plan)
         for code in allowed:
             plan = plans[index[code]]
-            cost = float(plan.rate_charge) * share[sim.iccid] + float(
-                plan.base_rate + sim.sms_usage * plan.sms_rate
-            )
+            cost = float(plan.rate_charge) * share[sim.iccid] + float(plan.base_rate + sim.sms_usage * plan.sms_rate)
             if not plan.allows_sim_pooling:
-                blocks = math.ceil(
-                    max(0, used[row] - float(plan.plan_mb)) / float(plan.data_per_overage_charge)
-                )
+                blocks = math.ceil(max(0, used[row] - float(plan.plan_mb)) / float(plan.data_per_overage_charge))
                 cost += blocks * float(plan.overage_rate)
             alone[row, index[code]] = cost
     pools: dict[str, list[int]] = {}
@@ -266,10 +257,7 @@ def test_the_reference_file_describes_the_world(tmp_path: Path) -> None:
     for provider, world in zip(providers, SERVICE_PROVIDERS, strict=True):
         plans = {plan["rate_plan_code"]: plan for plan in provider["rate_plans"]}
         assert 8 <= len(plans) == len(world.rate_plans) <= 12
-        assert all(
-            isinstance(plan["rate_charge"], str) and float(plan["overage_rate"]) > 0
-            for plan in plans.values()
-        )
+        assert all(isinstance(plan["rate_charge"], str) and float(plan["overage_rate"]) > 0 for plan in plans.values())
         assert sum(plan["version"] == 2 for plan in plans.values()) == 2
         assert sum(plan["is_shared"] for plan in plans.values()) == 1
         assert sum(plan["pool"] is not None for plan in plans.values()) >= 2

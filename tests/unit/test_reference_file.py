@@ -94,15 +94,11 @@ def test_one_mistake_is_one_problem_with_line_field_value_and_what_is_allowed(
     found = problems_of(GOOD.replace(old, new, 1))
     assert (line, field, message) in found
     # A field that was overwritten to plant the mistake is missing; a renamed plan leaves the mapping.
-    assert all(
-        "is missing" in text or "is not a rate plan" in text for _, name, text in found if name != field
-    )
+    assert all("is missing" in text or "is not a rate plan" in text for _, name, text in found if name != field)
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
-    text = (
-        GOOD.replace("America/New_York", "Mars/Olympus").replace("jasper\n", "jaspr\n").replace('"10"', "0.1")
-    )
+    text = GOOD.replace("America/New_York", "Mars/Olympus").replace("jasper\n", "jaspr\n").replace('"10"', "0.1")
     found = problems_of(text + "    colour: red\n    is_active: yes\n")
     assert [(line, field) for line, field, _ in found] == [
         (2, "tenants[0].time_zone"),
@@ -163,8 +159,7 @@ def test_plans_of_one_pool_must_share_overage_rate_and_block() -> None:
 def test_duplicate_tenants_and_providers_are_named() -> None:
     tenant = "  - {id: 1, name: Acme IoT, time_zone: UTC}\n"
     provider = (
-        "  - {id: 1, tenant_id: 1, integration: jasper, name: AT&T Control Center, connection_id: c, "
-        "time_zone: UTC}\n"
+        "  - {id: 1, tenant_id: 1, integration: jasper, name: AT&T Control Center, connection_id: c, time_zone: UTC}\n"
     )
     text = GOOD.replace("service_providers:\n", tenant + "service_providers:\n") + provider
     assert [(line, field) for line, field, _ in problems_of(text)] == [
@@ -177,8 +172,7 @@ def test_duplicate_tenants_and_providers_are_named() -> None:
 
 def test_the_same_name_on_two_integrations_is_allowed() -> None:
     provider = (
-        "  - {id: 2, tenant_id: 1, integration: pod19, name: AT&T Control Center, connection_id: c, "
-        "time_zone: UTC}\n"
+        "  - {id: 2, tenant_id: 1, integration: pod19, name: AT&T Control Center, connection_id: c, time_zone: UTC}\n"
     )
     assert len(parse_reference_file(GOOD + provider, "f").service_providers) == 2
 
@@ -204,9 +198,7 @@ def test_a_file_that_is_no_reference_file_at_all_says_why(text: str, line: int |
 
 
 def test_the_text_of_the_error_names_the_file() -> None:
-    with pytest.raises(
-        ReferenceFileError, match=r"^fleet\.yaml:6: service_providers\[0\]\.integration: 'x' is not"
-    ):
+    with pytest.raises(ReferenceFileError, match=r"^fleet\.yaml:6: service_providers\[0\]\.integration: 'x' is not"):
         parse_reference_file(GOOD.replace("jasper\n", "x\n"), "fleet.yaml")
 
 

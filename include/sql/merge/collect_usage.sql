@@ -46,7 +46,7 @@ single AS (
 
 SELECT
     device.id AS device_id,
-    device.billing_period_id IS NOT DISTINCT FROM run.billing_period_id AS is_same_cycle,
+    coalesce(device.billing_period_id = run.billing_period_id, false) AS is_same_cycle,
     device.ctd_data_usage AS old_data_usage,
     device.ctd_sms_usage AS old_sms_usage,
     device.ctd_voice_usage AS old_voice_usage,

@@ -1,7 +1,7 @@
 -- Purpose: SIMs that an exact full list no longer names keep their row and values, and stop being active.
 -- Parameters: run_id, service_provider_id, now.
 -- Locks: the rows that change.
--- Repeatable: a SIM that is already inactive is not written again. A SIM whose record is in quarantine has not vanished.
+-- Repeatable: an inactive SIM is not written again. A SIM whose record is in quarantine has not vanished.
 UPDATE amop.device
 SET is_active = false, modified_at = %(now)s
 WHERE

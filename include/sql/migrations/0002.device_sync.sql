@@ -156,7 +156,7 @@ CREATE TABLE amop.device_quarantine (
 
 CREATE TABLE amop.carrier_api_user (
     api_user text PRIMARY KEY,
-    recent_calls timestamptz [] NOT NULL DEFAULT '{}',
+    recent_calls timestamptz[] NOT NULL DEFAULT '{}',
     blocked_until timestamptz
 );
 COMMENT ON TABLE amop.carrier_api_user IS

@@ -49,8 +49,8 @@ CREATE TABLE amop.optimization_comm_group (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     instance_id bigint NOT NULL REFERENCES amop.optimization_instance ON DELETE CASCADE,
     group_key text NOT NULL,
-    rate_plan_ids bigint [] NOT NULL,
-    communication_plans text [] NOT NULL,
+    rate_plan_ids bigint[] NOT NULL,
+    communication_plans text[] NOT NULL,
     outcome text CHECK (
         outcome IN ('optimized', 'base_only', 'no_plans', 'no_devices', 'limit_exceeded', 'invalid_plan')
     ),

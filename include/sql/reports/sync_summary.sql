@@ -31,7 +31,7 @@ SELECT
         SELECT count(*) FROM amop.device_quarantine AS rejected
         WHERE rejected.run_id = run.id AND rejected.kind = 'usage'
     ) AS usage_quarantined,
-    ARRAY(
+    array(
         SELECT plan.name FROM amop.communication_plan AS plan
         WHERE
             plan.service_provider_id = run.service_provider_id

@@ -17,7 +17,7 @@ INNER JOIN amop.integration AS integration ON provider.integration_id = integrat
 WHERE
     integration.name = %(integration)s
     AND (
-        (provider.is_active AND cardinality(%(service_provider_ids)s::bigint []) = 0)
-        OR provider.id = any(%(service_provider_ids)s::bigint [])
+        (provider.is_active AND cardinality(%(service_provider_ids)s::bigint[]) = 0)
+        OR provider.id = any(%(service_provider_ids)s::bigint[])
     )
 ORDER BY provider.id

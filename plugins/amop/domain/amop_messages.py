@@ -28,9 +28,7 @@ class SessionFacts:
 
 def progress_message(facts: SessionFacts, progress: int) -> dict[str, Any]:
     """Return the body that moves a session's progress bar; ``progress`` in percent."""
-    return _session_message(
-        facts, "Progress", "/get_optimization_progress_bar_data", progress=progress, error=None
-    )
+    return _session_message(facts, "Progress", "/get_optimization_progress_bar_data", progress=progress, error=None)
 
 
 def error_message(facts: SessionFacts, text: str) -> dict[str, Any]:

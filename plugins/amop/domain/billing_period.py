@@ -73,9 +73,7 @@ def days_in_period(cycle_start: datetime, cycle_end: datetime, time_zone: str) -
     return max(1, days)
 
 
-def is_activated_within(
-    date_activated: datetime | None, *, cycle_start: datetime, cycle_end: datetime
-) -> bool:
+def is_activated_within(date_activated: datetime | None, *, cycle_start: datetime, cycle_end: datetime) -> bool:
     """Return True when a SIM was activated inside the cycle: only then its charge can be prorated."""
     return date_activated is not None and cycle_start <= date_activated < cycle_end
 

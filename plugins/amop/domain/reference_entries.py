@@ -28,8 +28,7 @@ def _text(value: str) -> str:
     if value != value.strip():
         raise ValueError("must not begin or end with a space")
     if any(
-        ord(character) < 32 or 0x7F <= ord(character) < 0xA0 or 0xD800 <= ord(character) < 0xE000
-        for character in value
+        ord(character) < 32 or 0x7F <= ord(character) < 0xA0 or 0xD800 <= ord(character) < 0xE000 for character in value
     ):
         raise ValueError("must be printable text on one line")
     return value
@@ -56,9 +55,7 @@ def _time_zone(value: str) -> str:
     try:
         load_time_zone(value)
     except ValueError:
-        raise ValueError(
-            "is not a time zone; allowed: an IANA name such as 'America/New_York' or 'UTC'"
-        ) from None
+        raise ValueError("is not a time zone; allowed: an IANA name such as 'America/New_York' or 'UTC'") from None
     return value
 
 

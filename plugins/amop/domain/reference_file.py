@@ -104,9 +104,7 @@ def parse_reference_file(text: str, file_name: str) -> ReferenceFile:
     except (ValueError, RecursionError) as error:
         raise ReferenceFileError(file_name, [Problem(None, "", str(error))]) from None
     if document is None:
-        raise ReferenceFileError(
-            file_name, [Problem(None, "", "is empty; allowed: tenants, service_providers")]
-        )
+        raise ReferenceFileError(file_name, [Problem(None, "", "is empty; allowed: tenants, service_providers")])
     problems = [Problem(_line(lines, at), _field(at), message) for at, message in _contradictions(document)]
     try:
         reference = ReferenceFile.model_validate(document)
@@ -141,9 +139,7 @@ def _problem(detail: dict[str, Any], lines: dict[Location, int]) -> Problem:
         return Problem(_line(lines, at), _field(at), "is missing and has no default")
     if kind == "extra_forbidden":
         model = FIELDS_OF[tuple(part for part in at[:-1] if isinstance(part, str))]
-        return Problem(
-            _line(lines, at), _field(at), f"is not a field; allowed: {', '.join(model.model_fields)}"
-        )
+        return Problem(_line(lines, at), _field(at), f"is not a field; allowed: {', '.join(model.model_fields)}")
     if kind == "value_error":
         message = str(detail["ctx"]["error"])
     elif kind in {"greater_than_equal", "less_than_equal"}:
@@ -174,9 +170,7 @@ def _contradictions(document: Any) -> Iterator[tuple[Location, str]]:
     yield from _duplicates(tenants, "id")
     yield from _duplicates(tenants, "name")
     yield from _duplicates(providers, "id")
-    yield from _duplicates(
-        providers, "name", lambda entry: (entry.get("tenant_id"), entry.get("integration"))
-    )
+    yield from _duplicates(providers, "name", lambda entry: (entry.get("tenant_id"), entry.get("integration")))
     tenant_ids = {entry.get("id") for _, entry in tenants if _is_scalar(entry.get("id"))}
     for at, provider in providers:
         tenant_id = provider.get("tenant_id")
@@ -191,9 +185,7 @@ def _provider_contradictions(at: Location, provider: dict[str, Any]) -> Iterator
     yield from _duplicates(rate_plans, "rate_plan_code")
     yield from _duplicates(communication_plans, "name")
     yield from _pool_contradictions(rate_plans)
-    codes = {
-        entry.get("rate_plan_code") for _, entry in rate_plans if _is_scalar(entry.get("rate_plan_code"))
-    }
+    codes = {entry.get("rate_plan_code") for _, entry in rate_plans if _is_scalar(entry.get("rate_plan_code"))}
     for plan_at, communication_plan in communication_plans:
         allowed = communication_plan.get("rate_plans")
         seen: set[Any] = set()

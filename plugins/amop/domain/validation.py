@@ -74,9 +74,7 @@ def validate_listed_device(raw: object) -> ListedDevice | Rejected:
         reason = _why_unusable_text(value)
         if reason is not None:
             return Rejected(record_key(raw), f"{name} {reason}")
-    return ListedDevice(
-        iccid, _text(fields["status"]), _text(fields["ratePlan"]), _text(fields["communicationPlan"])
-    )
+    return ListedDevice(iccid, _text(fields["status"]), _text(fields["ratePlan"]), _text(fields["communicationPlan"]))
 
 
 def validate_usage(value: object) -> int | str:
@@ -153,7 +151,14 @@ def _text(value: object) -> str | None:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", type(None): "null"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        type(None): "null",
+    }
     return names.get(type(value), "an object")
 
 

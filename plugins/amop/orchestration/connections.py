@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
-from psycopg.conninfo import make_conninfo
 
 from amop import ids
+from amop.warehouse.conninfo import conninfo_from_fields
 
 if TYPE_CHECKING:
     from amop.carriers.protocol import CarrierClient
@@ -21,15 +21,18 @@ log = logging.getLogger(__name__)
 
 
 def conninfo_of(connection: Connection) -> str:
-    """Return the libpq connection string of an Airflow postgres connection; extra keys are libpq options."""
-    extra = {key: value for key, value in _extra(connection).items() if isinstance(value, str | int)}
-    return make_conninfo(
+    """Return the libpq connection string of an Airflow postgres connection.
+
+    Raises:
+        ConnectionFormError: the connection has no host or database; the message holds nothing of it.
+    """
+    return conninfo_from_fields(
         host=connection.host,
-        port=connection.port or 5432,
-        dbname=connection.schema,
-        user=connection.login,
+        port=connection.port,
+        login=connection.login,
         password=connection.password,
-        **extra,
+        schema=connection.schema,
+        extra=_extra(connection),
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk import Asset, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -25,9 +23,6 @@ from amop.orchestration.connections import (
 from amop.orchestration.failures import recorded_failure
 from amop.orchestration.staging_sensor import StagingReadySensor
 
-if TYPE_CHECKING:
-    from airflow.sdk import Asset
-
 log = logging.getLogger(__name__)
 
 MAP_LABEL = "{{ task.op_kwargs['run']['service_provider_name'] }}"
@@ -38,10 +33,9 @@ SECONDS_BETWEEN_LOOKS = 5
 
 @task(
     execution_timeout=timedelta(minutes=5),
-    doc_md="Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %).",
 )
 def select_providers(integration: str) -> list[dict[str, Any]]:
-    """Open the runs of this DAG run; return one small dict of ids per provider."""
+    """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
     from amop.pipeline.sync_runs import SyncRequest, load_run, open_runs
     from amop.warehouse.connection import transaction
 
@@ -86,8 +80,13 @@ PROVIDER_TASK: dict[str, Any] = {
 """What the tasks of a provider have in common: its name in the grid, and patience with passing faults."""
 
 
-@task(task_id="queue_sync", execution_timeout=timedelta(minutes=5), doc_md="Create the run's first work row (AMOP 20 %): from here on the clean-up has something to wait for.", **PROVIDER_TASK)
+@task(
+    task_id="queue_sync",
+    execution_timeout=timedelta(minutes=5),
+    **PROVIDER_TASK,
+)
 def queue_sync_task(run: dict[str, Any]) -> None:
+    """Create the run's first work row (AMOP 20 %): from here on the clean-up has something to wait for."""
     from amop.pipeline.device_sync import queue_sync
 
     with recorded_failure(sync_run_id=run["run_id"]):
@@ -95,8 +94,13 @@ def queue_sync_task(run: dict[str, Any]) -> None:
     deliver_session_messages(_session_of(run))
 
 
-@task(task_id="fetch_devices", execution_timeout=timedelta(minutes=720), doc_md="Page the carrier's device list into staging; goes on after the last page in the ledger.", **PROVIDER_TASK)
+@task(
+    task_id="fetch_devices",
+    execution_timeout=timedelta(minutes=720),
+    **PROVIDER_TASK,
+)
 def fetch_devices_task(run: dict[str, Any]) -> int:
+    """Page the carrier's device list into staging; goes on after the last page in the ledger."""
     from amop.pipeline.device_sync import fetch_devices
 
     with (
@@ -106,8 +110,13 @@ def fetch_devices_task(run: dict[str, Any]) -> int:
         return fetch_devices(warehouse_conninfo(), run["run_id"], client)
 
 
-@task(task_id="fetch_usage", execution_timeout=timedelta(minutes=720), doc_md="Empty the work rows: bulk usage per rate plan, single SIMs, details.", **PROVIDER_TASK)
+@task(
+    task_id="fetch_usage",
+    execution_timeout=timedelta(minutes=720),
+    **PROVIDER_TASK,
+)
 def fetch_usage_task(run: dict[str, Any]) -> int:
+    """Empty the work rows: bulk usage per rate plan, single SIMs, details."""
     from amop.pipeline.device_sync import fetch_usage
 
     with (
@@ -117,8 +126,13 @@ def fetch_usage_task(run: dict[str, Any]) -> int:
         return fetch_usage(warehouse_conninfo(), run["run_id"], client)
 
 
-@task(task_id="publish_notification", execution_timeout=timedelta(minutes=10), doc_md="Tell the device notification queue (SQS) that this provider is staged.", **PROVIDER_TASK)
+@task(
+    task_id="publish_notification",
+    execution_timeout=timedelta(minutes=10),
+    **PROVIDER_TASK,
+)
 def publish_notification_task(run: dict[str, Any]) -> None:
+    """Tell the device notification queue (SQS) that this provider is staged."""
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 
     from amop.pipeline.notification import mark_notified, notification_to_send
@@ -130,46 +144,69 @@ def publish_notification_task(run: dict[str, Any]) -> None:
             return
         client = SqsHook(aws_conn_id=ids.AWS_CONNECTION).get_conn()
         url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
-        client.send_message(
-            QueueUrl=url, MessageBody=notification.body, MessageAttributes=notification.attributes
-        )
+        client.send_message(QueueUrl=url, MessageBody=notification.body, MessageAttributes=notification.attributes)
         mark_notified(warehouse_conninfo(), run["run_id"], now=datetime.now(UTC))
 
 
-@task(task_id="merge_devices", execution_timeout=timedelta(minutes=60), doc_md="Staged SIMs into `amop.device`: only what changed is written; refused when the list is not complete.", **PROVIDER_TASK)
+@task(
+    task_id="merge_devices",
+    execution_timeout=timedelta(minutes=60),
+    **PROVIDER_TASK,
+)
 def merge_devices_task(run: dict[str, Any]) -> dict[str, int]:
+    """Staged SIMs into `amop.device`: only what changed is written; refused when the list is not complete."""
     from amop.pipeline.cleanup import merge_devices
 
     with recorded_failure(sync_run_id=run["run_id"]):
         return merge_devices(warehouse_conninfo(), run["run_id"], now=datetime.now(UTC))
 
 
-@task(task_id="merge_usage", execution_timeout=timedelta(minutes=60), doc_md="Staged usage into the cycle-to-date columns and the daily delta rows.", **PROVIDER_TASK)
+@task(
+    task_id="merge_usage",
+    execution_timeout=timedelta(minutes=60),
+    **PROVIDER_TASK,
+)
 def merge_usage_task(run: dict[str, Any]) -> int:
+    """Staged usage into the cycle-to-date columns and the daily delta rows."""
     from amop.pipeline.cleanup import merge_usage
 
     with recorded_failure(sync_run_id=run["run_id"]):
         return merge_usage(warehouse_conninfo(), run["run_id"], now=datetime.now(UTC))
 
 
-@task(task_id="update_communication_plans", execution_timeout=timedelta(minutes=10), doc_md="Add communication plans that the carrier names for the first time, and report them.", **PROVIDER_TASK)
+@task(
+    task_id="update_communication_plans",
+    execution_timeout=timedelta(minutes=10),
+    **PROVIDER_TASK,
+)
 def update_communication_plans_task(run: dict[str, Any]) -> list[str]:
+    """Add communication plans that the carrier names for the first time, and report them."""
     from amop.pipeline.cleanup import update_communication_plans
 
     with recorded_failure(sync_run_id=run["run_id"]):
         return update_communication_plans(warehouse_conninfo(), run["run_id"], now=datetime.now(UTC))
 
 
-@task(task_id="check_quality", execution_timeout=timedelta(minutes=10), doc_md="Prove that SIMs listed = SIMs merged + SIMs quarantined.", **PROVIDER_TASK)
+@task(
+    task_id="check_quality",
+    execution_timeout=timedelta(minutes=10),
+    **PROVIDER_TASK,
+)
 def check_quality_task(run: dict[str, Any]) -> dict[str, int]:
+    """Prove that SIMs listed = SIMs merged + SIMs quarantined."""
     from amop.pipeline.cleanup import check_quality
 
     with recorded_failure(sync_run_id=run["run_id"]):
         return check_quality(warehouse_conninfo(), run["run_id"])
 
 
-@task(task_id="publish_summary", execution_timeout=timedelta(minutes=30), doc_md="Store the sync summary; write the sync log file to S3 where a bucket is set.", **PROVIDER_TASK)
+@task(
+    task_id="publish_summary",
+    execution_timeout=timedelta(minutes=30),
+    **PROVIDER_TASK,
+)
 def publish_summary_task(run: dict[str, Any], integration: str) -> None:
+    """Store the sync summary; write the sync log file to S3 where a bucket is set."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     from amop.pipeline.cleanup import summarize
@@ -186,8 +223,13 @@ def publish_summary_task(run: dict[str, Any], integration: str) -> None:
             log.info("Sync log: s3://%s/%s", bucket, key)
 
 
-@task(task_id="notify_amop", execution_timeout=timedelta(minutes=10), doc_md="End the run as complete and send AMOP the daily-sync notice, after the merge has committed.", **PROVIDER_TASK)
+@task(
+    task_id="notify_amop",
+    execution_timeout=timedelta(minutes=10),
+    **PROVIDER_TASK,
+)
 def notify_amop_task(run: dict[str, Any]) -> None:
+    """End the run as complete and send AMOP the daily-sync notice, after the merge has committed."""
     from amop.pipeline.cleanup import complete_run
 
     with recorded_failure(sync_run_id=run["run_id"]):
@@ -196,8 +238,14 @@ def notify_amop_task(run: dict[str, Any]) -> None:
         deliver_message(dedupe_key)
 
 
-@task(task_id="should_optimize", execution_timeout=timedelta(minutes=5), multiple_outputs=True, doc_md="Go on only if the integration is optimized and a session was opened for this run.", **PROVIDER_TASK)
+@task(
+    task_id="should_optimize",
+    execution_timeout=timedelta(minutes=5),
+    multiple_outputs=True,
+    **PROVIDER_TASK,
+)
 def should_optimize_task(run: dict[str, Any]) -> dict[str, Any]:
+    """Go on only if the integration is optimized and a session was opened for this run."""
     from amop.pipeline.cleanup import session_to_optimize
 
     with recorded_failure(sync_run_id=run["run_id"]):
@@ -244,7 +292,7 @@ def cleanup(run: Any, integration: Integration) -> None:
         doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
         **PROVIDER_TASK | {"map_index_template": "{{ task.run['service_provider_name'] }}"},
     )
-    notified = notify_amop_task(run=run)
+    notified = notify_amop_task.override(outlets=[Asset(ids.devices_asset(integration.name))])(run=run)
     (
         wait
         >> merge_devices_task(run=run)

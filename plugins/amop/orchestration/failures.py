@@ -57,9 +57,7 @@ def recorded_failure(*, sync_run_id: int | None = None, session_id: int | None =
         raise
 
 
-def record_failure(
-    error: BaseException, *, sync_run_id: int | None = None, session_id: int | None = None
-) -> None:
+def record_failure(error: BaseException, *, sync_run_id: int | None = None, session_id: int | None = None) -> None:
     """Write a final failure into the tables and tell AMOP; repeated calls change nothing."""
     text = str(error) or type(error).__name__
     conninfo = warehouse_conninfo()

@@ -98,7 +98,11 @@ class StagingReadyTrigger(BaseTrigger):
 
     async def _look(self, conninfo: str) -> StagingState:
         async with await psycopg.AsyncConnection.connect(
-            conninfo, row_factory=dict_row, autocommit=True, connect_timeout=10, application_name="amop wait_for_staging"
+            conninfo,
+            row_factory=dict_row,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="amop wait_for_staging",
         ) as connection:
             cursor = await connection.execute(sql.load("sync/staging_progress"), {"run_id": self.run_id})
             progress = await cursor.fetchone()
@@ -122,7 +126,12 @@ class StagingReadySensor(BaseSensorOperator):
     template_fields = ("run",)
 
     def __init__(
-        self, *, run: Any, no_progress_limit: timedelta = timedelta(minutes=30), deferrable: bool = False, **kwargs: Any
+        self,
+        *,
+        run: Any,
+        no_progress_limit: timedelta = timedelta(minutes=30),
+        deferrable: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(mode="reschedule", **kwargs)
         self.run = run

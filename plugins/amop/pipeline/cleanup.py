@@ -36,9 +36,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
             vanished = 0
             if run["is_full"] and run["list_is_exact"]:
                 _refuse_mass_vanishing(connection, run, scope)
-                vanished = connection.execute(
-                    sql.load("merge/mark_vanished_devices"), scope | {"now": now}
-                ).rowcount
+                vanished = connection.execute(sql.load("merge/mark_vanished_devices"), scope | {"now": now}).rowcount
             connection.execute(
                 sql.load("merge/note_devices_merged"),
                 {
@@ -91,7 +89,7 @@ def _refuse_mass_vanishing(connection: WarehouseConnection, run: dict[str, Any],
 
 
 def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
-    """Bring the staged usage to the devices' counters and to daily delta rows; return the devices updated. Once per run."""
+    """Bring the staged usage to the devices' counters and daily delta rows, once per run; return the devices updated."""
     with transaction(conninfo, application_name="amop merge_usage") as connection:
         run = _locked_run(connection, run_id)
         if run["usage_merged_at"] is not None:
@@ -150,7 +148,8 @@ def check_quality(conninfo: str, run_id: int) -> dict[str, int]:
 
 def _balance(connection: WarehouseConnection, run: dict[str, Any]) -> dict[str, int]:
     balance = connection.execute(
-        sql.load("quality/run_balance"), {"run_id": run["id"], "service_provider_id": run["service_provider_id"]}
+        sql.load("quality/run_balance"),
+        {"run_id": run["id"], "service_provider_id": run["service_provider_id"]},
     ).fetchone()
     return dict(balance or {})
 

@@ -14,7 +14,13 @@ from zoneinfo import ZoneInfo
 
 from amop.carriers.errors import CarrierRequestError
 from amop.carriers.protocol import CarrierClient, DevicePage, UsagePage
-from amop.domain.validation import Rejected, record_key, validate_details, validate_listed_device, validate_usage
+from amop.domain.validation import (
+    Rejected,
+    record_key,
+    validate_details,
+    validate_listed_device,
+    validate_usage,
+)
 from amop.pipeline.errors import ListGuardError
 from amop.pipeline.sync_runs import load_run, note_progress, reopen_run, running_run
 from amop.warehouse import sql
@@ -105,7 +111,12 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
 
 
 def _stage_page(
-    connection: WarehouseConnection, run_id: int, scan_pass: int, page_number: int, page: DevicePage, now: datetime
+    connection: WarehouseConnection,
+    run_id: int,
+    scan_pass: int,
+    page_number: int,
+    page: DevicePage,
+    now: datetime,
 ) -> None:
     """Stage one page, its rejected records and its ledger row, in the caller's transaction."""
     rows = []
@@ -169,16 +180,10 @@ def _close_list(connection: WarehouseConnection, run: dict[str, Any], *, is_exac
             run["service_provider_name"], MAXIMUM_SCAN_PASSES,
         )  # fmt: skip
     provider = {"run_id": run["id"], "service_provider_id": run["service_provider_id"]}
-    connection.execute(
-        sql.load("sync/queue_usage"), provider | {"list_is_exact_full": run["is_full"] and is_exact}
-    )
-    connection.execute(
-        sql.load("sync/queue_details"), provider | {"detail_calls_per_run": run["detail_calls_per_run"]}
-    )
+    connection.execute(sql.load("sync/queue_usage"), provider | {"list_is_exact_full": run["is_full"] and is_exact})
+    connection.execute(sql.load("sync/queue_details"), provider | {"detail_calls_per_run": run["detail_calls_per_run"]})
     connection.execute(sql.load("sync/delete_device_list_row"), {"run_id": run["id"]})
-    connection.execute(
-        sql.load("sync/complete_list"), {"run_id": run["id"], "list_is_exact": is_exact, "now": now}
-    )
+    connection.execute(sql.load("sync/complete_list"), {"run_id": run["id"], "list_is_exact": is_exact, "now": now})
 
 
 def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
@@ -206,7 +211,11 @@ def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clo
 
 
 def _read_rate_plan_usage(
-    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+    connection: WarehouseConnection,
+    run: dict[str, Any],
+    work: dict[str, Any],
+    client: CarrierClient,
+    clock: Clock,
 ) -> None:
     page = client.rate_plan_usage_page(
         rate_plan_code=work["rate_plan_code"],
@@ -260,7 +269,11 @@ CTD_COUNTERS = {
 
 
 def _read_device_usage(
-    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+    connection: WarehouseConnection,
+    run: dict[str, Any],
+    work: dict[str, Any],
+    client: CarrierClient,
+    clock: Clock,
 ) -> None:
     raw = _read_one_device(connection, run, work, client.device_ctd_usage, "usage", clock)
     now = clock()
@@ -278,14 +291,23 @@ def _read_device_usage(
 
 
 def _read_device_details(
-    connection: WarehouseConnection, run: dict[str, Any], work: dict[str, Any], client: CarrierClient, clock: Clock
+    connection: WarehouseConnection,
+    run: dict[str, Any],
+    work: dict[str, Any],
+    client: CarrierClient,
+    clock: Clock,
 ) -> None:
     raw = _read_one_device(connection, run, work, client.device_details, "device_details", clock)
     now = clock()
     if raw is not None:
         details = validate_details(raw)
         if isinstance(details, Rejected):
-            log.warning("%s: details of %s are unusable: %s", run["service_provider_name"], work["iccid"], details.reason)
+            log.warning(
+                "%s: details of %s are unusable: %s",
+                run["service_provider_name"],
+                work["iccid"],
+                details.reason,
+            )
         else:
             connection.execute(
                 sql.load("sync/add_detail"),

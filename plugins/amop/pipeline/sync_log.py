@@ -23,10 +23,14 @@ def write_sync_log(conninfo: str, run_id: int) -> Iterator[str]:
     """Stream the sync log of a run into a temporary CSV file; yield its path and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="amop_sync_log_") as folder:
         path = Path(folder) / "sync_log.csv"
-        with connect(conninfo, application_name="amop sync_log") as connection, path.open("wb") as target:
-            with connection.cursor() as cursor, cursor.copy(_copy_statement(run_id)) as copy:
-                for block in copy:
-                    target.write(block)
+        with (
+            connect(conninfo, application_name="amop sync_log") as connection,
+            path.open("wb") as target,
+            connection.cursor() as cursor,
+            cursor.copy(_copy_statement(run_id)) as copy,
+        ):
+            for block in copy:
+                target.write(block)
         yield str(path)
 
 

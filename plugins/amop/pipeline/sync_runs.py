@@ -102,9 +102,7 @@ def _open_provider_run(
         with connection.transaction():
             run = connection.execute(sql.load("sync/open_run"), values).fetchone()
     except psycopg.errors.UniqueViolation:
-        holder = connection.execute(
-            sql.load("sync/running_run"), {"service_provider_id": provider["id"]}
-        ).fetchone()
+        holder = connection.execute(sql.load("sync/running_run"), {"service_provider_id": provider["id"]}).fetchone()
         values["status"] = "refused"
         values["error"] = _held_by(provider, holder)
         run = connection.execute(sql.load("sync/open_run"), values).fetchone()
@@ -115,7 +113,11 @@ def _open_provider_run(
         _open_session(connection, request, provider, run, now)
     log.info(
         "%s (%s): run %s, %s list since %s",
-        provider["name"], provider["id"], run["id"], "full" if is_full else "incremental", modified_since,
+        provider["name"],
+        provider["id"],
+        run["id"],
+        "full" if is_full else "incremental",
+        modified_since,
     )
     return ProviderRun(run["id"], provider["id"], provider["name"], provider["connection_id"])
 
@@ -142,14 +144,10 @@ def _open_session(
         # The sync itself is welcome; only a second optimization beside the first is not.
         log.warning("This run will not optimize: %s", error)
         return
-    connection.execute(
-        sql.load("sync/attach_session"), {"run_id": run["id"], "optimization_session_id": session["id"]}
-    )
+    connection.execute(sql.load("sync/attach_session"), {"run_id": run["id"], "optimization_session_id": session["id"]})
 
 
-def _session_is_wanted(
-    request: SyncRequest, provider: dict[str, Any], period: dict[str, Any], now: datetime
-) -> bool:
+def _session_is_wanted(request: SyncRequest, provider: dict[str, Any], period: dict[str, Any], now: datetime) -> bool:
     if request.optimization == "never" or not provider["supports_optimization"]:
         return False
     return request.optimization == "always" or optimization_is_due(
@@ -180,9 +178,7 @@ def _which_list(
 def _take_over_abandoned(
     connection: WarehouseConnection, provider: dict[str, Any], request: SyncRequest, now: datetime
 ) -> None:
-    holder = connection.execute(
-        sql.load("sync/running_run"), {"service_provider_id": provider["id"]}
-    ).fetchone()
+    holder = connection.execute(sql.load("sync/running_run"), {"service_provider_id": provider["id"]}).fetchone()
     if holder is None or (holder["dag_id"], holder["dag_run_id"]) == (request.dag_id, request.dag_run_id):
         return
     if now - holder["progress_at"] > ABANDONED_AFTER:
@@ -237,9 +233,7 @@ def note_progress(connection: WarehouseConnection, run_id: int, *, pages: int, n
     Raises:
         SyncRunEndedError: the run has ended meanwhile; the transaction must not commit.
     """
-    moved = connection.execute(
-        sql.load("sync/note_progress"), {"run_id": run_id, "pages": pages, "now": now}
-    ).rowcount
+    moved = connection.execute(sql.load("sync/note_progress"), {"run_id": run_id, "pages": pages, "now": now}).rowcount
     if not moved:
         running_run(connection, run_id)
         raise SyncRunEndedError(f"run {run_id} has ended meanwhile")
@@ -265,9 +259,7 @@ def reopen_run(conninfo: str, run_id: int, *, now: datetime) -> None:
         running_run(connection, run_id)
 
 
-def end_run(
-    connection: WarehouseConnection, run_id: int, status: str, error: str | None, *, now: datetime
-) -> None:
+def end_run(connection: WarehouseConnection, run_id: int, status: str, error: str | None, *, now: datetime) -> None:
     """End a running run; a failed or refused one takes its session with it, with one ErrorMessage to AMOP."""
     ended = connection.execute(
         sql.load("sync/end_run"), {"run_id": run_id, "status": status, "error": error, "now": now}

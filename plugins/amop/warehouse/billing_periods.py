@@ -45,9 +45,7 @@ def ensure_billing_period(
     stored = connection.execute(sql.load("reference/billing_period_at"), key).fetchone()
     if stored is not None:
         return stored
-    settings = (
-        service_provider if not isinstance(service_provider, int) else _settings(connection, provider_id)
-    )
+    settings = service_provider if not isinstance(service_provider, int) else _settings(connection, provider_id)
     derived = billing_period_at(
         moment,
         end_day=settings["bill_period_end_day"],

@@ -84,9 +84,7 @@ def _fields_of_uri(value: str) -> dict[str, Any]:
     if EXTRA_KEY in extra:
         extra = _json_object(extra[EXTRA_KEY], f"{EXTRA_KEY} of the connection's URI")
     if parts.fragment:
-        raise ConnectionFormError(
-            "the connection's URI has a '#': special characters must be percent-encoded"
-        )
+        raise ConnectionFormError("the connection's URI has a '#': special characters must be percent-encoded")
     return {
         "host": _host(parts),
         "port": port,

@@ -70,9 +70,7 @@ def migrate(conninfo: str) -> list[str]:
         psycopg.OperationalError: the server cannot be reached or refuses the role.
     """
     # A lock of the session, not yoyo's lock row: a killed process cannot leave it behind.
-    with psycopg.connect(
-        conninfo, autocommit=True, application_name="amop migrate", connect_timeout=10
-    ) as holder:
+    with psycopg.connect(conninfo, autocommit=True, application_name="amop migrate", connect_timeout=10) as holder:
         holder.execute(sql.load("reference/lock_migrations"), {"lock_key": LOCK_KEY})
         holder.execute(sql.load("migrations/0000.schema"))
         with _WarehouseBackend(_database_uri(conninfo), default_migration_table) as backend:

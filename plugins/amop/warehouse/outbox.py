@@ -39,7 +39,12 @@ class OutboxMessage:
 
 
 def enqueue(
-    connection: WarehouseConnection, *, kind: str, session_id: int | None, dedupe_key: str, payload: Mapping[str, Any]
+    connection: WarehouseConnection,
+    *,
+    kind: str,
+    session_id: int | None,
+    dedupe_key: str,
+    payload: Mapping[str, Any],
 ) -> None:
     """Write a message in the caller's transaction; a second one with the same key changes nothing."""
     connection.execute(
@@ -63,7 +68,9 @@ def enqueue_daily_sync_notice(connection: WarehouseConnection, *, run_id: int, s
         sql.load("outbox/daily_sync_facts"), {"service_provider_id": service_provider_id}
     ).fetchone()
     if facts is None:
-        raise LookupError(f"service provider {service_provider_id} does not exist: no daily-sync notice for run {run_id}")
+        raise LookupError(
+            f"service provider {service_provider_id} does not exist: no daily-sync notice for run {run_id}"
+        )
     key = daily_sync_key(run_id, service_provider_id)
     payload = daily_sync_notice(facts["daily_sync_key"], facts["tenant_id"], facts["tenant_name"])
     enqueue(connection, kind="daily_sync", session_id=None, dedupe_key=key, payload=payload)

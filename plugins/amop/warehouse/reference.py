@@ -101,9 +101,7 @@ def _load(connection: WarehouseConnection, reference: ReferenceFile, now: dateti
     return counts
 
 
-def _load_rate_plans(
-    connection: WarehouseConnection, providers: Sequence[ServiceProviderEntry]
-) -> dict[str, int]:
+def _load_rate_plans(connection: WarehouseConnection, providers: Sequence[ServiceProviderEntry]) -> dict[str, int]:
     entries = [
         {"service_provider_id": provider.id, **plan.model_dump(mode="json")}
         for provider in providers
@@ -122,9 +120,7 @@ def _load_rate_plans(
     return {**counts, "not_in_file": len(others)}
 
 
-def _load_eligibility(
-    connection: WarehouseConnection, providers: Sequence[ServiceProviderEntry]
-) -> dict[str, int]:
+def _load_eligibility(connection: WarehouseConnection, providers: Sequence[ServiceProviderEntry]) -> dict[str, int]:
     stated = [provider for provider in providers if provider.communication_plans is not None]
     entries = [
         {"service_provider_id": provider.id, "communication_plan": plan.name, "rate_plan_code": code}

@@ -135,9 +135,7 @@ def complete_session(connection: WarehouseConnection, session_id: int, *, now: d
         return advance_session(connection, session_id, COMPLETE, now=now)
 
 
-def fail_session(
-    connection: WarehouseConnection, session_id: int, text: str, *, now: datetime | None = None
-) -> bool:
+def fail_session(connection: WarehouseConnection, session_id: int, text: str, *, now: datetime | None = None) -> bool:
     """End a session as failed and tell AMOP with one ErrorMessage; False if it had ended, then nothing changes.
 
     Raises:
@@ -147,7 +145,8 @@ def fail_session(
         if _locked_session(connection, session_id)["status"] != "running":
             return False
         connection.execute(
-            sql.load("sessions/fail_session"), {"session_id": session_id, "error": error_text(text), "now": now}
+            sql.load("sessions/fail_session"),
+            {"session_id": session_id, "error": error_text(text), "now": now},
         )
         enqueue(
             connection,
@@ -186,9 +185,7 @@ def fail_silent_sessions(
     """
     failed = []
     with connection.transaction():
-        silent = connection.execute(
-            sql.load("sessions/silent_sessions"), {"silent_since": now - silent_for}
-        ).fetchall()
+        silent = connection.execute(sql.load("sessions/silent_sessions"), {"silent_since": now - silent_for}).fetchall()
         for session in silent:
             text = (
                 f"Optimization session {session['id']} of {session['service_provider_name']} "

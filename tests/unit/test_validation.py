@@ -1,0 +1,118 @@
+"""Validation of a carrier's records: what is taken, what is set aside and why, and that nothing ever raises."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amop.domain.validation import (
+    DeviceDetails,
+    ListedDevice,
+    Rejected,
+    record_key,
+    validate_details,
+    validate_listed_device,
+    validate_usage,
+)
+
+ICCID = "8901000000000000001"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = ("iccid", "status", "ratePlan", "communicationPlan", "imsi", "msisdn", "imei", "dateActivated")
+RECORDS = JSON | st.dictionaries(st.sampled_from(KEYS), JSON)
+
+
+@given(RECORDS)
+def test_any_json_is_accepted_or_rejected_with_a_reason_and_never_raises(raw: Any) -> None:
+    for result in (validate_listed_device(raw), validate_details(raw)):
+        if isinstance(result, Rejected):
+            assert result.reason
+            assert 0 < len(result.record_key) <= 100
+            assert "\x00" not in result.reason + result.record_key
+            (result.reason + result.record_key).encode()
+
+
+@given(JSON)
+def test_usage_is_a_bigint_from_zero_on_or_a_reason(value: Any) -> None:
+    usage = validate_usage(value)
+    assert isinstance(usage, str) or (type(usage) is int and 0 <= usage < 2**63)
+
+
+@given(st.integers(min_value=0, max_value=2**63 - 1))
+def test_every_bigint_from_zero_on_is_taken_as_it_is(value: int) -> None:
+    assert validate_usage(value) == value
+
+
+@pytest.mark.parametrize(("value", "usage"), [(None, 0), (0, 0), (5.0, 5), (-0.0, 0), (2**63 - 1, 2**63 - 1)])
+def test_null_usage_is_zero_and_whole_floats_are_whole(value: Any, usage: int) -> None:
+    assert validate_usage(value) == usage
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, -0.5, 1.5, "5", "", True, False, 2**63, 1e300, float("nan"), float("inf"), [5], {}, 10**4000],
+)
+def test_negative_textual_broken_or_too_large_usage_is_refused(value: Any) -> None:
+    assert isinstance(validate_usage(value), str)
+
+
+@pytest.mark.parametrize(
+    "iccid",
+    [None, 8901000000000000001, "", "1" * 17, "1" * 23, f"{ICCID} ", f"{ICCID}\n", "89010000000000000x1",
+     "٨" * 19, "8" * 10 + "\x00" + "8" * 9],
+)  # fmt: skip
+def test_iccid_is_18_to_22_ascii_digits_and_nothing_else(iccid: Any) -> None:
+    assert isinstance(validate_listed_device({"iccid": iccid}), Rejected)
+
+
+@pytest.mark.parametrize("length", [18, 19, 20, 21, 22])
+def test_null_plan_and_status_are_allowed_and_blank_is_null(length: int) -> None:
+    iccid = "8" * length
+    assert validate_listed_device({"iccid": iccid, "ratePlan": " "}) == ListedDevice(iccid, None, None, None)
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "x" * 257, "\ud800", 5, ["plan"]])
+def test_plan_with_nul_half_a_pair_overlong_or_not_text_is_rejected_under_its_iccid(value: Any) -> None:
+    rejected = validate_listed_device({"iccid": ICCID, "ratePlan": value})
+    assert isinstance(rejected, Rejected)
+    assert rejected.record_key == ICCID
+    assert rejected.reason.startswith("ratePlan ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-10-20 14:03:11.000+0000", "2026-10-20T14:03:11Z", "2026-10-20T16:03:11+02:00", "2026-10-20T14:03:11"],
+)
+def test_activation_date_is_read_in_the_vendors_form_and_in_iso_8601(text: str) -> None:
+    details = validate_details({"dateActivated": text, "imsi": "310", "msisdn": 15551234, "imei": None})
+    assert details == DeviceDetails("310", "15551234", None, datetime(2026, 10, 20, 14, 3, 11, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2026-13-01", "0001-01-01T00:00:00+14:00", 1790000000, "2026\x00"])
+def test_unreadable_activation_date_is_rejected(value: Any) -> None:
+    rejected = validate_details({"iccid": ICCID, "dateActivated": value})
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason.startswith("dateActivated ")
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1)), st.integers(-720, 840))  # noqa: DTZ001
+def test_every_moment_in_every_offset_comes_back_in_utc(naive: datetime, minutes: int) -> None:
+    moment = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    details = validate_details({"dateActivated": moment.isoformat()})
+    assert isinstance(details, DeviceDetails)
+    assert details.date_activated == moment
+    assert details.date_activated.utcoffset() == timedelta(0)
+
+
+def test_record_key_tells_records_apart_and_zones_of_one_sim_too() -> None:
+    zones = [{"iccid": ICCID, "record": {"usage": usage}} for usage in (-1, -2)]
+    keys = {record_key(raw) for raw in [*zones, {"iccid": ICCID}, {}, None, {"iccid": None, "status": "A"}]}
+    assert len(keys) == 6
+    assert record_key({"a": 1, "b": 2}) == record_key({"b": 2, "a": 1})
