@@ -49,9 +49,7 @@ def test_both_forms_of_a_connection_give_the_same_kind_of_address(
         ("http://0.0.0.0", None),
     ],
 )
-def test_connection_without_tls_is_refused_unless_its_host_is_a_loopback_address(
-    host: str, schema: str | None
-) -> None:
+def test_connection_without_tls_is_refused_unless_its_host_is_a_loopback_address(host: str, schema: str | None) -> None:
     with pytest.raises(CarrierConnectionError, match="TLS"):
         account(host=host, schema=schema)
 

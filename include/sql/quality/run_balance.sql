@@ -15,7 +15,12 @@ SELECT
     ) AS devices_merged,
     (
         SELECT count(*) FROM amop.device_quarantine AS rejected
-        WHERE rejected.run_id = run.id AND rejected.kind = 'device'
+        WHERE
+            rejected.run_id = run.id AND rejected.kind = 'device'
+            AND NOT EXISTS (
+                SELECT 1 FROM amop.device_staging AS staged
+                WHERE staged.run_id = run.id AND staged.iccid = rejected.record_key
+            )
     ) AS devices_quarantined,
     (
         SELECT count(*) FROM amop.device_quarantine AS rejected

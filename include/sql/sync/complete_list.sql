@@ -12,7 +12,12 @@ SET
         SELECT count(DISTINCT staged.iccid) FROM amop.device_staging AS staged WHERE staged.run_id = %(run_id)s
     ) + (
         SELECT count(*) FROM amop.device_quarantine AS rejected
-        WHERE rejected.run_id = %(run_id)s AND rejected.kind = 'device'
+        WHERE
+            rejected.run_id = %(run_id)s AND rejected.kind = 'device'
+            AND NOT EXISTS (
+                SELECT 1 FROM amop.device_staging AS staged
+                WHERE staged.run_id = rejected.run_id AND staged.iccid = rejected.record_key
+            )
     ),
     work_rows_queued = (
         SELECT count(*) FROM amop.device_usage_to_process AS work

@@ -147,7 +147,11 @@ class ControlCenterClient:
             if not isinstance(zones, list) or not isinstance(is_last, bool):
                 raise _PassingError("the page has no list of zones or does not say whether it is the last")
             _require_page(document, page_number)
-            return UsagePage(_usage_records(zones, USAGE_KEYS[usage_type]), is_last)
+            records = _usage_records(zones, USAGE_KEYS[usage_type])
+            if not records and not is_last:
+                # Taken as it is, the SIMs that it should name would count as having used nothing.
+                raise _PassingError("the page is empty and not the last one")
+            return UsagePage(records, is_last)
 
         what = f"{usage_type} usage of rate plan {rate_plan_code!r} version {rate_plan_version}, page {page_number}"
         return self._call("GET", "/usages", parameters, read=read, what=what)
@@ -234,8 +238,9 @@ class ControlCenterClient:
         if not isinstance(document, dict) or not document.get("errorMessage"):
             return ""
         code = document.get("errorCode")
-        text = f": {document['errorMessage']}{f' [{code}]' if code else ''}"[:TEXT_LENGTH]
-        return text.replace(self._account.api_key, "***")  # a carrier that echoes the request must not leak the key
+        text = f": {document['errorMessage']}{f' [{code}]' if code else ''}"
+        # A carrier that echoes the request must not leak the key, nor the part of it that a cut would leave.
+        return text.replace(self._account.api_key, "***")[:TEXT_LENGTH]
 
     def _wait(self, state: RetryCallState) -> float:
         error = _exception(state)

@@ -47,8 +47,7 @@ class PostgresCallGate:
     @contextmanager
     def call(self) -> Iterator[None]:
         """Wait for this API user's turn, and hold it while the body makes one call."""
-        connection = self._connected()
-        connection.execute(sql.load("calls/lock_api_user"), self._values)
+        connection = self._locked()
         try:
             while (seconds := self._seconds_to_wait(connection)) > 0:
                 self._sleep(seconds)
@@ -77,6 +76,18 @@ class PostgresCallGate:
                 connect_timeout=10,
             )  # fmt: skip
         return self._connection
+
+    def _locked(self) -> psycopg.Connection[dict[str, Any]]:
+        """Return the gate's session with the API user's lock; a session that was lost while idle is replaced."""
+        try:
+            connection = self._connected()
+            connection.execute(sql.load("calls/lock_api_user"), self._values)
+        except psycopg.OperationalError:
+            if self._connection is None or not self._connection.closed:
+                raise
+            connection = self._connected()
+            connection.execute(sql.load("calls/lock_api_user"), self._values)
+        return connection
 
     def _seconds_to_wait(self, connection: psycopg.Connection[dict[str, Any]]) -> float:
         row = connection.execute(sql.load("calls/seconds_to_wait"), self._values).fetchone()

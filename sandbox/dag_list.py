@@ -1,0 +1,44 @@
+"""The list of the DAGs for the documentation, made from the DAGs themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = """# The DAGs
+
+Made by `make docs` from the DAGs themselves; a test compares it with them.
+"""
+
+
+def dag_list_markdown() -> str:
+    """Return the Markdown list of every DAG: schedule, tasks in order, parameters.
+
+    Raises:
+        RuntimeError: a DAG file cannot be imported.
+    """
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(ROOT / "dags", collect_dags=True)
+    if bag.import_errors:
+        raise RuntimeError(str(bag.import_errors))
+    return HEADER + "".join(_section(bag.dags[dag_id]) for dag_id in sorted(bag.dags))
+
+
+def _section(dag: Any) -> str:
+    lines = [f"\n## `{dag.dag_id}`\n", f"{dag.description}\n"]
+    schedule = getattr(dag.timetable, "summary", None) or "none"
+    lines.append(f"Schedule: {'none, it is triggered' if schedule == 'None' else f'`{schedule}` UTC'} · "
+                 f"tags: {', '.join(sorted(dag.tags))} · at most {dag.max_active_runs} runs at once\n")  # fmt: skip
+    lines.append("| task | follows | what it does |\n|---|---|---|")
+    for task in dag.topological_sort():
+        follows = ", ".join(f"`{name}`" for name in sorted(task.upstream_task_ids)) or "–"
+        what = " ".join((task.doc_md or "").split()).partition(". ")[0]
+        lines.append(f"| `{task.task_id}` | {follows} | {what} |")
+    if dag.params:
+        lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
+        for name, param in dag.params.items():
+            shown = dag.params.get_param(name)
+            lines.append(f"| `{name}` | `{shown.value!r}` | {shown.description or ''} |")
+    return "\n".join(lines) + "\n"

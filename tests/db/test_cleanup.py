@@ -1,0 +1,195 @@
+"""The clean-up half of a day: staging into the main tables, complete or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from amop.pipeline import cleanup, device_sync
+from amop.pipeline.errors import BalanceError, MergeRefusedError
+from sandbox.carrier import running_carrier
+from tests.sync_world import SyncWorld
+
+SIMS = 120
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def world(warehouse_dsn: str, tmp_path: Path) -> Iterator[SyncWorld]:
+    with running_carrier(devices_per_account=SIMS, accounts=("jasper",), limits_are_enforced=False) as carrier:
+        yield SyncWorld(warehouse_dsn, carrier, tmp_path)
+
+
+def test_after_a_sync_the_device_table_is_the_carriers_truth(world: SyncWorld) -> None:
+    run = world.sync("first")
+    devices = world.devices()
+    assert (run["devices_inserted"], run["devices_updated"], run["devices_vanished"]) == (SIMS, 0, 0)
+    assert set(devices) == set(world.truth())
+    for iccid, sim in world.truth().items():
+        row = devices[iccid]
+        assert (row["status"], row["rate_plan"], row["communication_plan"], row["ctd_data_usage"]) == (
+            sim["status"], sim["rate_plan"], sim["communication_plan"], sim["data_usage"],
+        )  # fmt: skip
+
+
+def test_a_second_sync_of_the_same_fleet_writes_no_device_row(world: SyncWorld) -> None:
+    world.sync("first")
+    versions = world.rows("SELECT id, xmin::text FROM amop.device ORDER BY id")
+    run = world.sync("second", full_sync=True)
+    assert (run["devices_inserted"], run["devices_updated"], run["usage_updated"]) == (0, 0, 0)
+    assert world.rows("SELECT id, xmin::text FROM amop.device ORDER BY id") == versions
+
+
+def test_a_merge_that_is_run_again_changes_nothing(world: SyncWorld) -> None:
+    run_id = world.open("twice")
+    world.stage(run_id)
+    counts = cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    updated = cleanup.merge_usage(world.dsn, run_id, now=NOW)
+    before = world.rows("SELECT * FROM amop.device ORDER BY id"), world.rows("SELECT * FROM amop.device_usage")
+    assert cleanup.merge_devices(world.dsn, run_id, now=NOW + timedelta(hours=1)) == counts
+    assert cleanup.merge_usage(world.dsn, run_id, now=NOW + timedelta(hours=1)) == updated
+    assert (
+        world.rows("SELECT * FROM amop.device ORDER BY id"),
+        world.rows("SELECT * FROM amop.device_usage"),
+    ) == before
+
+
+def test_merging_an_unchanged_fleet_writes_less_than_a_tenth_of_the_wal(world: SyncWorld) -> None:
+    first_run = world.open("first")
+    world.stage(first_run)
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+
+        def wal_bytes(run_id: int) -> int:
+            before = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+            cleanup.merge_devices(world.dsn, run_id, now=NOW)
+            after = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", before).fetchone()
+            return int(after[0]) if after else 0
+
+        first = wal_bytes(first_run)
+        cleanup.merge_usage(world.dsn, first_run, now=NOW)
+        cleanup.complete_run(world.dsn, first_run, now=NOW)
+        second_run = world.open("second", full_sync=True)
+        world.stage(second_run)
+        assert wal_bytes(second_run) < first / 10
+
+
+def test_sims_that_a_full_list_no_longer_names_keep_their_row_and_stop_being_active(world: SyncWorld) -> None:
+    world.sync("first")
+    gone = sorted(world.truth())[:2]
+    before = {iccid: world.devices()[iccid] for iccid in gone}
+    world.carrier.remove_devices(gone)
+    run = world.sync("second", full_sync=True)
+    after = world.devices()
+    assert run["devices_vanished"] == len(gone)
+    for iccid in gone:
+        assert not after[iccid]["is_active"]
+        assert after[iccid]["ctd_data_usage"] == before[iccid]["ctd_data_usage"]
+    assert sum(row["is_active"] for row in after.values()) == SIMS - len(gone)
+
+
+def test_an_incremental_list_marks_no_sim_as_vanished(world: SyncWorld) -> None:
+    world.sync("first")
+    world.carrier.remove_devices(sorted(world.truth())[:2])
+    run = world.sync("second", now=datetime.now(UTC) + timedelta(days=1))
+    assert (run["is_full"], run["devices_vanished"]) == (False, 0)
+    assert sum(row["is_active"] for row in world.devices().values()) == SIMS
+
+
+def test_a_merge_that_would_lose_a_tenth_of_the_fleet_is_refused_and_merges_nothing(world: SyncWorld) -> None:
+    world.sync("first")
+    kept, *rest = sorted(world.truth())
+    world.carrier.remove_devices(rest[: SIMS // 5])
+    world.carrier.change_devices([kept], status="DEACTIVATED")
+    run_id = world.open("second", full_sync=True)
+    world.stage(run_id)
+    with pytest.raises(MergeRefusedError, match=f"{SIMS // 5} of {SIMS} SIMs are missing from a full list"):
+        cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    assert sum(row["is_active"] for row in world.devices().values()) == SIMS
+    assert world.devices()[kept]["status"] != "DEACTIVATED"
+
+
+def test_an_incomplete_sync_is_never_merged(world: SyncWorld) -> None:
+    run_id = world.open("incomplete")
+    device_sync.queue_sync(world.dsn, run_id)
+    with world.client() as client:
+        device_sync.fetch_devices(world.dsn, run_id, client)
+    with pytest.raises(MergeRefusedError, match="the sync is not complete"):
+        cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    assert world.count("device") == 0
+
+
+def test_bad_records_are_quarantined_with_their_raw_form_and_listed_is_merged_plus_quarantined(world: SyncWorld) -> None:
+    world.rows("UPDATE amop.service_provider SET maximum_bad_share = 1 RETURNING id")
+    bad_iccid, bad_status = sorted(world.truth())[:2]
+    world.carrier.change_devices([bad_iccid], extra={"iccid": "not-an-iccid"})
+    world.carrier.change_devices([bad_status], extra={"status": 17})
+    run = world.sync("bad")
+    rejected = world.rows("SELECT raw, reason FROM amop.device_quarantine WHERE kind = 'device'")
+    assert run["devices_seen"] == SIMS
+    assert world.count("device") == SIMS - 2
+    assert {str(row["raw"].get("iccid")) for row in rejected} == {"not-an-iccid", bad_status}
+    assert all(row["reason"] for row in rejected)
+
+
+def test_too_many_bad_records_refuse_the_merge(world: SyncWorld) -> None:
+    world.carrier.change_devices(sorted(world.truth())[:2], extra={"status": 17})
+    run_id = world.open("too-bad")
+    world.stage(run_id)
+    with pytest.raises(MergeRefusedError, match=rf"2 of {SIMS} SIMs have bad records"):
+        cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    assert world.count("device") == 0
+
+
+def test_daily_usage_is_the_delta_and_adds_up_to_the_cycle_to_date(world: SyncWorld) -> None:
+    world.sync("first")
+    iccid = next(iccid for iccid, sim in sorted(world.truth().items()) if sim["data_usage"] > 0)
+    usage = world.truth()[iccid]["data_usage"]
+    world.carrier.change_devices([iccid], data_usage=usage + 5_000)
+    run = world.sync("second")
+    assert run["usage_updated"] == 1
+    assert world.devices()[iccid]["ctd_data_usage"] == usage + 5_000
+    sums = world.rows(
+        "SELECT sum(daily.data_usage) AS total, device.ctd_data_usage AS ctd FROM amop.device_usage AS daily"
+        " JOIN amop.device AS device ON device.id = daily.device_id GROUP BY device.id"
+    )
+    assert all(row["total"] == row["ctd"] for row in sums)
+
+
+def test_a_counter_that_went_down_begins_anew_and_no_delta_is_negative(world: SyncWorld) -> None:
+    world.sync("first")
+    iccid = max(world.truth().values(), key=lambda sim: sim["data_usage"])["iccid"]
+    world.carrier.change_devices([iccid], data_usage=7, roaming_data_usage=0)
+    world.sync("second")
+    assert world.devices()[iccid]["ctd_data_usage"] == 7
+    assert world.count("device_usage", "data_usage < 0") == 0
+
+
+def test_a_new_communication_plan_is_added_and_reported(world: SyncWorld) -> None:
+    world.carrier.change_devices(sorted(world.truth())[:1], communication_plan="Brand New CP")
+    run_id = world.open("new-plan")
+    world.stage(run_id)
+    cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    assert cleanup.update_communication_plans(world.dsn, run_id, now=NOW) == ["Brand New CP"]
+    assert cleanup.update_communication_plans(world.dsn, run_id, now=NOW) == []
+    assert "Brand New CP" in cleanup.summarize(world.dsn, run_id)["unassociated_communication_plans"]
+
+
+def test_a_run_that_does_not_add_up_is_not_completed(world: SyncWorld) -> None:
+    run_id = world.open("lost")
+    world.stage(run_id)
+    cleanup.merge_devices(world.dsn, run_id, now=NOW)
+    world.rows("UPDATE amop.device_sync_run SET devices_seen = devices_seen + 1 RETURNING id")
+    with pytest.raises(BalanceError, match=f"{SIMS + 1} SIMs were listed, but {SIMS} merged and 0 quarantined"):
+        cleanup.check_quality(world.dsn, run_id)
+
+
+def test_the_daily_notice_is_written_once_with_the_end_of_the_run(world: SyncWorld) -> None:
+    run = world.sync("first")
+    cleanup.complete_run(world.dsn, run["id"], now=NOW)
+    messages = world.rows("SELECT dedupe_key, payload FROM amop.amop_outbox WHERE kind = 'daily_sync'")
+    assert [row["dedupe_key"] for row in messages] == [f"daily_sync:{run['id']}:{run['service_provider_id']}"]
+    assert messages[0]["payload"]["data"]["key_name"] == "jasper_devices"

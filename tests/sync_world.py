@@ -1,0 +1,113 @@
+"""A warehouse with the sandbox's reference data and a carrier to sync it from, without Airflow; for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from amop.carriers.account import CarrierAccount
+from amop.carriers.control_center import ControlCenterClient
+from amop.pipeline import cleanup, device_sync
+from amop.pipeline.sync_runs import SyncRequest, open_runs
+from amop.warehouse.call_gate import PostgresCallGate
+from amop.warehouse.reference import load_reference
+from sandbox.carrier import RunningCarrier
+from sandbox.fleet import write_reference
+
+JASPER = 1
+"""Id of the sandbox's provider on integration ``jasper``."""
+
+
+class SyncWorld:
+    """Runs the steps of a provider's day as the tasks do, one after another.
+
+    Args:
+        dsn: a fresh migrated warehouse.
+        carrier: the carrier, without limits unless a test is about them.
+        folder: for the reference file.
+    """
+
+    def __init__(self, dsn: str, carrier: RunningCarrier, folder: Path) -> None:
+        self.dsn = dsn
+        self.carrier = carrier
+        reference = folder / "reference.yaml"
+        write_reference(reference)
+        load_reference(dsn, reference)
+
+    def open(self, dag_run_id: str, *, now: datetime | None = None, **request: Any) -> int:
+        """Open a run of the Jasper provider and return its id."""
+        wanted = {"optimization": "never"} | request
+        runs = open_runs(
+            self.dsn,
+            SyncRequest("jasper", "device_sync_jasper", dag_run_id, **wanted),
+            now=now or datetime.now(UTC),
+        )
+        return int(runs[0]["run_id"])
+
+    @contextmanager
+    def client(self, api_key: str | None = None) -> Iterator[ControlCenterClient]:
+        """Yield a client of the Jasper account that is not slowed down."""
+        account = CarrierAccount.from_connection_fields(
+            connection_id="carrier_jasper",
+            service_provider_name="AT&T Control Center",
+            host=self.carrier.base_url,
+            schema=None,
+            port=None,
+            login="api_jasper",
+            password=api_key or self.carrier.api_key,
+            extra={"calls_per_second": 1000},
+        )
+        gate = PostgresCallGate(self.dsn, account.gate_key, account.calls_per_second)
+        with ControlCenterClient(account, gate) as client:
+            yield client
+
+    def stage(self, run_id: int) -> None:
+        """Do what group ``sync`` does."""
+        device_sync.queue_sync(self.dsn, run_id)
+        with self.client() as client:
+            device_sync.fetch_devices(self.dsn, run_id, client)
+            device_sync.fetch_usage(self.dsn, run_id, client)
+
+    def merge(self, run_id: int, *, now: datetime | None = None) -> None:
+        """Do what group ``cleanup`` does, up to the end of the run."""
+        moment = now or datetime.now(UTC)
+        cleanup.merge_devices(self.dsn, run_id, now=moment)
+        cleanup.merge_usage(self.dsn, run_id, now=moment)
+        cleanup.update_communication_plans(self.dsn, run_id, now=moment)
+        cleanup.check_quality(self.dsn, run_id)
+        cleanup.summarize(self.dsn, run_id)
+        cleanup.complete_run(self.dsn, run_id, now=moment)
+
+    def sync(self, dag_run_id: str, *, now: datetime | None = None, **request: Any) -> dict[str, Any]:
+        """Run a whole day of the provider and return its run's row."""
+        run_id = self.open(dag_run_id, now=now, **request)
+        self.stage(run_id)
+        self.merge(run_id, now=now)
+        return self.run(run_id)
+
+    def run(self, run_id: int) -> dict[str, Any]:
+        """Return a run's row."""
+        return self.rows("SELECT * FROM amop.device_sync_run WHERE id = %s", run_id)[0]
+
+    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a statement."""
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
+            return list(connection.execute(statement, values or None).fetchall())  # type: ignore[arg-type]
+
+    def count(self, table: str, condition: str = "true") -> int:
+        """Return the number of rows of a table of schema amop."""
+        return int(self.rows(f"SELECT count(*) AS n FROM amop.{table} WHERE {condition}")[0]["n"])
+
+    def truth(self) -> dict[str, dict[str, Any]]:
+        """Return the carrier's SIMs by ICCID."""
+        return {device["iccid"]: device for device in self.carrier.truth("api_jasper")["devices"]}
+
+    def devices(self) -> dict[str, dict[str, Any]]:
+        """Return the warehouse's SIMs by ICCID."""
+        return {row["iccid"]: row for row in self.rows("SELECT * FROM amop.device")}
