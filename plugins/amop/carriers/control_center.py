@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -37,6 +37,7 @@ BUDGET_SECONDS = 300
 USAGE_KEYS = {"DATA": "dataUsage", "SMS": "smsUsage", "VOICE": "voiceUsage"}
 RETRIED_STATUSES = {408, 425, 429}
 TEXT_LENGTH = 300
+Result = TypeVar("Result")
 
 
 class CallGate(Protocol):
@@ -123,11 +124,11 @@ class ControlCenterClient:
 
     def device_details(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}")
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_as_it_is)
 
     def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages")
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_as_it_is)
 
     def rate_plan_usage_page(
         self, *, rate_plan_code: str, rate_plan_version: int, usage_type: str, cycle_start: date, page_number: int
@@ -159,7 +160,7 @@ class ControlCenterClient:
     def change_rate_plan(self, iccid: str, rate_plan_code: str) -> None:
         """See `CarrierClient`."""
         self._call(
-            "PUT", f"/devices/{quote(iccid, safe='')}", body={"ratePlan": rate_plan_code},
+            "PUT", f"/devices/{quote(iccid, safe='')}", body={"ratePlan": rate_plan_code}, read=_as_it_is,
             what=f"rate plan {rate_plan_code!r}",
         )  # fmt: skip
 
@@ -169,10 +170,10 @@ class ControlCenterClient:
         path: str,
         parameters: dict[str, Any] | None = None,
         *,
+        read: Callable[[dict[str, Any]], Result],
         body: dict[str, Any] | None = None,
-        read: Callable[[dict[str, Any]], Any] = lambda document: document,
         what: str = "",
-    ) -> Any:
+    ) -> Result:
         """Make one call, again and again while its faults may pass and its budget lasts."""
         about = f"{self._account.label}: {method} {API}{path}{f' ({what})' if what else ''}"
         begun = self._monotonic()
@@ -250,6 +251,10 @@ class ControlCenterClient:
 
 def _exception(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
+
+
+def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
+    return document
 
 
 def _require_page(document: dict[str, Any], page_number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ import requests
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
+LONGEST_RETRY_AFTER_SECONDS = 900.0
 
 
 class AnswerError(Exception):
@@ -37,15 +39,23 @@ def read_json(response: requests.Response, *, deadline: float, monotonic: Callab
         if monotonic() > deadline:
             raise AnswerError("the body came too slowly")
     try:
-        return json.loads(body) if body else None
-    except ValueError:
+        return json.loads(body, parse_constant=str, parse_float=_finite) if body else None
+    except (ValueError, RecursionError):
         if response.ok:
             raise AnswerError("the body is not JSON") from None
         return None
 
 
+def _finite(text: str) -> float | str:
+    """Return a number, or its text if it is beyond a double: PostgreSQL's jsonb has no infinity either."""
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for; it holds seconds or an HTTP date (RFC 9110, 10.2.3).
+    """Return the seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110, 10.2.3).
+
+    More than 15 minutes counts as 15 minutes: a carrier's slip must not silence an account for a year.
 
     Args:
         value: the header, None when there is none.
@@ -55,11 +65,11 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text[:12]), LONGEST_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,16 @@ class UsagePage:
 
 class CarrierClient(Protocol):
     """A carrier account: paged reads, single reads, and the one write. Every method raises `CarrierError`."""
+
+    def __enter__(self) -> Self:
+        """Return the client; leaving the context closes its connections."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the client's connections."""
+        ...
 
     def list_devices_page(self, *, modified_since: datetime, page_number: int) -> DevicePage:
         """Return one page of the SIMs modified since a moment, in order of modification; pages count from 1."""

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from amop.carriers.errors import CarrierAuthenticationError, CarrierRequestError
+from amop.carriers.errors import CarrierAuthenticationError, CarrierConnectionError, CarrierRequestError
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.pipeline.errors import MergeRefusedError, PipelineError
 from amop.pipeline.sync_runs import end_run, load_run
@@ -29,6 +29,7 @@ FINAL_ERRORS = (
     AirflowFailException,
     AirflowNotFoundException,
     CarrierAuthenticationError,
+    CarrierConnectionError,
     CarrierRequestError,
     PipelineError,
     SessionAlreadyRunningError,

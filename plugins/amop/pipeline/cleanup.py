@@ -89,7 +89,7 @@ def _refuse_mass_vanishing(connection: WarehouseConnection, run: dict[str, Any],
 
 
 def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
-    """Bring the staged usage to the devices' counters and daily delta rows, once per run; return the devices updated."""
+    """Bring the staged usage to the devices' counters and daily delta rows, once per run; return how many changed."""
     with transaction(conninfo, application_name="amop merge_usage") as connection:
         run = _locked_run(connection, run_id)
         if run["usage_merged_at"] is not None:

@@ -27,7 +27,7 @@ class PostgresCallGate:
     Args:
         conninfo: libpq connection string of the warehouse.
         key: names the API user; no secret.
-        calls_per_second: the limit; 0.5 is one call in two seconds.
+        calls_per_second: the limit in any second; 0.5 is one call in two seconds, 2.5 is two in one.
         sleep: waits for seconds; tests inject their own.
     """
 
@@ -41,7 +41,7 @@ class PostgresCallGate:
         self._values = {
             "api_user": key,
             "calls": calls,
-            "window_seconds": calls / calls_per_second + MARGIN_SECONDS,
+            "window_seconds": max(1.0, calls / calls_per_second) + MARGIN_SECONDS,
         }
 
     @contextmanager
@@ -51,10 +51,12 @@ class PostgresCallGate:
         try:
             while (seconds := self._seconds_to_wait(connection)) > 0:
                 self._sleep(seconds)
+            # Noted before and after: a process killed within its call leaves the call's start behind.
+            connection.execute(sql.load("calls/note_call"), self._values)
             try:
                 yield
             finally:
-                connection.execute(sql.load("calls/note_call"), self._values)
+                connection.execute(sql.load("calls/note_end_of_call"), self._values)
         finally:
             if not connection.closed:
                 connection.execute(sql.load("calls/unlock_api_user"), self._values)

@@ -44,19 +44,19 @@ def quarantine(
             "run_id": run_id,
             "kind": kind,
             "record_key": record_key,
-            "raw": Jsonb(_without_nul(raw)),
+            "raw": Jsonb(_storable(raw)),
             "reason": reason,
             "now": now,
         },
     )
 
 
-def _without_nul(value: object) -> object:
-    """Return the value with NUL characters spelt out: PostgreSQL's jsonb cannot hold them."""
+def _storable(value: object) -> object:
+    """Return the value with NUL characters and halves of surrogate pairs spelt out: jsonb cannot hold them."""
     if isinstance(value, str):
-        return value.replace("\x00", "\\u0000")
+        return value.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+        return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nul(item) for item in value]
+        return [_storable(item) for item in value]
     return value
