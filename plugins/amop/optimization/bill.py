@@ -23,6 +23,7 @@ from amop.optimization.model import (
     OptimizerInputError,
     RatePlans,
     check_rate_plans,
+    largest,
 )
 
 SAFE = float(2**62)
@@ -162,15 +163,14 @@ class CostModel:
         prorated = self._prorated()
         if not self.terms.prorate_allowance or not prorated.any():
             return np.broadcast_to(plan_mb, shape)
-        _refuse_overflow(float(plan_mb.max(initial=0)) * self.terms.period_days, "included data")
+        _refuse_overflow(float(largest(plan_mb)) * self.terms.period_days, "included data")
         days = np.where(prorated, self.devices.days_active, self.terms.period_days)
         return np.asarray(plan_mb[None, :] * days[:, None] // self.terms.period_days)
 
     def _own_costs(self) -> Integers:
         plans, devices, period = self.rate_plans, self.devices, self.terms.period_days
-        _refuse_overflow(float(plans.rate_charge.max(initial=0)) * 2 * period, "rate_charge")
-        largest = float(plans.sms_rate.max(initial=0)) * float(devices.sms_usage.max(initial=0))
-        _refuse_overflow(largest, "sms_usage x sms_rate")
+        _refuse_overflow(float(largest(plans.rate_charge)) * 2 * period, "rate_charge")
+        _refuse_overflow(float(largest(plans.sms_rate)) * float(largest(devices.sms_usage)), "sms_usage x sms_rate")
         days = np.where(self._prorated(), devices.days_active, period)
         costs = np.empty((len(devices), len(plans)), dtype=np.int64)
         for plan in range(len(plans)):
@@ -179,7 +179,7 @@ class CostModel:
             if plans.pool[plan] == NONE:
                 over = np.maximum(0, devices.usage_micro_mb - self.allowance[:, plan])
                 blocks = -(-over // plans.block_micro_mb[plan])
-                _refuse_overflow(float(blocks.max(initial=0)) * float(plans.overage_rate[plan]), "usage x overage_rate")
+                _refuse_overflow(float(largest(blocks)) * float(plans.overage_rate[plan]), "usage x overage_rate")
                 cost = cost + blocks * plans.overage_rate[plan]
             costs[:, plan] = cost
         return costs
@@ -189,7 +189,7 @@ class CostModel:
 
     def _number_pools(self, eligibility: Eligibility) -> None:
         plans = self.rate_plans
-        groups = int(eligibility.comm_group.max(initial=0)) + 1
+        groups = largest(eligibility.comm_group) + 1
         count = len(plans.pool_name)
         by_group = np.arange(groups)[:, None] * count if self.terms.pool_scope == "comm_group" else 0
         self.pool = np.where(plans.pool == NONE, NONE, np.broadcast_to(plans.pool, (groups, len(plans))) + by_group)
@@ -202,13 +202,13 @@ class CostModel:
 
 def exact_sum(values: Integers) -> int:
     """Return the exact sum of int64 values, however large."""
-    if float(np.abs(values).max(initial=0)) * max(1, len(values)) < SAFE:
+    if float(largest(np.abs(values))) * max(1, len(values)) < SAFE:
         return int(values.sum())
     return sum(int(value) for value in values)
 
 
-def _refuse_overflow(largest: float, what: str) -> None:
-    if largest >= SAFE:
+def _refuse_overflow(reach: float, what: str) -> None:
+    if reach >= SAFE:
         raise OptimizerInputError(f"{what} is too large to be billed exactly")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from amop.optimization.bill import SAFE, CostModel, exact_sum
-from amop.optimization.model import NONE, Integers
+from amop.optimization.model import NONE, Integers, largest
 
 PRICE_SCALE = 1_000_000
 """A price of 1 is 1e-6 currency for each MB."""
@@ -57,17 +57,17 @@ def reduced_costs(model: CostModel, price: Integers) -> Integers:
     The array is of Python integers where int64 could overflow.
     """
     cost, usage, allowance = model.own_cost, model.devices.usage_micro_mb, model.allowance
-    reach = float(usage.max(initial=0)) + float(allowance.max(initial=0))
-    largest = float(cost.max(initial=0)) * PRICE_SCALE + float(price.max(initial=0)) * reach
-    kind = np.int64 if largest < SAFE else object
-    reduced = cost.astype(kind) * PRICE_SCALE
+    reach = float(largest(usage)) + float(largest(allowance))
+    is_safe = float(largest(cost)) * PRICE_SCALE + float(largest(price)) * reach < SAFE
+    kind: type = np.int64 if is_safe else object
+    reduced: Integers = cost.astype(kind) * PRICE_SCALE
     for plan in range(reduced.shape[1]):
         pool = model.pool[model.group, plan]
         if (pool == NONE).all():
             continue
-        unit = np.where(pool == NONE, 0, price[np.maximum(pool, 0)]).astype(kind)
+        unit: Integers = np.where(pool == NONE, 0, price[np.maximum(pool, 0)]).astype(kind)
         reduced[:, plan] += unit * (usage - allowance[:, plan])
-    return np.asarray(reduced)
+    return reduced
 
 
 def lower_bound(model: CostModel, price: Integers) -> int:
@@ -111,4 +111,4 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
 
 
 def _beyond(reduced: Integers) -> int:
-    return int(reduced.max(initial=0)) + 1
+    return largest(reduced) + 1

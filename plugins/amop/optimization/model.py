@@ -47,6 +47,11 @@ def from_micro(units: int) -> Decimal:
     return Decimal(int(units)).scaleb(-6)
 
 
+def largest(values: Integers) -> int:
+    """Return the largest value, 0 for none."""
+    return int(np.max(values)) if values.size else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Devices:
     """N SIMs; every array has length N."""
