@@ -106,7 +106,8 @@ def _deliver(**which: Any) -> None:
     try:
         client = amop_client()
         if client is not None:
-            deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC), **which)
+            with client:
+                deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC), **which)
     except Exception:  # the message is safe in the outbox; AMOP being away must not fail the pipeline
         log.warning("AMOP could not be told now; the relay will try again", exc_info=True)
 

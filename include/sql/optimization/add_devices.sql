@@ -1,0 +1,60 @@
+-- Purpose: the inputs of an instance, one row per eligible SIM: usage, its projection to the period's end, billed days.
+--   All arithmetic is exact: 1e-6 MB in integers, rounded half up; `div` truncates, so 2n + d over 2d rounds.
+--   A SIM's usage is projected unless its status says that it uses nothing more, or it last used something outside
+--   the cycle (the rule is amop.domain.projection).
+-- Parameters: instance_id, service_provider_id, billing_period_id, uses_proration, days_in_period,
+--   numerator and denominator (the projection's factor; 1/1 leaves usage unchanged), unprojected_statuses (text[]).
+-- Locks: the new rows.
+-- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
+INSERT INTO amop.optimization_device (
+    instance_id, device_id, comm_group_id, iccid, current_rate_plan, current_rate_plan_id, usage_mb,
+    projected_usage_mb, sms_usage, days_activated, is_prorated
+)
+SELECT
+    %(instance_id)s,
+    sim.device_id,
+    comm_group.id,
+    sim.iccid,
+    sim.rate_plan,
+    plan.id,
+    measured.micro_mb * 0.000001,
+    CASE
+        WHEN
+            sim.status = any(%(unprojected_statuses)s::text[])
+            OR sim.last_usage_date < sim.cycle_start
+            OR sim.last_usage_date >= sim.cycle_end
+            THEN measured.micro_mb
+        ELSE div(
+            2 * measured.micro_mb * %(numerator)s::numeric + %(denominator)s::numeric, 2 * %(denominator)s::numeric
+        )
+    END * 0.000001,
+    sim.sms_usage,
+    CASE
+        WHEN activated.is_within
+            THEN least(
+                greatest(ceil(extract(EPOCH FROM sim.cycle_end - sim.date_activated) / 86400), 1),
+                %(days_in_period)s
+            )
+        ELSE %(days_in_period)s
+    END,
+    activated.is_within AND %(uses_proration)s
+FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS sim
+INNER JOIN (
+    SELECT
+        id,
+        unnest(communication_plans) AS communication_plan
+    FROM amop.optimization_comm_group
+    WHERE instance_id = %(instance_id)s
+) AS comm_group ON sim.communication_plan = comm_group.communication_plan
+LEFT JOIN amop.carrier_rate_plan AS plan
+    ON plan.service_provider_id = %(service_provider_id)s AND sim.rate_plan = plan.rate_plan_code
+CROSS JOIN LATERAL (
+    SELECT
+        (sim.data_usage / 1048576 * 1000000::numeric)
+        + (mod(sim.data_usage, 1048576) * 1000000 + 524288) / 1048576 AS micro_mb
+) AS measured
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sim.date_activated >= sim.cycle_start AND sim.date_activated < sim.cycle_end, false) AS is_within
+) AS activated
+ON CONFLICT (instance_id, device_id) DO NOTHING

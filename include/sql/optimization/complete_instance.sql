@@ -1,0 +1,9 @@
+-- Purpose: end a running instance as complete.
+-- Parameters: instance_id, now.
+-- Locks: the row.
+-- Repeatable: an instance that has ended is left alone.
+UPDATE amop.optimization_instance
+SET
+    run_status = 'complete_with_success',
+    ended_at = %(now)s
+WHERE id = %(instance_id)s AND run_status = 'running'

@@ -1,0 +1,8 @@
+-- Purpose: open the instance of a session.
+-- Parameters: session_id, usage_as_of (the projection's "now"), apply_changes.
+-- Locks: the new row.
+-- Repeatable: one row for each session; a second call returns the first one's id and changes nothing of it.
+INSERT INTO amop.optimization_instance AS instance (session_id, usage_as_of, apply_changes)
+VALUES (%(session_id)s, %(usage_as_of)s, %(apply_changes)s)
+ON CONFLICT (session_id) DO UPDATE SET session_id = instance.session_id
+RETURNING id

@@ -1,0 +1,19 @@
+-- Purpose: rate plans by id.
+-- Parameters: rate_plan_ids (bigint[]).
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    id,
+    rate_plan_code,
+    rate_charge,
+    base_rate,
+    plan_mb,
+    overage_rate,
+    data_per_overage_charge,
+    sms_rate,
+    allows_sim_pooling,
+    pool,
+    is_retired
+FROM amop.carrier_rate_plan
+WHERE id = any(%(rate_plan_ids)s::bigint[])
+ORDER BY rate_plan_code

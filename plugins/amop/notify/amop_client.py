@@ -1,0 +1,147 @@
+"""AMOP 2.0's callbacks over HTTP: one POST for each message, with its idempotency key."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 20
+TEXT_LENGTH = 300
+LONGEST_RETRY_AFTER_SECONDS = 900.0
+PASSING_STATUSES = {401, 403, 404, 408, 425, 429}
+"""4xx that are a state of AMOP or of our connection, not of the message: tried again until an operator mends it."""
+
+PATH_KEYS = {"progress": "progress_path", "error": "progress_path", "daily_sync": "sync_path"}
+"""Kind of message → key of the connection's extra that holds its path."""
+
+
+class AmopConnectionError(ValueError):
+    """Connection ``amop_api`` cannot be used as it is defined; the message says what to do, and no secret."""
+
+
+class AmopRefusedError(Exception):
+    """AMOP will never take this message (4xx); the text is AMOP's."""
+
+
+class AmopUnavailableError(Exception):
+    """AMOP did not take a message now; another try may succeed.
+
+    Args:
+        text: what happened.
+        retry_after: seconds that AMOP asked to wait, None when it did not.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class AmopClient:
+    """A client of AMOP's callback API; use it as a context manager."""
+
+    base_url: str
+    paths: Mapping[str, str]
+    """Kind of message → path."""
+    token: str | None = field(default=None, repr=False)
+    _session: requests.Session = field(default_factory=requests.Session, repr=False)
+
+    @classmethod
+    def from_connection_fields(
+        cls,
+        *,
+        host: str | None,
+        schema: str | None,
+        port: int | None,
+        password: str | None,
+        extra: Mapping[str, Any],
+    ) -> AmopClient:
+        """Read an ``http`` connection in either of Airflow's forms: scheme in the host, or schema, host, port apart.
+
+        Raises:
+            AmopConnectionError: host or a path is missing, or there is no TLS for a host that is not loopback.
+        """
+        try:
+            parts = urlsplit(host if host and "://" in host else f"{schema or 'https'}://{host or ''}")
+            name, number = parts.hostname, parts.port or port
+        except ValueError:
+            raise AmopConnectionError("connection amop_api: the host is malformed") from None
+        if not name or parts.scheme not in {"http", "https"} or parts.username or parts.password:
+            raise AmopConnectionError("connection amop_api: the host must be a name, or https://name")
+        if parts.scheme == "http" and not _is_loopback(name):
+            raise AmopConnectionError("connection amop_api has no TLS; use https (http is for loopback only)")
+        paths = {kind: str(extra.get(key) or "") for kind, key in PATH_KEYS.items()}
+        missing = sorted({PATH_KEYS[kind] for kind, path in paths.items() if not path.startswith("/")})
+        if missing:
+            raise AmopConnectionError(f"connection amop_api: extra needs {', '.join(missing)}, each beginning with /")
+        shown = f"[{name}]" if ":" in name else name
+        url = f"{parts.scheme}://{shown}{f':{number}' if number else ''}{parts.path.rstrip('/')}"
+        client = cls(url, paths, password or None)
+        client._session.trust_env = not _is_loopback(name)
+        return client
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def post(self, kind: str, payload: Mapping[str, Any], idempotency_key: str) -> None:
+        """Send one message; returning means that AMOP has it.
+
+        Raises:
+            AmopRefusedError: AMOP refuses the message itself.
+            AmopUnavailableError: anything that another try may cure.
+        """
+        headers = {"Idempotency-Key": idempotency_key}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            response = self._session.post(
+                f"{self.base_url}{self.paths[kind]}", json=payload, headers=headers, allow_redirects=False,
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+            )  # fmt: skip
+        except requests.RequestException as error:
+            raise AmopUnavailableError(f"AMOP cannot be reached ({type(error).__name__})") from None
+        if response.ok and not response.is_redirect:
+            return
+        text = f"AMOP answered {response.status_code}: {self._without_token(response.text)[:TEXT_LENGTH]}"
+        if 400 <= response.status_code < 500 and response.status_code not in PASSING_STATUSES:
+            raise AmopRefusedError(text)
+        raise AmopUnavailableError(text, _retry_after_seconds(response.headers.get("Retry-After")))
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self.token, "***") if self.token else text
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _retry_after_seconds(value: str | None) -> float | None:
+    if not value:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return min(float(value.strip()[:12]), LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)

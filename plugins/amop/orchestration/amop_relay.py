@@ -1,0 +1,42 @@
+"""The tasks of ``amop_relay``: what a crash or an outage of AMOP left behind."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import task
+
+from amop.orchestration.connections import amop_client, warehouse_conninfo
+
+log = logging.getLogger(__name__)
+
+SILENT_FOR = timedelta(hours=6)
+"""A running session without any sign of life for so long has died."""
+
+
+@task(execution_timeout=timedelta(minutes=2))
+def end_silent_sessions() -> list[int]:
+    """End the sessions that died without saying so, each with one ErrorMessage; return their ids."""
+    from amop.warehouse.connection import transaction
+    from amop.warehouse.sessions import fail_silent_sessions
+
+    with transaction(warehouse_conninfo(), application_name="amop end_silent_sessions") as connection:
+        ended = fail_silent_sessions(connection, silent_for=SILENT_FOR, now=datetime.now(UTC))
+    for session in ended:
+        log.error("%s", session["error"])
+    return [session["session_id"] for session in ended]
+
+
+@task(execution_timeout=timedelta(minutes=4))
+def deliver_messages() -> int:
+    """Send every message of the outbox whose time has come, in order within a session; return how many AMOP took."""
+    from amop.notify.outbox_delivery import deliver_outbox
+
+    client = amop_client()
+    if client is None:
+        return 0
+    with client:
+        report = deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC))
+    log.info("%s messages sent, %s given up, %s wait", report.sent, report.dead, report.pending)
+    return report.sent

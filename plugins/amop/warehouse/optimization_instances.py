@@ -1,0 +1,292 @@
+"""Optimization instances in the warehouse: comm groups, inputs as arrays, assignments and results, all set-based."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg.types.json import Jsonb
+
+from amop.domain.comm_groups import PLACED, CommGroup, CommunicationPlan
+from amop.domain.projection import UNPROJECTED_STATUSES, ProjectionFactor
+from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans, micro, pools_of
+from amop.warehouse import sql
+from amop.warehouse.binary_copy import numbers, read_records, write_numbers
+from amop.warehouse.connection import WarehouseConnection
+
+
+class UsageTooLargeError(ArithmeticError):
+    """A SIM's projected usage is beyond what the warehouse can hold; the message names the SIM."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceInputs:
+    """The placed SIMs of an instance as the optimizer takes them, and the warehouse's ids of every row."""
+
+    devices: Devices
+    rate_plans: RatePlans
+    eligibility: Eligibility
+    device_ids: Integers
+    rate_plan_ids: Integers
+    base_assignment: Integers
+    """Index of the rate plan of each SIM, -1 while it is not stored."""
+    solved_assignment: Integers
+    """Index of the rate plan of each SIM, -1 while it is not stored."""
+
+
+def execute(connection: WarehouseConnection, statement: str, **values: Any) -> int:
+    """Run one statement of ``include/sql/optimization``; return the rows that it touched."""
+    return connection.execute(sql.load(f"optimization/{statement}"), values).rowcount
+
+
+def rows(connection: WarehouseConnection, statement: str, **values: Any) -> list[dict[str, Any]]:
+    """Return the rows of one statement of ``include/sql/optimization``."""
+    return connection.execute(sql.load(f"optimization/{statement}"), values).fetchall()
+
+
+def row(connection: WarehouseConnection, statement: str, **values: Any) -> dict[str, Any] | None:
+    """Return the first row of one statement of ``include/sql/optimization``, None where there is none."""
+    return connection.execute(sql.load(f"optimization/{statement}"), values).fetchone()
+
+
+def open_instance(
+    connection: WarehouseConnection, *, session_id: int, usage_as_of: datetime, apply_changes: str
+) -> int:
+    """Open the instance of a session, or find the one that is open; return its id."""
+    opened = row(
+        connection, "open_instance", session_id=session_id, usage_as_of=usage_as_of, apply_changes=apply_changes
+    )
+    if opened is None:  # INSERT … ON CONFLICT DO UPDATE … RETURNING always returns its row
+        raise RuntimeError(f"the instance of session {session_id} was not stored")
+    return int(opened["id"])
+
+
+def usage_read_at(
+    connection: WarehouseConnection, *, service_provider_id: int, billing_period_id: int
+) -> datetime | None:
+    """Return when the usage of a billing period was last read from the carrier, None where no sync has read any."""
+    found = row(
+        connection,
+        "usage_read_at",
+        service_provider_id=service_provider_id,
+        billing_period_id=billing_period_id,
+    )
+    return None if found is None else found["usage_as_of"]
+
+
+def communication_plans(connection: WarehouseConnection, instance: Mapping[str, Any]) -> list[CommunicationPlan]:
+    """Return the provider's communication plans, also those that SIMs are on and nobody mapped."""
+    return [
+        CommunicationPlan(found["name"], frozenset(found["rate_plan_ids"]), found["device_count"])
+        for found in rows(connection, "communication_plans", **_scope(instance))
+    ]
+
+
+def replace_comm_groups(connection: WarehouseConnection, instance_id: int, groups: Sequence[CommGroup]) -> None:
+    """Write the comm groups of an instance, in place of what was there."""
+    execute(connection, "delete_comm_groups", instance_id=instance_id)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            sql.load("optimization/add_comm_group"),
+            [
+                {
+                    "instance_id": instance_id,
+                    "group_key": group.group_key,
+                    "rate_plan_ids": list(group.rate_plan_ids),
+                    "communication_plans": list(group.communication_plans),
+                    "device_count": group.device_count,
+                }
+                for group in groups
+            ],
+        )
+
+
+def rate_plans_to_check(
+    connection: WarehouseConnection, instance: Mapping[str, Any], groups: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return every rate plan that takes part: candidates of the groups, and the present plans of their SIMs."""
+    with_plans = [group for group in groups if group["rate_plan_ids"]]
+    candidates = {rate_plan_id for group in with_plans for rate_plan_id in group["rate_plan_ids"]}
+    present = rows(
+        connection,
+        "rate_plans_of_fleet",
+        communication_plans=[name for group in with_plans for name in group["communication_plans"]],
+        **_scope(instance),
+    )
+    wanted = candidates | {plan["id"] for plan in present}
+    return rows(connection, "rate_plans", rate_plan_ids=sorted(wanted))
+
+
+def add_devices(
+    connection: WarehouseConnection, instance: Mapping[str, Any], *, days_in_period: int, factor: ProjectionFactor
+) -> None:
+    """Write the inputs of the instance: one row per eligible SIM, with its projected usage.
+
+    Raises:
+        UsageTooLargeError: a projection is beyond 1e18 MB.
+    """
+    try:
+        with connection.transaction():
+            execute(
+                connection,
+                "add_devices",
+                instance_id=instance["id"],
+                uses_proration=instance["uses_proration"],
+                days_in_period=days_in_period,
+                numerator=factor.numerator,
+                denominator=factor.denominator,
+                unprojected_statuses=sorted(UNPROJECTED_STATUSES),
+                **_scope(instance),
+            )
+    except psycopg.errors.NumericValueOutOfRange:
+        raise _usage_too_large(connection, instance) from None
+
+
+def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) -> InstanceInputs:
+    """Return the placed SIMs of an instance as arrays, in the order of their ids.
+
+    Raises:
+        UsageTooLargeError: a projection is beyond what 1e-6 MB in 64 bits can hold.
+    """
+    instance_id = instance["id"]
+    groups = [group for group in rows(connection, "comm_groups", instance_id=instance_id) if group["outcome"] in PLACED]
+    present = rows(connection, "rate_plans_of_instance", instance_id=instance_id, outcomes=list(PLACED))
+    wanted = {rate_plan_id for group in groups for rate_plan_id in group["rate_plan_ids"]}
+    stored = rows(connection, "rate_plans", rate_plan_ids=sorted(wanted | {plan["id"] for plan in present}))
+    rate_plan_ids = np.array([plan["id"] for plan in stored], dtype=np.int64)
+    records = _device_records(connection, instance)
+    group_ids = np.array([group["id"] for group in groups], dtype=np.int64)
+    allowed = np.zeros((len(groups), len(stored)), dtype=np.bool_)
+    for number, group in enumerate(groups):
+        allowed[number] = np.isin(rate_plan_ids, group["rate_plan_ids"])
+    device_ids = numbers(records, "device_id")
+    return InstanceInputs(
+        devices=Devices(
+            device_id=np.char.decode(np.ascontiguousarray(records["iccid"]), "utf-8"),
+            communication_plan=_index_of(numbers(records, "comm_group_id"), group_ids),
+            usage_micro_mb=numbers(records, "usage"),
+            sms_usage=numbers(records, "sms_usage"),
+            days_active=numbers(records, "days_activated"),
+            is_prorated=records["is_prorated"] != 0,
+            current_rate_plan=_index_of(numbers(records, "current"), rate_plan_ids),
+        ),
+        rate_plans=rate_plans_as_arrays(stored),
+        eligibility=Eligibility(allowed, np.arange(len(groups), dtype=np.int64)),
+        device_ids=device_ids,
+        rate_plan_ids=rate_plan_ids,
+        base_assignment=_index_of(numbers(records, "base"), rate_plan_ids),
+        solved_assignment=_index_of(numbers(records, "solved"), rate_plan_ids),
+    )
+
+
+def rate_plans_as_arrays(stored: Sequence[Mapping[str, Any]]) -> RatePlans:
+    """Return rows of ``optimization/rate_plans`` as the optimizer takes them: integers of 1e-6.
+
+    Raises:
+        OptimizerInputError: a price is beyond 64 bits.
+    """
+
+    def column(name: str) -> Integers:
+        return np.array([micro(plan[name]) for plan in stored], dtype=np.int64)
+
+    pool, pool_name = pools_of(
+        [plan["rate_plan_code"] for plan in stored],
+        [plan["allows_sim_pooling"] for plan in stored],
+        [plan["pool"] for plan in stored],
+    )
+    return RatePlans(
+        code=tuple(plan["rate_plan_code"] for plan in stored),
+        rate_charge=column("rate_charge"),
+        base_rate=column("base_rate"),
+        plan_micro_mb=column("plan_mb"),
+        overage_rate=column("overage_rate"),
+        block_micro_mb=column("data_per_overage_charge"),
+        sms_rate=column("sms_rate"),
+        pool=pool,
+        pool_name=pool_name,
+        is_retired=np.array([plan["is_retired"] for plan in stored], dtype=np.bool_),
+    )
+
+
+def write_assignment(
+    connection: WarehouseConnection, instance_id: int, statement: str, inputs: InstanceInputs, assignment: Integers
+) -> None:
+    """Write the plan of each SIM by ``set_base_assignment`` or ``set_solved_assignment``."""
+    execute(connection, "create_assignment")
+    write_numbers(
+        connection, sql.load("optimization/copy_assignment"), inputs.device_ids, inputs.rate_plan_ids[assignment]
+    )
+    execute(connection, statement, instance_id=instance_id)
+
+
+def write_results(
+    connection: WarehouseConnection,
+    instance_id: int,
+    device_ids: Integers,
+    from_costs: Integers,
+    to_costs: Integers,
+) -> dict[str, Any]:
+    """Write result rows, sums of the groups and proposed changes, in place of what was there; return their totals.
+
+    Args:
+        connection: in whose transaction all of it happens.
+        instance_id: whose results.
+        device_ids: the placed SIMs.
+        from_costs: what each costs on its present plan, 1e-6 currency.
+        to_costs: what each costs on its solved plan, 1e-6 currency.
+    """
+    execute(connection, "create_costs")
+    write_numbers(connection, sql.load("optimization/copy_costs"), device_ids, from_costs, to_costs)
+    for statement in (
+        "delete_results", "add_results", "delete_changes", "add_changes", "set_group_costs",
+    ):  # fmt: skip
+        execute(connection, statement, instance_id=instance_id)
+    return row(connection, "result_totals", instance_id=instance_id) or {}
+
+
+def note_solution(connection: WarehouseConnection, instance_id: int, certificate: dict[str, Any], **values: Any) -> None:
+    """Store ``total_cost``, ``lower_bound`` and ``gap`` with the certificate that proves them."""
+    execute(connection, "note_solution", instance_id=instance_id, certificate=Jsonb(certificate), **values)
+
+
+def _device_records(connection: WarehouseConnection, instance: Mapping[str, Any]) -> Any:
+    width = (row(connection, "iccid_bytes", instance_id=instance["id"]) or {"bytes": 1})["bytes"]
+    names = ("comm_group_id", "usage", "sms_usage", "days_activated", "is_prorated", "current", "base", "solved")
+    try:
+        with connection.transaction():
+            return read_records(
+                connection,
+                sql.load("optimization/copy_devices"),
+                {"instance_id": instance["id"], "outcomes": list(PLACED), "iccid_bytes": width},
+                [("device_id", None), ("iccid", width), *((name, None) for name in names)],
+            )
+    except psycopg.errors.NumericValueOutOfRange:
+        raise _usage_too_large(connection, instance) from None
+
+
+def _index_of(wanted: Integers, ids: Integers) -> Integers:
+    """Return the position of each id among ``ids`` (unique, in any order), -1 for an id that is not there."""
+    if not len(ids):
+        return np.full(len(wanted), NONE, dtype=np.int64)
+    order = np.argsort(ids)
+    position = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+    return np.where(ids[position] == wanted, position, NONE)
+
+
+def _scope(instance: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "service_provider_id": instance["service_provider_id"],
+        "billing_period_id": instance["billing_period_id"],
+    }
+
+
+def _usage_too_large(connection: WarehouseConnection, instance: Mapping[str, Any]) -> UsageTooLargeError:
+    largest = row(connection, "largest_usage", **_scope(instance)) or {"iccid": "?", "data_usage": 0}
+    return UsageTooLargeError(
+        f"{instance['service_provider_name']} ({instance['service_provider_id']}): SIM {largest['iccid']} has used "
+        f"{largest['data_usage']} bytes, whose projection to the end of the period is beyond any bill; correct its usage"
+    )
