@@ -33,7 +33,9 @@ def _section(dag: Any) -> str:
                  f"tags: {', '.join(sorted(dag.tags))} · at most {dag.max_active_runs} runs at once\n")  # fmt: skip
     lines.append("| task | follows | what it does |\n|---|---|---|")
     for task in dag.topological_sort():
-        follows = ", ".join(f"`{name}`" for name in sorted(task.upstream_task_ids)) or "–"
+        # A mapped task also follows the task that its group is mapped over: told only for the first of a group.
+        names = sorted(task.upstream_task_ids - {"select_providers"}) or sorted(task.upstream_task_ids)
+        follows = ", ".join(f"`{name}`" for name in names) or "–"
         what = " ".join((task.doc_md or "").split()).partition(". ")[0]
         lines.append(f"| `{task.task_id}` | {follows} | {what} |")
     if dag.params:

@@ -122,7 +122,9 @@ def test_an_incomplete_sync_is_never_merged(world: SyncWorld) -> None:
     assert world.count("device") == 0
 
 
-def test_bad_records_are_quarantined_with_their_raw_form_and_listed_is_merged_plus_quarantined(world: SyncWorld) -> None:
+def test_bad_records_are_quarantined_with_their_raw_form_and_listed_is_merged_plus_quarantined(
+    world: SyncWorld,
+) -> None:
     world.rows("UPDATE amop.service_provider SET maximum_bad_share = 1 RETURNING id")
     bad_iccid, bad_status = sorted(world.truth())[:2]
     world.carrier.change_devices([bad_iccid], extra={"iccid": "not-an-iccid"})

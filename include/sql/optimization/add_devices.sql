@@ -41,10 +41,10 @@ SELECT
 FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS sim
 INNER JOIN (
     SELECT
-        id,
-        unnest(communication_plans) AS communication_plan
-    FROM amop.optimization_comm_group
-    WHERE instance_id = %(instance_id)s
+        member_of.id,
+        unnest(member_of.communication_plans) AS communication_plan
+    FROM amop.optimization_comm_group AS member_of
+    WHERE member_of.instance_id = %(instance_id)s
 ) AS comm_group ON sim.communication_plan = comm_group.communication_plan
 LEFT JOIN amop.carrier_rate_plan AS plan
     ON plan.service_provider_id = %(service_provider_id)s AND sim.rate_plan = plan.rate_plan_code

@@ -19,4 +19,4 @@ COPY (
     INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
     WHERE sim.instance_id = %(instance_id)s AND comm_group.outcome = any(%(outcomes)s::text[])
     ORDER BY sim.device_id
-) TO STDOUT (FORMAT binary)
+) TO STDOUT WITH (FORMAT BINARY)

@@ -1,5 +1,5 @@
--- Purpose: per comm group of an instance: SIMs, SIMs whose present plan the reference data does not know, and SIMs whose
---   activation date is unknown.
+-- Purpose: per comm group of an instance: SIMs, SIMs whose present plan the reference data does not know, and SIMs
+--   whose activation date is unknown.
 -- Parameters: instance_id.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -1,4 +1,5 @@
--- Purpose: note on an instance how many SIMs it expected and placed, whose plan or activation is unknown, and a warning.
+-- Purpose: note on an instance how many SIMs it expected and placed, of how many the plan or the activation is unknown,
+--   and a warning.
 -- Parameters: instance_id, device_count, expected_device_count, unknown_plan_count, unknown_activation_count, warning.
 -- Locks: the row.
 -- Repeatable: the same figures are written again.

@@ -46,9 +46,7 @@ def read_records(
     return records
 
 
-def write_numbers(
-    connection: WarehouseConnection, statement: str, *columns: npt.NDArray[np.int64]
-) -> None:
+def write_numbers(connection: WarehouseConnection, statement: str, *columns: npt.NDArray[np.int64]) -> None:
     """Write columns of numbers, all of one length, by a ``COPY … FROM STDIN (FORMAT binary)`` into bigint columns."""
     names = [f"column{number}" for number in range(len(columns))]
     kind = _record_type([(name, None) for name in names])

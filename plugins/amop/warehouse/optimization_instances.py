@@ -248,7 +248,9 @@ def write_results(
     return row(connection, "result_totals", instance_id=instance_id) or {}
 
 
-def note_solution(connection: WarehouseConnection, instance_id: int, certificate: dict[str, Any], **values: Any) -> None:
+def note_solution(
+    connection: WarehouseConnection, instance_id: int, certificate: dict[str, Any], **values: Any
+) -> None:
     """Store ``total_cost``, ``lower_bound`` and ``gap`` with the certificate that proves them."""
     execute(connection, "note_solution", instance_id=instance_id, certificate=Jsonb(certificate), **values)
 
@@ -288,5 +290,5 @@ def _usage_too_large(connection: WarehouseConnection, instance: Mapping[str, Any
     largest = row(connection, "largest_usage", **_scope(instance)) or {"iccid": "?", "data_usage": 0}
     return UsageTooLargeError(
         f"{instance['service_provider_name']} ({instance['service_provider_id']}): SIM {largest['iccid']} has used "
-        f"{largest['data_usage']} bytes, whose projection to the end of the period is beyond any bill; correct its usage"
+        f"{largest['data_usage']} bytes, whose projection to the end of the period is beyond any bill"
     )

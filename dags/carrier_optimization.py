@@ -1,0 +1,92 @@
+"""Rate plan optimization of one service provider: one DAG per integration, without a schedule.
+
+### What it does
+For one provider and one billing period it finds the rate plan of every SIM that makes the carrier's bill least, and
+proves how close to the least it is:
+
+1. **open_instance** takes the session that the device sync opened, or opens one (AMOP 0 and 20 %).
+2. **group_communication_plans** puts communication plans that allow the same rate plans into comm groups (30 %).
+3. **validate_groups** decides what is done with each group, and ends the run where a rate plan cannot be billed.
+4. **project_usage** reads the eligible SIMs (active, with usage, or activated in the period) and projects their usage
+   to the period's end.
+5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
+   pools included, and verifies its proof (50 %).
+6. **write_results** stores plans and costs of every SIM and *proposes* the changes; nothing is sent to the carrier.
+   **publish_report** ends the session (100 %).
+
+### How to run it
+`device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
+id; without a session one is opened. Several providers may run side by side; a second run of the same provider fails at
+once and names the session that is running.
+
+### Reading the result
+`amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
+`amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
+`no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
+keep their present plan and are outside of every total. Per SIM: `amop.optimization_device_result`; proposals:
+`amop.rate_plan_change`.
+
+### When it fails
+Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log
+names provider, rate plan or SIM) fails at once, ends the session with one ErrorMessage to AMOP, and is in
+`amop.optimization_instance.error`. Mend the cause and **trigger a new run**: a session that has ended is not taken up
+again, so clearing its tasks only repeats the message.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from amop import ids
+from amop.config import INTEGRATIONS
+from amop.orchestration.carrier_optimization import optimization_steps
+
+PARAMS = {
+    "service_provider_id": Param(
+        type="integer",
+        minimum=1,
+        title="Service provider",
+        description="Id of the provider to optimize; it must belong to this integration.",
+    ),
+    "billing_period_id": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Billing period",
+        description="Id of one of its billing periods; empty = the session's, or the current one.",
+    ),
+    "optimization_session_id": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Optimization session",
+        description="Id of the running session to go on with; empty = open one.",
+    ),
+    "apply_changes": Param(
+        "provider_setting",
+        enum=["provider_setting", "never"],
+        title="Apply changes",
+        description="Kept with the result: may its proposals be applied as the provider's settings say, or never?",
+    ),
+}
+
+for integration in INTEGRATIONS.values():
+    if not integration.supports_optimization:
+        continue
+    with DAG(
+        dag_id=ids.carrier_optimization_dag(integration.name),
+        dag_display_name=f"Optimization: {integration.display_name}",
+        description=f"Finds the cheapest rate plans for the SIMs of one provider on {integration.display_name}.",
+        doc_md=__doc__,
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=4,
+        dagrun_timeout=timedelta(hours=6),
+        default_args={"owner": ids.OWNER},
+        params=PARAMS,
+        tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
+    ) as dag:
+        optimization_steps(integration.name)

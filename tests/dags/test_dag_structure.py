@@ -1,0 +1,149 @@
+"""What the DAGs look like from outside: exact ids, order, parameters, docs, limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amop import ids
+from amop.config import INTEGRATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SYNC_TASKS = {
+    "select_providers": set(),
+    "sync.queue_sync": {"select_providers"},
+    "sync.fetch_devices": {"sync.queue_sync"},
+    "sync.fetch_usage": {"sync.fetch_devices"},
+    "sync.publish_notification": {"sync.fetch_usage"},
+    "cleanup.wait_for_staging": {"select_providers"},
+    "cleanup.merge_devices": {"cleanup.wait_for_staging"},
+    "cleanup.merge_usage": {"cleanup.merge_devices"},
+    "cleanup.update_communication_plans": {"cleanup.merge_usage"},
+    "cleanup.check_quality": {"cleanup.update_communication_plans"},
+    "cleanup.publish_summary": {"cleanup.check_quality"},
+    "cleanup.notify_amop": {"cleanup.publish_summary"},
+    "cleanup.should_optimize": {"cleanup.notify_amop"},
+    "cleanup.trigger_optimization": {"cleanup.should_optimize"},
+}
+OPTIMIZATION_TASKS = [
+    "open_instance",
+    "group_communication_plans",
+    "validate_groups",
+    "project_usage",
+    "assign_base",
+    "solve",
+    "write_results",
+    "publish_report",
+]
+
+
+@pytest.fixture(scope="module")
+def dags(airflow_database: Path) -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(ROOT / "dags")
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def test_there_are_two_dags_for_each_integration_and_the_relay(dags: dict[str, Any]) -> None:
+    expected = {ids.AMOP_RELAY_DAG}
+    for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
+        expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
+    assert set(dags) == expected
+    assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers"]
+
+
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: str) -> None:
+    dag = dags[f"device_sync_{integration}"]
+    # A mapped task also follows the task that its group is mapped over.
+    for task in dag.tasks:
+        expected = SYNC_TASKS[task.task_id]
+        assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}
+        assert ("select_providers" in task.upstream_task_ids) == (task.task_id != "select_providers")
+    assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS)
+    for task in dag.tasks:
+        group = task.task_group.group_id
+        assert group == (None if task.task_id == "select_providers" else task.task_id.partition(".")[0])
+
+
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_the_optimization_is_one_line_of_tasks(dags: dict[str, Any], integration: str) -> None:
+    dag = dags[f"carrier_optimization_{integration}"]
+    assert [task.task_id for task in dag.topological_sort()] == OPTIMIZATION_TASKS
+    before = dict(zip(OPTIMIZATION_TASKS[1:], OPTIMIZATION_TASKS, strict=False))
+    for task in dag.tasks:
+        expected = {before[task.task_id]} if task.task_id in before else set()
+        assert expected <= set(task.upstream_task_ids)
+
+
+def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
+    for name in INTEGRATIONS:
+        sync = dags[f"device_sync_{name}"].params
+        assert {key: sync[key] for key in sync} == {
+            "service_provider_ids": [], "full_sync": False, "modified_since": None, "optimization": "auto",
+        }  # fmt: skip
+        optimization = dags[f"carrier_optimization_{name}"].params
+        assert set(optimization) == {
+            "service_provider_id", "billing_period_id", "optimization_session_id", "apply_changes",
+        }  # fmt: skip
+        assert optimization["apply_changes"] == "provider_setting"
+
+
+@pytest.mark.parametrize("wrong", [{"optimization": "maybe"}, {"service_provider_ids": [0]}, {"full_sync": "yes"}])
+def test_a_wrong_parameter_is_refused_by_its_schema(dags: dict[str, Any], wrong: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    ((name, value),) = wrong.items()
+    with pytest.raises(ParamValidationError):
+        dags["device_sync_jasper"].params.get_param(name).resolve(value)
+
+
+def test_every_dag_says_what_it_does_whose_it_is_and_how_long_it_may_take(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert "### What it does" in dag.doc_md and "### When it fails" in dag.doc_md
+        assert dag.description and ids.TAG_AMOP in dag.tags and set(dag.tags) <= ids.TAGS
+        assert dag.dagrun_timeout is not None
+        assert not dag.catchup
+        for task in dag.tasks:
+            assert task.owner == ids.OWNER, task.task_id
+            assert task.execution_timeout is not None, task.task_id
+            assert task.doc_md, task.task_id
+            assert task.retries >= 1, task.task_id
+
+
+def test_every_parameter_has_a_title_and_a_description(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.description and param.schema.get("title"), (dag.dag_id, name)
+
+
+def test_tasks_that_call_a_carrier_are_in_its_pool_and_only_they(dags: dict[str, Any]) -> None:
+    for name in INTEGRATIONS:
+        in_pool = {task.task_id for task in dags[f"device_sync_{name}"].tasks if task.pool == ids.carrier_pool(name)}
+        assert in_pool == {"sync.fetch_devices", "sync.fetch_usage"}
+
+
+def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> None:
+    for name in INTEGRATIONS:
+        for task in dags[f"device_sync_{name}"].tasks:
+            assert bool(task.map_index_template) == (task.task_id != "select_providers"), task.task_id
+
+
+def test_the_documented_list_is_that_of_the_dags(dags: dict[str, Any]) -> None:
+    from sandbox.dag_list import dag_list_markdown
+
+    assert (ROOT / "docs" / "DAGS.md").read_text(encoding="utf-8") == dag_list_markdown(), "run: make docs"
+
+
+def test_dag_files_hold_wiring_only() -> None:
+    for path in (ROOT / "dags").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 100, path.name
+        for word in ("SELECT ", "requests", "os.getenv", "os.environ", "Variable.get"):
+            assert word not in text.partition('"""\n\nfrom')[2], (path.name, word)

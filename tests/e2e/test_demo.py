@@ -1,0 +1,137 @@
+"""The demo on the real scheduler: the whole day twice, and a day with a wrong API key."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from psycopg.rows import dict_row
+
+from sandbox.airflow_api import ENDED, AirflowApi
+from sandbox.environment import DIRECTORY_VARIABLE, World
+from sandbox.supervision import Supervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+SIMS = 110
+PROVIDERS = 4
+SECONDS_UNTIL_THE_FAILURE_IS_TOLD = 60
+
+
+def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox.world", *arguments],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    directory = Path(tempfile.mkdtemp(prefix="amop-e2e-"))
+    directory.chmod(0o711)  # PostgreSQL runs as nobody where we are root
+    started = launcher(directory, "up", "--devices", str(SIMS), "--latency-ms", "2")
+    world = World(directory)
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        world.load()
+        yield world
+    finally:
+        launcher(directory, "down")
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def figures(output: str) -> dict[str, str]:
+    return {what: found for what, found in re.findall(r"^ok  (.+?): (\S+)$", output, flags=re.MULTILINE)}
+
+
+def rows(world: World, statement: str) -> list[dict[str, Any]]:
+    with psycopg.connect(world.warehouse_dsn(), row_factory=dict_row) as connection:
+        return list(connection.execute(statement).fetchall())  # type: ignore[arg-type]
+
+
+def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: World) -> None:
+    first = launcher(world.directory, "demo")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert figures(first.stdout) == {
+        "syncs complete": str(PROVIDERS),
+        "devices equal to the carrier's": str(PROVIDERS * SIMS),
+        "work rows left": "0",
+        "records in quarantine": "0",
+        "sessions at 100 %": str(PROVIDERS),
+        "sessions whose bound <= cost <= min(current, base)": str(PROVIDERS),
+        "progress messages at AMOP": str(6 * PROVIDERS),
+        "sessions with 0, 20, 30, 40, 50, 100 in order": str(PROVIDERS),
+        "error messages at AMOP": "0",
+        "daily-sync notices at AMOP": str(PROVIDERS),
+        "messages in the notification queue": str(PROVIDERS),
+        "violations of the carrier's limits": "0",
+    }
+    assert "NO  " not in first.stdout
+
+    versions = rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id")
+    second = launcher(world.directory, "demo")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id") == versions
+    written = rows(
+        world, "SELECT sum(devices_updated + usage_updated) AS n FROM amop.device_sync_run WHERE NOT is_full"
+    )
+    assert written[0]["n"] == 0
+    assert Supervisor(world).is_running()
+
+
+def test_with_a_wrong_api_key_one_provider_fails_within_a_minute_and_the_others_end_well(world: World) -> None:
+    session = requests.Session()
+    session.trust_env = False
+    wrong = {"account": "api_jasper", "is_wrong": True}
+    session.post(f"{world.carrier_address}/sandbox/password", json=wrong, timeout=10).raise_for_status()
+    api = AirflowApi(world.ui_address)
+    api.wait_for_dags({"device_sync_jasper", "device_sync_rogers"})
+    begun = time.monotonic()
+    run_ids = {
+        dag_id: api.trigger(dag_id, {"optimization": "always"})
+        for dag_id in ("device_sync_jasper", "device_sync_rogers")
+    }
+    failed = "SELECT * FROM amop.device_sync_run WHERE status = 'failed'"
+    while not rows(world, failed):
+        assert time.monotonic() - begun < SECONDS_UNTIL_THE_FAILURE_IS_TOLD
+        time.sleep(0.5)
+    while not all(api.run_state(*run) in ENDED for run in run_ids.items()):
+        assert time.monotonic() - begun < 300
+        time.sleep(1)
+    (run,) = rows(world, failed)
+    states = {dag_id: api.run_state(dag_id, run_id) for dag_id, run_id in run_ids.items()}
+    assert states == {"device_sync_jasper": "failed", "device_sync_rogers": "success"}
+    assert "AT&T Control Center" in run["error"] and "connection carrier_jasper" in run["error"]
+    assert run["devices_merged_at"] is None
+    (told,) = rows(
+        world, f"SELECT session_guid::text FROM amop.optimization_session WHERE id = {run['optimization_session_id']}"
+    )
+    sessions = session.get(f"{world.amop_address}/sandbox/sessions", timeout=10).json()
+    deadline = time.monotonic() + 30
+    while not sessions[told["session_guid"]]["errors"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+        sessions = session.get(f"{world.amop_address}/sandbox/sessions", timeout=10).json()
+    assert len(sessions[told["session_guid"]]["errors"]) == 1
+    assert sessions[told["session_guid"]]["order_errors"] == []
+
+
+def test_no_secret_of_the_world_is_in_any_log(world: World) -> None:
+    secrets = [world.secrets.carrier_api_key, world.secrets.amop_token, world.secrets.postgres_password]
+    logs = [path for path in world.directory.rglob("*.log") if path.is_file()]
+    assert len(logs) > 10
+    for path in logs:
+        text = path.read_text(errors="replace")
+        for secret in secrets:
+            assert secret not in text, path.name
