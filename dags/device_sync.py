@@ -24,9 +24,9 @@ whole list and all usage are staged.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from amop import ids
 from amop.config import INTEGRATIONS
@@ -67,8 +67,8 @@ for integration in INTEGRATIONS.values():
         dag_display_name=f"Device sync: {integration.display_name}",
         description=f"Daily device and usage sync of {integration.display_name}, with its clean-up beside it.",
         doc_md=__doc__,
-        schedule=integration.schedule,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        # Without a start date unpausing starts nothing: the first run is the next one by the clock.
+        schedule=CronTriggerTimetable(integration.schedule, timezone="UTC"),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=30),

@@ -40,7 +40,7 @@ def _section(dag: Any) -> str:
         lines.append(f"| `{task.task_id}` | {follows} | {what} |")
     if dag.params:
         lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
-        for name, param in dag.params.items():
+        for name in dag.params:
             shown = dag.params.get_param(name)
             lines.append(f"| `{name}` | `{shown.value!r}` | {shown.description or ''} |")
     return "\n".join(lines) + "\n"

@@ -24,7 +24,8 @@ from sandbox.fleet import write_reference
 from sandbox.supervision import Supervisor, WorldError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-console = Console(highlight=False, soft_wrap=True)
+# A log has no width: wide tables instead of folded cells.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
 POOLS_FILE = ROOT / "include" / "airflow" / "pools.json"
 

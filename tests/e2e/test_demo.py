@@ -53,7 +53,7 @@ def world() -> Iterator[World]:
 
 
 def figures(output: str) -> dict[str, str]:
-    return {what: found for what, found in re.findall(r"^ok  (.+?): (\S+)$", output, flags=re.MULTILINE)}
+    return dict(re.findall(r"^ok  (.+?): (\S+)$", output, flags=re.MULTILINE))
 
 
 def rows(world: World, statement: str) -> list[dict[str, Any]]:

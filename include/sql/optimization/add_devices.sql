@@ -13,7 +13,7 @@ INSERT INTO amop.optimization_device (
 SELECT
     %(instance_id)s,
     sim.device_id,
-    comm_group.id,
+    comm_group.comm_group_id,
     sim.iccid,
     sim.rate_plan,
     plan.id,
@@ -41,7 +41,7 @@ SELECT
 FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS sim
 INNER JOIN (
     SELECT
-        member_of.id,
+        member_of.id AS comm_group_id,
         unnest(member_of.communication_plans) AS communication_plan
     FROM amop.optimization_comm_group AS member_of
     WHERE member_of.instance_id = %(instance_id)s
@@ -55,6 +55,8 @@ CROSS JOIN LATERAL (
 ) AS measured
 CROSS JOIN LATERAL (
     SELECT
-        coalesce(sim.date_activated >= sim.cycle_start AND sim.date_activated < sim.cycle_end, false) AS is_within
+        sim.date_activated IS NOT NULL
+        AND sim.date_activated >= sim.cycle_start
+        AND sim.date_activated < sim.cycle_end AS is_within
 ) AS activated
 ON CONFLICT (instance_id, device_id) DO NOTHING

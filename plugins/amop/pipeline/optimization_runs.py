@@ -113,7 +113,11 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
             billing_period_id=session["billing_period_id"],
         )
         instance_id = instances.open_instance(
-            connection, session_id=session_id, usage_as_of=read_at or now, apply_changes=request.apply_changes
+            connection,
+            session_id=session_id,
+            usage_as_of=read_at or now,
+            apply_changes=request.apply_changes,
+            now=now,
         )
     log.info(
         "%s: instance %s of session %s, billing period %s to %s, usage as of %s",

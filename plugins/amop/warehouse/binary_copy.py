@@ -24,14 +24,15 @@ Column = tuple[str, int | None]
 
 
 def read_records(
-    connection: WarehouseConnection, statement: str, parameters: Mapping[str, Any], columns: Sequence[Column]
+    connection: WarehouseConnection, select: str, parameters: Mapping[str, Any], columns: Sequence[Column]
 ) -> npt.NDArray[np.void]:
-    """Return the rows of a ``COPY … TO STDOUT (FORMAT binary)`` as a structured array with one field per column.
+    """Return the rows of a SELECT as a structured array with one field per column.
 
     Raises:
         ValueError: a row is not of the expected shape: a null, or a value of another length.
     """
     kind = _record_type(columns)
+    statement = f"COPY (\n{select}\n) TO STDOUT (FORMAT binary)"
     with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
         data = b"".join(copy)
     body = len(data) - len(HEADER) - len(TRAILER)

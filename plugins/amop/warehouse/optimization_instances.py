@@ -18,6 +18,9 @@ from amop.warehouse import sql
 from amop.warehouse.binary_copy import numbers, read_records, write_numbers
 from amop.warehouse.connection import WarehouseConnection
 
+COPY_ASSIGNMENT = "COPY assignment (device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+COPY_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
+
 
 class UsageTooLargeError(ArithmeticError):
     """A SIM's projected usage is beyond what the warehouse can hold; the message names the SIM."""
@@ -54,11 +57,16 @@ def row(connection: WarehouseConnection, statement: str, **values: Any) -> dict[
 
 
 def open_instance(
-    connection: WarehouseConnection, *, session_id: int, usage_as_of: datetime, apply_changes: str
+    connection: WarehouseConnection, *, session_id: int, usage_as_of: datetime, apply_changes: str, now: datetime
 ) -> int:
     """Open the instance of a session, or find the one that is open; return its id."""
     opened = row(
-        connection, "open_instance", session_id=session_id, usage_as_of=usage_as_of, apply_changes=apply_changes
+        connection,
+        "open_instance",
+        session_id=session_id,
+        usage_as_of=usage_as_of,
+        apply_changes=apply_changes,
+        now=now,
     )
     if opened is None:  # INSERT … ON CONFLICT DO UPDATE … RETURNING always returns its row
         raise RuntimeError(f"the instance of session {session_id} was not stored")
@@ -217,9 +225,7 @@ def write_assignment(
 ) -> None:
     """Write the plan of each SIM by ``set_base_assignment`` or ``set_solved_assignment``."""
     execute(connection, "create_assignment")
-    write_numbers(
-        connection, sql.load("optimization/copy_assignment"), inputs.device_ids, inputs.rate_plan_ids[assignment]
-    )
+    write_numbers(connection, COPY_ASSIGNMENT, inputs.device_ids, inputs.rate_plan_ids[assignment])
     execute(connection, statement, instance_id=instance_id)
 
 
@@ -240,7 +246,7 @@ def write_results(
         to_costs: what each costs on its solved plan, 1e-6 currency.
     """
     execute(connection, "create_costs")
-    write_numbers(connection, sql.load("optimization/copy_costs"), device_ids, from_costs, to_costs)
+    write_numbers(connection, COPY_COSTS, device_ids, from_costs, to_costs)
     for statement in (
         "delete_results", "add_results", "delete_changes", "add_changes", "set_group_costs",
     ):  # fmt: skip
@@ -262,7 +268,7 @@ def _device_records(connection: WarehouseConnection, instance: Mapping[str, Any]
         with connection.transaction():
             return read_records(
                 connection,
-                sql.load("optimization/copy_devices"),
+                sql.load("optimization/placed_devices"),
                 {"instance_id": instance["id"], "outcomes": list(PLACED), "iccid_bytes": width},
                 [("device_id", None), ("iccid", width), *((name, None) for name in names)],
             )

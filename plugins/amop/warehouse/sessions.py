@@ -67,7 +67,8 @@ def open_session(
         "opened_by": opened_by,
         "now": now,
     }
-    running: dict[str, Any] | None = None
+    if connection.execute(sql.load("sessions/billing_period_of_provider"), values).fetchone() is None:
+        raise ValueError(f"billing period {billing_period_id} is not one of service provider {service_provider_id}")
     for _ in range(OPENING_TRIES):
         with connection.transaction():
             added = connection.execute(sql.load("sessions/add_session"), values).fetchone()
@@ -191,8 +192,8 @@ def fail_silent_sessions(
                 f"Optimization session {session['id']} of {session['service_provider_name']} "
                 f"({session['service_provider_id']}) stopped at {session['progress']} % without reporting an error: no "
                 f"sign of life since {session['alive_at']:%Y-%m-%d %H:%M:%S %Z}, limit "
-                f"{silent_for.total_seconds() / 3600:g} h. It was opened by {session['opened_by']}; look at that run in "
-                "Airflow, then start the provider again"
+                f"{silent_for.total_seconds() / 3600:g} h. It was opened by {session['opened_by']}; look at that run "
+                "in Airflow, then start the provider again"
             )
             if fail_session(connection, session["id"], text, now=now):
                 failed.append({"session_id": session["id"], "error": text})
@@ -205,9 +206,10 @@ def _locked_session(connection: WarehouseConnection, session_id: int) -> dict[st
 
 
 def _ended_text(session: dict[str, Any]) -> str:
+    since = f" since {session['ended_at']:%Y-%m-%d %H:%M:%S %Z}" if session["ended_at"] else ""
     return (
         f"Optimization session {session['id']} of {session['service_provider_name']} "
-        f"({session['service_provider_id']}) is {session['status']} since {session['ended_at']:%Y-%m-%d %H:%M:%S %Z}"
+        f"({session['service_provider_id']}) is {session['status']}{since}"
         + (f": {session['error']}" if session["error"] else "")
     )
 
