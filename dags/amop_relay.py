@@ -4,16 +4,16 @@
 * **end_silent_sessions** ends optimization sessions that gave no sign of life for 6 hours (their process was killed),
   with one ErrorMessage to AMOP, so that a progress bar never stands still for ever.
 * **deliver_messages** sends every message in `amop.amop_outbox` whose next try is due. A task that changes something
-  writes its message in the same transaction and tries to send it at once; what AMOP did not take is sent from here, with
-  back-off from 30 seconds to 15 minutes, in order within a session, always with the same `Idempotency-Key`.
+  writes its message in the same transaction and tries to send it at once; what AMOP did not take is sent from here,
+  with back-off from 30 seconds to 15 minutes, in order within a session, always with the same `Idempotency-Key`.
 
 ### How to run it
 It runs every five minutes; leave it unpaused. Triggering it by hand does no harm.
 
 ### When it fails
 The outbox keeps every message: nothing is lost. `bin/amop status` shows what waits and since when;
-`SELECT dedupe_key, attempts, last_error FROM amop.amop_outbox WHERE state <> 'sent'` shows why. A message of state `dead`
-was refused by AMOP itself (4xx): mend the cause and set its state to `pending`.
+`SELECT dedupe_key, attempts, last_error FROM amop.amop_outbox WHERE state <> 'sent'` shows why. A message of state
+`dead` was refused by AMOP itself (4xx): mend the cause and set its state to `pending`.
 """
 
 from __future__ import annotations

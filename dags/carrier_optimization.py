@@ -81,6 +81,7 @@ for integration in INTEGRATIONS.values():
         description=f"Finds the cheapest rate plans for the SIMs of one provider on {integration.display_name}.",
         doc_md=__doc__,
         schedule=None,
+        is_paused_upon_creation=False,  # it runs only when it is triggered, and a paused one would fail the sync
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=4,

@@ -109,21 +109,6 @@ def status_command(
     _print_table("Messages to AMOP", tuple(outbox), [tuple(outbox.values())])
 
 
-@app.command(
-    "optimize",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def optimize(context: typer.Context) -> None:
-    """Find the cheapest rate plan for every SIM of a CSV file, and prove how cheap it could be."""
-    # Only this command pays for numpy and the solver.
-    from amop.optimize_command import optimize_command
-
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command("optimize")(optimize_command)
-    typer.main.get_command(single).main(args=list(context.args), prog_name="amop optimize")
-
-
 def warehouse_conninfo() -> str:
     """Return the libpq connection string of the warehouse.
 

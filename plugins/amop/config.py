@@ -28,12 +28,8 @@ class Integration:
 INTEGRATIONS: dict[str, Integration] = {
     integration.name: integration
     for integration in (
-        Integration(
-            "jasper", "AT&T Control Center (Jasper)", "control_center", 0, "jasper_devices", True, "0 4 * * *"
-        ),
-        Integration(
-            "pod19", "AT&T Control Center POD19", "control_center", 0, "jasper_devices", True, "15 4 * * *"
-        ),
+        Integration("jasper", "AT&T Control Center (Jasper)", "control_center", 0, "jasper_devices", True, "0 4 * * *"),
+        Integration("pod19", "AT&T Control Center POD19", "control_center", 0, "jasper_devices", True, "15 4 * * *"),
         Integration(
             "tmobile_jasper",
             "T-Mobile Control Center",
@@ -43,9 +39,7 @@ INTEGRATIONS: dict[str, Integration] = {
             True,
             "30 4 * * *",
         ),
-        Integration(
-            "rogers", "Rogers Control Center", "control_center", 0, "jasper_devices", True, "45 4 * * *"
-        ),
+        Integration("rogers", "Rogers Control Center", "control_center", 0, "jasper_devices", True, "45 4 * * *"),
     )
 }
 """Every integration by name."""

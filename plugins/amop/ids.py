@@ -43,3 +43,8 @@ def optimization_run_id(optimization_session_id: int) -> str:
 def devices_asset(integration: str) -> str:
     """Return the name of the asset that a device sync produces: the devices of an integration."""
     return f"amop_devices_{integration}"
+
+
+def optimization_results_asset(integration: str) -> str:
+    """Return the name of the asset that an optimization produces: its results and proposed plan changes."""
+    return f"amop_optimization_results_{integration}"

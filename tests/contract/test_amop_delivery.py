@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from amop.notify.amop_client import AmopClient, AmopConnectionError
-from amop.notify.outbox_delivery import DeliveryReport, deliver_outbox
+from amop.pipeline.outbox_delivery import DeliveryReport, deliver_outbox
 from amop.warehouse.billing_periods import ensure_billing_period
 from amop.warehouse.connection import transaction
 from amop.warehouse.outbox import claim_message

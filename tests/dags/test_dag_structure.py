@@ -60,7 +60,7 @@ def test_there_are_two_dags_for_each_integration_and_the_relay(dags: dict[str, A
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: str) -> None:
     dag = dags[f"device_sync_{integration}"]
-    # A mapped task also follows the task that its group is mapped over.
+    # Tasks that read the run also follow the task that their group is mapped over.
     for task in dag.tasks:
         expected = SYNC_TASKS[task.task_id]
         assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}

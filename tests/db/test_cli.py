@@ -7,11 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-import typer
 from psycopg.conninfo import conninfo_to_dict
 
 from amop import cli
@@ -206,31 +204,7 @@ def test_the_module_runs_alone_and_shows_its_commands() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert all(command in done.stdout for command in ("migrate", "load-reference", "status", "optimize"))
-
-
-def test_optimize_hands_its_options_on_to_the_optimizer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: dict[str, Any] = {}
-
-    def optimize_command(
-        devices: Annotated[Path, typer.Option()],
-        prorate: Annotated[bool, typer.Option("--prorate")] = False,
-    ) -> None:
-        seen.update(devices=devices, prorate=prorate)
-        if devices.name == "bad.csv":
-            raise typer.Exit(3)
-
-    module = ModuleType("amop.optimize_command")
-    module.optimize_command = optimize_command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "amop.optimize_command", module)
-    assert run(capsys, "optimize", "--devices", "d.csv", "--prorate")[0] == 0
-    assert seen == {"devices": Path("d.csv"), "prorate": True}
-    assert run(capsys, "optimize", "--devices", "bad.csv")[0] == 3
-    assert run(capsys, "optimize", "--nonsense")[0] == 2
-    status, out, _ = run(capsys, "optimize", "--help")
-    assert (status, "--devices" in out, "--prorate" in out) == (0, True, True)
+    assert all(command in done.stdout for command in ("migrate", "load-reference", "status"))
 
 
 def _airflow(*arguments: str) -> None:

@@ -11,8 +11,11 @@ SET
     billing_period_id = %(billing_period_id)s,
     last_usage_date = CASE
         WHEN
-            (collected.data_usage, collected.sms_usage, collected.voice_usage) IS DISTINCT FROM (
-                collected.old_data_usage, collected.old_sms_usage, collected.old_voice_usage
+            (
+                NOT collected.is_same_cycle
+                OR (collected.data_usage, collected.sms_usage, collected.voice_usage) IS DISTINCT FROM (
+                    collected.old_data_usage, collected.old_sms_usage, collected.old_voice_usage
+                )
             ) AND collected.data_usage + collected.sms_usage + collected.voice_usage > 0
             THEN %(usage_as_of)s
         ELSE device.last_usage_date

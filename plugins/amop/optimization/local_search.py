@@ -7,6 +7,9 @@ prefix is taken.
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 
 from amop.optimization.bill import CostModel
@@ -18,6 +21,9 @@ BATCHES = 60
 
 MOVES = 20_000
 """Moves looked at in a batch: those that cost least at the prices."""
+
+EXHAUSTIVE = 20_000
+"""Fleets with at most so many possible assignments are solved by looking at all of them."""
 
 
 def improve(model: CostModel, assignment: Integers, price: Integers) -> Integers:
@@ -33,6 +39,14 @@ def improve(model: CostModel, assignment: Integers, price: Integers) -> Integers
         rows, plans = batch
         assignment[rows] = plans
     return assignment
+
+
+def cheapest_of_all(model: CostModel) -> Integers | None:
+    """Return the cheapest of all assignments, None where there are too many to look at each."""
+    choices = [np.flatnonzero(eligible).tolist() or [NONE] for eligible in model.is_eligible]
+    if math.prod(len(plans) for plans in choices) > EXHAUSTIVE:
+        return None
+    return min((np.array(plans, dtype=np.int64) for plans in itertools.product(*choices)), key=model.bill)
 
 
 def _best_batch(model: CostModel, assignment: Integers, reduced: Integers) -> tuple[Integers, Integers] | None:

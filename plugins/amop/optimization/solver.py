@@ -21,7 +21,7 @@ from amop.optimization.certificate import (
     reduced_costs,
     verify,
 )
-from amop.optimization.local_search import improve
+from amop.optimization.local_search import cheapest_of_all, improve
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans
 
 ROUNDS = 4
@@ -96,6 +96,8 @@ def optimize(
     if is_feasible(model, current):
         starts.append(current)
     improved = [improve(model, start, price) for start in starts]
+    if (best_of_all := cheapest_of_all(model)) is not None:
+        improved.append(best_of_all)
     assignment = min(improved, key=lambda candidate: (model.bill(candidate), _changes(model, candidate)))
     assignment = _keep_present_plans(model, assignment)
     bill = model.bill(assignment)

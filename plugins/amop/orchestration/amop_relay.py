@@ -18,20 +18,23 @@ SILENT_FOR = timedelta(hours=6)
 @task(execution_timeout=timedelta(minutes=2))
 def end_silent_sessions() -> list[int]:
     """End the sessions that died without saying so, each with one ErrorMessage; return their ids."""
+    from amop.pipeline.optimization_runs import end_instance_of_failed_session
     from amop.warehouse.connection import transaction
     from amop.warehouse.sessions import fail_silent_sessions
 
-    with transaction(warehouse_conninfo(), application_name="amop end_silent_sessions") as connection:
-        ended = fail_silent_sessions(connection, silent_for=SILENT_FOR, now=datetime.now(UTC))
+    conninfo, now = warehouse_conninfo(), datetime.now(UTC)
+    with transaction(conninfo, application_name="amop end_silent_sessions") as connection:
+        ended = fail_silent_sessions(connection, silent_for=SILENT_FOR, now=now)
     for session in ended:
         log.error("%s", session["error"])
+        end_instance_of_failed_session(conninfo, session["session_id"], now=now)
     return [session["session_id"] for session in ended]
 
 
 @task(execution_timeout=timedelta(minutes=4))
 def deliver_messages() -> int:
     """Send every message of the outbox whose time has come, in order within a session; return how many AMOP took."""
-    from amop.notify.outbox_delivery import deliver_outbox
+    from amop.pipeline.outbox_delivery import deliver_outbox
 
     client = amop_client()
     if client is None:

@@ -14,6 +14,7 @@ from typing import Any
 from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
+from amop import ids
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.failures import recorded_failure
 
@@ -150,7 +151,7 @@ def publish_report(instance: dict[str, int]) -> dict[str, int]:
 def optimization_steps(integration: str) -> None:
     """Wire the tasks of an optimization, one after another."""
     instance: Any = open_instance(integration)
-    results = Asset(f"amop_optimization_results_{integration}")
+    results = Asset(ids.optimization_results_asset(integration))
     (
         group_communication_plans(instance)
         >> validate_groups(instance)

@@ -101,7 +101,7 @@ def deliver_message(dedupe_key: str) -> None:
 
 
 def _deliver(**which: Any) -> None:
-    from amop.notify.outbox_delivery import deliver_outbox
+    from amop.pipeline.outbox_delivery import deliver_outbox
 
     try:
         client = amop_client()
