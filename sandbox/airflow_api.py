@@ -58,7 +58,13 @@ class AirflowApi:
                 raise AirflowApiError(f"Airflow has not parsed {sorted(dag_ids - known)} in {SECONDS_TO_PARSE} s")
             time.sleep(0.5)
         for dag_id in dag_ids:
-            self.request("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+            self.pause(dag_id, is_paused=False)
+
+    def pause(self, dag_id: str, *, is_paused: bool) -> bool:
+        """Pause a DAG, or let the scheduler have it; return whether it was paused before."""
+        before = bool(self.request("GET", f"/dags/{dag_id}")["is_paused"])
+        self.request("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": is_paused})
+        return before
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run now and return its run id."""

@@ -150,6 +150,12 @@ def test_a_run_without_progress_for_an_hour_is_taken_over(world: SyncWorld) -> N
     assert world.run(second)["status"] == "running"
 
 
+def test_a_run_that_airflow_tasks_test_left_behind_is_taken_over_at_once(world: SyncWorld) -> None:
+    trial = world.open("__airflow_temporary_run_2026-11-20T00:00:00+00:00__")
+    real = world.open("real")
+    assert (world.run(trial)["status"], world.run(real)["status"]) == ("failed", "running")
+
+
 def test_asking_again_for_the_same_dag_run_finds_the_same_run(world: SyncWorld) -> None:
     assert world.open("same", optimization="always") == world.open("same", optimization="always")
     assert world.count("device_sync_run") == 1

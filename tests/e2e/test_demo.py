@@ -127,6 +127,18 @@ def test_with_a_wrong_api_key_one_provider_fails_within_a_minute_and_the_others_
     assert sessions[told["session_guid"]]["order_errors"] == []
 
 
+def test_a_day_by_airflow_dags_test_beside_the_running_scheduler(world: World) -> None:
+    done = launcher(world.directory, "airflow", "dags", "test", "device_sync_pod19", "2026-11-20")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    latest = rows(world, "SELECT status FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
+    assert latest["status"] == "complete"
+    task = launcher(world.directory, "airflow", "tasks", "test", "device_sync_pod19", "select_providers", "2026-11-19")
+    assert task.returncode == 0, task.stdout[-3000:] + task.stderr[-3000:]
+    opened = rows(world, "SELECT * FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
+    assert opened["dag_run_id"].startswith("__airflow_temporary_run_")
+    assert not AirflowApi(world.ui_address).pause("device_sync_pod19", is_paused=False)
+
+
 def test_no_secret_of_the_world_is_in_any_log(world: World) -> None:
     secrets = [world.secrets.carrier_api_key, world.secrets.amop_token, world.secrets.postgres_password]
     logs = [path for path in world.directory.rglob("*.log") if path.is_file()]
