@@ -107,11 +107,10 @@ class AmopClient:
             AmopUnavailableError: anything that another try may cure.
         """
         headers = {"Idempotency-Key": idempotency_key}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
         try:
             response = self._session.post(
-                f"{self.base_url}{self.paths[kind]}", json=payload, headers=headers, allow_redirects=False,
+                f"{self.base_url}{self.paths[kind]}", json=payload, headers=headers, auth=self._authorize,
+                allow_redirects=False,
                 timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
             )  # fmt: skip
         except requests.RequestException as error:
@@ -122,6 +121,12 @@ class AmopClient:
         if 400 <= response.status_code < 500 and response.status_code not in PASSING_STATUSES:
             raise AmopRefusedError(text)
         raise AmopUnavailableError(text, _retry_after_seconds(response.headers.get("Retry-After")))
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the bearer token; as `requests`' own hook, so that no netrc file replaces it."""
+        if self.token:
+            request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
 
     def _without_token(self, text: str) -> str:
         return text.replace(self.token, "***") if self.token else text

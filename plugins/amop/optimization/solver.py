@@ -1,7 +1,7 @@
 """Find the cheapest assignment, and the prices that prove how close to the cheapest it is.
 
-The prices come from coordinate-wise bisection of the dual: a pool's excess falls as the price of its data rises. At the
-prices every SIM takes its cheapest plan; an exact local search then mends what rounding to whole overage blocks leaves.
+At the prices that prove the highest bound every SIM takes its cheapest plan; an exact local search then mends what
+rounding to whole overage blocks leaves.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amop.optimization.bill import CostModel, Terms, exact_sum
+from amop.optimization.bill import CostModel, Terms
 from amop.optimization.certificate import (
-    PRICE_SCALE,
     Certificate,
     largest_prices,
     least_reduced_costs,
@@ -23,9 +22,7 @@ from amop.optimization.certificate import (
 )
 from amop.optimization.local_search import cheapest_of_all, improve
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans
-
-ROUNDS = 4
-"""Rounds of bisection over the pools; with one pool the first finds the optimum."""
+from amop.optimization.prices import best_prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,47 +115,6 @@ def optimize(
         unknown_plans=unknown_plans,
         seconds=time.perf_counter() - begun,
     )
-
-
-def best_prices(model: CostModel) -> Integers:
-    """Return the prices with the highest bound found, shape (K,), 1e-6 currency a MB."""
-    highest = largest_prices(model)
-    price = np.zeros(model.pool_count, dtype=np.int64)
-    best, best_bound = price.copy(), _bound(model, price)
-    for _ in range(ROUNDS if model.pool_count > 1 else 1):
-        before = price.copy()
-        for pool in range(model.pool_count):
-            price[pool] = _balancing_price(model, price, pool, int(highest[pool]))
-            bound = _bound(model, price)
-            if bound > best_bound:
-                best, best_bound = price.copy(), bound
-        if (price == before).all():
-            break
-    return best
-
-
-def _balancing_price(model: CostModel, price: Integers, pool: int, highest: int) -> int:
-    """Return the price of one pool's data at which the bound is highest, the others held: a concave search."""
-    low, high = 0, highest
-    trial = price.copy()
-    while high - low > 0:
-        middle = (low + high) // 2
-        trial[pool] = middle
-        here = _bound_in_units(model, trial)
-        trial[pool] = middle + 1
-        if _bound_in_units(model, trial) > here:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _bound(model: CostModel, price: Integers) -> int:
-    return -(-_bound_in_units(model, price) // PRICE_SCALE)
-
-
-def _bound_in_units(model: CostModel, price: Integers) -> int:
-    return exact_sum(least_reduced_costs(model, reduced_costs(model, price)))
 
 
 def cheapest_at(model: CostModel, price: Integers) -> Integers:

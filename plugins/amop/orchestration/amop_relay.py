@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException
 
 from amop.orchestration.connections import amop_client, warehouse_conninfo
 
@@ -33,7 +34,11 @@ def end_silent_sessions() -> list[int]:
 
 @task(execution_timeout=timedelta(minutes=4))
 def deliver_messages() -> int:
-    """Send every message of the outbox whose time has come, in order within a session; return how many AMOP took."""
+    """Send every message of the outbox whose time has come, in order within a session; return how many AMOP took.
+
+    Raises:
+        AirflowFailException: AMOP refused messages for good; the log and the outbox say which and why.
+    """
     from amop.pipeline.outbox_delivery import deliver_outbox
 
     client = amop_client()
@@ -42,4 +47,8 @@ def deliver_messages() -> int:
     with client:
         report = deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC))
     log.info("%s messages sent, %s given up, %s wait", report.sent, report.dead, report.pending)
+    if report.dead:
+        raise AirflowFailException(
+            f"AMOP refused {report.dead} messages for good; see the log, and amop.amop_outbox where state = 'dead'"
+        )
     return report.sent

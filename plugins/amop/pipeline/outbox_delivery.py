@@ -9,11 +9,22 @@ from datetime import datetime, timedelta
 
 from amop.notify.amop_client import AmopClient, AmopRefusedError, AmopUnavailableError
 from amop.warehouse.connection import transaction
-from amop.warehouse.outbox import OutboxMessage, claim_message, mark_dead, mark_retry, mark_sent, waiting
+from amop.warehouse.outbox import (
+    OutboxMessage,
+    bury_followers,
+    claim_message,
+    mark_dead,
+    mark_retry,
+    mark_sent,
+    waiting,
+)
 
 log = logging.getLogger(__name__)
 
 APPLICATION_NAME = "amop outbox"
+
+FAILURES_IN_A_ROW = 3
+"""After so many messages that AMOP did not take, AMOP is taken to be down: the rest waits for the next call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +58,10 @@ def deliver_outbox(
         session_id: only this session's messages.
         dedupe_key: only this message.
     """
-    sent = dead = 0
-    while True:
+    sent = dead = failures = 0
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        dead += bury_followers(connection, session_id)
+    while failures < FAILURES_IN_A_ROW:
         with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
             message = claim_message(connection, session_id=session_id, dedupe_key=dedupe_key, now=now())
         if message is None:
@@ -59,10 +72,12 @@ def deliver_outbox(
             dead += _give_up(conninfo, message, str(error))
         except AmopUnavailableError as error:
             _put_off(conninfo, message, error, now())
+            failures += 1
         else:
             with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
                 mark_sent(connection, message, now=now())
             sent += 1
+            failures = 0
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         left = waiting(connection, session_id=session_id, dedupe_key=dedupe_key)
     if left["pending"]:
