@@ -37,7 +37,7 @@ airflow: setup  ## the airflow CLI in the running world: make airflow ARGS="dags
 	@$(BIN)/python -m sandbox.world airflow $(ARGS)
 
 test: setup  ## the whole test suite (TESTS=tests/unit for a part)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: setup  ## ruff, formatting, sqlfluff, types, import rules
 	$(BIN)/ruff check .

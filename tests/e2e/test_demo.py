@@ -22,6 +22,8 @@ from sandbox.airflow_api import ENDED, AirflowApi
 from sandbox.environment import DIRECTORY_VARIABLE, World
 from sandbox.supervision import Supervisor
 
+pytestmark = pytest.mark.xdist_group("world")  # one world for all of them, on one worker
+
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 110
 PROVIDERS = 4
@@ -128,6 +130,8 @@ def test_with_a_wrong_api_key_one_provider_fails_within_a_minute_and_the_others_
 
 
 def test_a_day_by_airflow_dags_test_beside_the_running_scheduler(world: World) -> None:
+    api = AirflowApi(world.ui_address)
+    api.wait_for_dags({"device_sync_pod19"})
     done = launcher(world.directory, "airflow", "dags", "test", "device_sync_pod19", "2026-11-20")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     latest = rows(world, "SELECT status FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
@@ -136,7 +140,7 @@ def test_a_day_by_airflow_dags_test_beside_the_running_scheduler(world: World) -
     assert task.returncode == 0, task.stdout[-3000:] + task.stderr[-3000:]
     opened = rows(world, "SELECT * FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
     assert opened["dag_run_id"].startswith("__airflow_temporary_run_")
-    assert not AirflowApi(world.ui_address).pause("device_sync_pod19", is_paused=False)
+    assert not api.pause("device_sync_pod19", is_paused=False)
 
 
 def test_no_secret_of_the_world_is_in_any_log(world: World) -> None:
