@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ def dag_list_markdown() -> str:
 
 def _section(dag: Any) -> str:
     lines = [f"\n## `{dag.dag_id}`\n", f"{dag.description}\n"]
-    schedule = getattr(dag.timetable, "summary", None) or "none"
-    lines.append(f"Schedule: {'none, it is triggered' if schedule == 'None' else f'`{schedule}` UTC'} · "
-                 f"tags: {', '.join(sorted(dag.tags))} · at most {dag.max_active_runs} runs at once\n")  # fmt: skip
+    lines.append(
+        f"Schedule: {_schedule(dag.schedule)} · tags: {', '.join(sorted(dag.tags))} · "
+        f"at most {dag.max_active_runs} at once\n"
+    )
     lines.append("| task | follows | what it does |\n|---|---|---|")
     for task in dag.topological_sort():
         # A mapped task also follows the task that its group is mapped over: told only for the first of a group.
@@ -42,5 +44,12 @@ def _section(dag: Any) -> str:
         lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
         for name in dag.params:
             shown = dag.params.get_param(name)
-            lines.append(f"| `{name}` | `{shown.value!r}` | {shown.description or ''} |")
+            default = f"`{shown.value!r}`" if shown.has_value else "required"
+            lines.append(f"| `{name}` | {default} | {shown.description or ''} |")
     return "\n".join(lines) + "\n"
+
+
+def _schedule(schedule: Any) -> str:
+    if schedule is None:
+        return "none, it is triggered"
+    return f"every {schedule}" if isinstance(schedule, timedelta) else f"`{schedule.expression}` UTC"
