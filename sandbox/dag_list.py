@@ -44,9 +44,14 @@ def _section(dag: Any) -> str:
         lines += ["", "| parameter | default | meaning |", "|---|---|---|"]
         for name in dag.params:
             shown = dag.params.get_param(name)
-            default = f"`{shown.value!r}`" if shown.has_value else "required"
-            lines.append(f"| `{name}` | {default} | {shown.description or ''} |")
+            lines.append(f"| `{name}` | {_default(shown)} | {shown.description or ''} |")
     return "\n".join(lines) + "\n"
+
+
+def _default(param: Any) -> str:
+    if param.has_value:
+        return f"`{param.value!r}`"
+    return "empty" if "null" in param.schema.get("type", ()) else "required"
 
 
 def _schedule(schedule: Any) -> str:
