@@ -21,7 +21,12 @@ INSERT INTO amop.service_provider AS stored (
     can_auto_update_rate_plans,
     detail_calls_per_run,
     maximum_bad_share,
-    maximum_vanished_share
+    maximum_vanished_share,
+    minimum_saving_per_change,
+    maximum_changes,
+    approval_above_changes,
+    approval_above_amount,
+    projection_method
 )
 SELECT
     entry.id,
@@ -42,7 +47,12 @@ SELECT
     entry.can_auto_update_rate_plans,
     entry.detail_calls_per_run,
     entry.maximum_bad_share,
-    entry.maximum_vanished_share
+    entry.maximum_vanished_share,
+    entry.minimum_saving_per_change,
+    entry.maximum_changes,
+    entry.approval_above_changes,
+    entry.approval_above_amount,
+    entry.projection_method
 FROM
     jsonb_to_recordset(%(entries)s::jsonb)
         AS entry (
@@ -64,7 +74,12 @@ FROM
             can_auto_update_rate_plans boolean,
             detail_calls_per_run integer,
             maximum_bad_share numeric,
-            maximum_vanished_share numeric
+            maximum_vanished_share numeric,
+            minimum_saving_per_change numeric,
+            maximum_changes integer,
+            approval_above_changes integer,
+            approval_above_amount numeric,
+            projection_method text
         )
 INNER JOIN amop.integration AS integration ON entry.integration = integration.name
 ON CONFLICT (id) DO UPDATE
@@ -86,7 +101,12 @@ ON CONFLICT (id) DO UPDATE
         can_auto_update_rate_plans = excluded.can_auto_update_rate_plans,
         detail_calls_per_run = excluded.detail_calls_per_run,
         maximum_bad_share = excluded.maximum_bad_share,
-        maximum_vanished_share = excluded.maximum_vanished_share
+        maximum_vanished_share = excluded.maximum_vanished_share,
+        minimum_saving_per_change = excluded.minimum_saving_per_change,
+        maximum_changes = excluded.maximum_changes,
+        approval_above_changes = excluded.approval_above_changes,
+        approval_above_amount = excluded.approval_above_amount,
+        projection_method = excluded.projection_method
     WHERE
     (
         stored.tenant_id, stored.integration_id, stored.name, stored.connection_id, stored.time_zone,
@@ -94,13 +114,15 @@ ON CONFLICT (id) DO UPDATE
         stored.optimization_start_hour_local, stored.uses_proration, stored.prorates_allowance,
         stored.pool_scope, stored.rate_plan_limit, stored.write_is_enabled,
         stored.can_auto_update_rate_plans, stored.detail_calls_per_run, stored.maximum_bad_share,
-        stored.maximum_vanished_share
+        stored.maximum_vanished_share, stored.minimum_saving_per_change, stored.maximum_changes,
+        stored.approval_above_changes, stored.approval_above_amount, stored.projection_method
     ) IS DISTINCT FROM (
         excluded.tenant_id, excluded.integration_id, excluded.name, excluded.connection_id, excluded.time_zone,
         excluded.is_active, excluded.bill_period_end_day, excluded.bill_period_end_hour,
         excluded.optimization_start_hour_local, excluded.uses_proration, excluded.prorates_allowance,
         excluded.pool_scope, excluded.rate_plan_limit, excluded.write_is_enabled,
         excluded.can_auto_update_rate_plans, excluded.detail_calls_per_run, excluded.maximum_bad_share,
-        excluded.maximum_vanished_share
+        excluded.maximum_vanished_share, excluded.minimum_saving_per_change, excluded.maximum_changes,
+        excluded.approval_above_changes, excluded.approval_above_amount, excluded.projection_method
     )
 RETURNING stored.xmax = 0 AS was_inserted

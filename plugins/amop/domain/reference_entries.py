@@ -140,6 +140,11 @@ class ServiceProviderEntry(_Entry):
     detail_calls_per_run: int = Field(default=500, ge=0, le=INTEGER_MAX)
     maximum_bad_share: Share = Decimal("0.01")
     maximum_vanished_share: Share = Decimal("0.10")
+    minimum_saving_per_change: PositiveMoney = Decimal(0)
+    maximum_changes: int | None = Field(default=None, ge=0, le=INTEGER_MAX)
+    approval_above_changes: int | None = Field(default=500, ge=0, le=INTEGER_MAX)
+    approval_above_amount: PositiveMoney | None = None
+    projection_method: Literal["daily_history", "elapsed_time"] = "daily_history"
     rate_plans: list[RatePlanEntry] = Field(default_factory=list)
     communication_plans: list[CommunicationPlanEntry] | None = None
 
