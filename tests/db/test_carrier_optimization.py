@@ -222,7 +222,7 @@ def test_the_proof_is_stored_with_the_terms_that_it_holds_for(world: Optimizatio
     assert certificate["terms"] == {
         "period_days": 31, "uses_proration": True, "prorate_allowance": False, "pool_scope": "service_provider",
     }  # fmt: skip
-    assert len(certificate["prices_micro_per_mb"]) == len(certificate["pools"]) == 1
+    assert len(certificate["prices"]) == len(certificate["pools"]) == 1
 
 
 # Which SIMs, with what usage

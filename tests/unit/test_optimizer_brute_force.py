@@ -7,7 +7,17 @@ import itertools
 import numpy as np
 import pytest
 
-from amop.optimization import CostModel, Devices, Eligibility, RatePlans, Terms, optimize, pools_of
+from amop.optimization import (
+    CostModel,
+    Devices,
+    Eligibility,
+    RatePlans,
+    Terms,
+    from_micro,
+    optimize,
+    pools_of,
+    verify,
+)
 
 PERIOD_DAYS = 30
 CASES = 300
@@ -49,9 +59,15 @@ def tiny_case(seed: int) -> tuple[Devices, RatePlans, Eligibility, Terms]:
     return devices, rate_plans, Eligibility.of(allowed), terms
 
 
-def cheapest_bill(model: CostModel) -> int:
-    choices = [np.flatnonzero(eligible).tolist() for eligible in model.is_eligible]
-    return min(model.bill(np.array(assignment)) for assignment in itertools.product(*choices))
+def assignments(model: CostModel) -> list[np.ndarray]:
+    choices = [np.flatnonzero(model.eligible[group]).tolist() for group in model.group]
+    return [np.array(assignment) for assignment in itertools.product(*choices)]
+
+
+def changes(model: CostModel, assignment: np.ndarray) -> int:
+    may_stay = [bool(plan >= 0 and model.eligible[group, plan]) for group, plan in zip(
+        model.group, model.devices.current_rate_plan, strict=True)]  # fmt: skip
+    return int((np.array(may_stay) & (assignment != model.devices.current_rate_plan)).sum())
 
 
 @pytest.mark.parametrize("first", range(0, CASES, 50))
@@ -62,7 +78,39 @@ def test_the_bill_of_a_tiny_fleet_is_the_least_possible_one(first: int) -> None:
             devices, rate_plans, eligibility, period_days=terms.period_days, uses_proration=terms.uses_proration,
             prorate_allowance=terms.prorate_allowance, pool_scope=terms.pool_scope,
         )  # fmt: skip
-        least = cheapest_bill(result.model)
-        assert result.lower_bound <= least <= result.total_cost <= min(result.current_cost, result.base_cost)
-        assert result.total_cost == least, f"seed {seed}"
+        least = min(result.model.bill(assignment) for assignment in assignments(result.model))
+        assert result.total_cost == least == result.lower_bound, f"seed {seed}"
+        assert result.status == "optimal"
+        assert least <= min(result.current_cost, result.base_cost)
         assert int(result.model.split_costs(result.assignment).sum()) == result.total_cost
+        verify(result.certificate, result.model, result.assignment)
+
+
+@pytest.mark.parametrize("first", range(0, CASES, 50))
+def test_with_a_price_and_a_cap_of_changes_a_tiny_fleet_has_the_least_objective(first: int) -> None:
+    for seed in range(first, first + 50):
+        devices, rate_plans, eligibility, terms = tiny_case(seed)
+        rng = np.random.default_rng(seed + 10_000)
+        saving = int(rng.integers(0, 3_000_000))
+        cap = None if rng.random() < 0.5 else int(rng.integers(0, 4))
+        result = optimize(
+            devices, rate_plans, eligibility, period_days=terms.period_days, uses_proration=terms.uses_proration,
+            prorate_allowance=terms.prorate_allowance, pool_scope=terms.pool_scope,
+            min_saving_per_change=from_micro(saving), max_changes=cap,
+        )  # fmt: skip
+        model, least = result.model, None
+        for assignment in assignments(model):
+            count = changes(model, assignment)
+            if cap is None or count <= cap:
+                objective = model.bill(assignment) + saving * count
+                least = objective if least is None else min(least, objective)
+        proof = result.certificate.changes
+        assert proof is not None and least is not None
+        assert proof.bound <= least, f"seed {seed}"
+        count = changes(model, result.assignment)
+        assert cap is None or count <= cap
+        assert proof.objective == result.total_cost + saving * count
+        assert result.lower_bound <= min(model.bill(assignment) for assignment in assignments(model))
+        verify(result.certificate, model, result.assignment)
+        if terms.pool_scope == "service_provider" or cap is None:
+            assert proof.objective == least, f"seed {seed}"

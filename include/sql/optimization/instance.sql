@@ -14,6 +14,8 @@ SELECT
     provider.uses_proration,
     provider.prorates_allowance,
     provider.pool_scope,
+    provider.minimum_saving_per_change,
+    provider.maximum_changes,
     provider.rate_plan_limit,
     period.cycle_start,
     period.cycle_end

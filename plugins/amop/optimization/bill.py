@@ -5,7 +5,7 @@
     bill(x)    = sum_i own(i, x_i) + sum_k overage_rate_k * ceil(max(0, sum_{i in k} usage_i - allowance) / block_k)
 
 A rate is prorated half up to 1e-6, an allowance (where that setting is on) down. A pool in credit is no refund, and its
-overage is rounded up once. Everything is int64; what could overflow is refused with the name of the SIM.
+overage is rounded up once. Everything is int64; what could overflow is refused by name.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from amop.optimization.model import (
     check_rate_plans,
     largest,
 )
+from amop.optimization.order import check_devices
 
 SAFE = float(2**62)
 """Sums and products stay below this, half of int64's range, checked in doubles before they are made."""
@@ -48,63 +49,104 @@ class CostModel:
         devices: N SIMs.
         rate_plans: P plans.
         eligibility: which of them each SIM may have.
-        terms: how the provider bills.
+        terms: how the provider bills, a period of D days.
 
     Raises:
         OptimizerInputError: the input breaks a rule of the model; the message names SIM or plan.
     """
 
-    own_cost: Integers
-    """Shape (N, P), 1e-6 currency: everything but the overage of pools."""
-    allowance: Integers
-    """Shape (N, P), 1e-6 MB (a view of P numbers where it is not prorated)."""
-    is_eligible: Flags
-    """Shape (N, P)."""
+    group: Integers
+    """Comm group of each SIM, shape (N,)."""
+    billed_days: Integers
+    """Days that each SIM is billed for, shape (N,): D where proration does not apply."""
+    charge: Integers
+    """Shape (D + 1, P): rate and base rate of a plan for so many billed days, 1e-6 currency."""
+    included: Integers
+    """Shape (D + 1, P): included data of a plan for so many billed days, 1e-6 MB."""
+    eligible: Flags
+    """Shape (G, P): plans that a SIM of the comm group may have."""
+    has_eligible: Flags
+    """Shape (N,)."""
     pool: Integers
-    """Shape (G, P): index of the pool that a SIM of comm group g is in on plan p, -1 for none."""
+    """Shape (G, P): index of the pool that a SIM of the comm group is in on the plan, -1 for none."""
 
     def __init__(self, devices: Devices, rate_plans: RatePlans, eligibility: Eligibility, terms: Terms) -> None:
         check_rate_plans(rate_plans)
-        _check_devices(devices, rate_plans, eligibility, terms)
+        _check_terms(rate_plans, eligibility, terms)
+        check_devices(devices, len(rate_plans), len(eligibility.allowed), terms.period_days)
         self.devices = devices
         self.rate_plans = rate_plans
         self.terms = terms
+        period, plan_mb = terms.period_days, rate_plans.plan_micro_mb
+        _refuse_overflow(rate_plans, devices, period)
+        is_prorated = devices.is_prorated if terms.uses_proration else np.zeros(len(devices), dtype=np.bool_)
+        self.billed_days = np.where(is_prorated, devices.days_active, period)
+        days = np.arange(period + 1)[:, None]
+        self.charge = (2 * rate_plans.rate_charge * days + period) // (2 * period) + rate_plans.base_rate
+        self.included = plan_mb * days // period if terms.prorate_allowance else np.tile(plan_mb, (period + 1, 1))
         self.group = eligibility.comm_group[devices.communication_plan]
-        self.is_eligible = eligibility.allowed[devices.communication_plan] & ~rate_plans.is_retired
-        self.allowance = self._allowances()
-        self.own_cost = self._own_costs()
         self._number_pools(eligibility)
+        self.has_eligible = np.asarray(self.eligible.any(axis=1))[self.group]
+
+    def own_cost(self, plan: int, rows: slice | Integers) -> Integers:
+        """Return what the SIMs of these rows cost on a plan, pools' overage aside, 1e-6 currency."""
+        plans = self.rate_plans
+        days = self.billed_days[rows]
+        cost: Integers = self.charge[:, plan][days]
+        if plans.sms_rate[plan]:
+            cost = cost + self.devices.sms_usage[rows] * plans.sms_rate[plan]
+        if plans.pool[plan] == NONE:
+            over = np.maximum(0, self.devices.usage_micro_mb[rows] - self.included[:, plan][days])
+            cost = (
+                cost
+                + (over + (plans.block_micro_mb[plan] - 1)) // plans.block_micro_mb[plan] * plans.overage_rate[plan]
+            )
+        return cost
+
+    def own_costs_of(self, assignment: Integers) -> Integers:
+        """Return what each SIM costs by itself, shape (N,); 0 for a SIM without a plan (-1)."""
+        costs = np.zeros(len(assignment), dtype=np.int64)
+        for plan in range(len(self.rate_plans)):
+            rows = np.flatnonzero(assignment == plan)
+            if len(rows):
+                costs[rows] = self.own_cost(plan, rows)
+        return costs
 
     def bill(self, assignment: Integers) -> int:
         """Return the bill of an assignment (index of the plan of each SIM, -1 = not billed) in 1e-6 currency."""
         return exact_sum(self.own_costs_of(assignment)) + sum(self.pool_overage(assignment))
 
-    def own_costs_of(self, assignment: Integers) -> Integers:
-        """Return what each SIM costs by itself, shape (N,); 0 for a SIM without a plan."""
-        rows = np.arange(len(assignment))
-        return np.where(assignment >= 0, self.own_cost[rows, np.maximum(assignment, 0)], 0)
+    def is_allowed(self, assignment: Integers) -> Flags:
+        """Return which SIMs are on a plan that they may have, shape (N,)."""
+        return (assignment >= 0) & self.eligible[self.group, np.maximum(assignment, 0)]
 
     def pools_of(self, assignment: Integers) -> Integers:
         """Return the pool that each SIM is in, shape (N,); -1 for none."""
+        if not len(self.rate_plans):
+            return np.full(len(assignment), NONE, dtype=np.int64)
         return np.where(assignment >= 0, self.pool[self.group, np.maximum(assignment, 0)], NONE)
 
     def excess_of(self, assignment: Integers) -> Integers:
         """Return each SIM's usage less its allowance, shape (N,), 1e-6 MB; negative where it used less."""
-        rows = np.arange(len(assignment))
-        return self.devices.usage_micro_mb - self.allowance[rows, np.maximum(assignment, 0)]
+        if not len(self.rate_plans):
+            return self.devices.usage_micro_mb
+        return self.devices.usage_micro_mb - self.included[self.billed_days, np.maximum(assignment, 0)]
 
     def pool_excess(self, assignment: Integers) -> list[int]:
         """Return usage less allowance of each pool, 1e-6 MB."""
-        pool, excess = self.pools_of(assignment), self.excess_of(assignment)
-        return [exact_sum(excess[pool == number]) for number in range(self.pool_count)]
+        return sums_by(self.pools_of(assignment), self.excess_of(assignment), self.pool_count)
 
     def pool_overage(self, assignment: Integers) -> list[int]:
         """Return what the overage of each pool costs, 1e-6 currency."""
         return [self.overage_cost(number, excess) for number, excess in enumerate(self.pool_excess(assignment))]
 
+    def overage_blocks(self, pool: int, excess: int) -> int:
+        """Return how many blocks of overage are billed for a pool's usage above its allowance, 1e-6 MB."""
+        return -(-max(0, excess) // int(self.pool_block[pool]))
+
     def overage_cost(self, pool: int, excess: int) -> int:
         """Return what a pool's usage above its allowance (1e-6 MB) costs, in whole blocks, 1e-6 currency."""
-        return -(-max(0, excess) // int(self.pool_block[pool])) * int(self.pool_rate[pool])
+        return self.overage_blocks(pool, excess) * int(self.pool_rate[pool])
 
     def split_costs(self, assignment: Integers) -> Integers:
         """Return what each SIM costs, shape (N,), adding up exactly to `bill`.
@@ -131,65 +173,45 @@ class CostModel:
 
         Ties: the plan that costs the SIM less by itself, then the plan of the first code.
         """
+        usage, plan_mb = self.devices.usage_micro_mb, self.rate_plans.plan_micro_mb
         best = np.full(len(self.devices), NONE, dtype=np.int64)
-        best_distance = np.zeros(len(best), dtype=np.int64)
-        best_cost = np.zeros(len(best), dtype=np.int64)
+        best_distance = np.full(len(best), np.iinfo(np.int64).max)
         for plan in self.plans_by_code():
-            distance = np.abs(self.rate_plans.plan_micro_mb[plan] - self.devices.usage_micro_mb)
-            cost = self.own_cost[:, plan]
-            is_better = (distance < best_distance) | ((distance == best_distance) & (cost < best_cost))
-            take = self.is_eligible[:, plan] & ((best == NONE) | is_better)
-            best[take], best_distance[take], best_cost[take] = plan, distance[take], cost[take]
+            distance = np.abs(plan_mb[plan] - usage)
+            may = self.eligible[:, plan][self.group]
+            closer = may & (distance < best_distance)
+            tied = np.flatnonzero(may & (distance == best_distance))
+            if len(tied):
+                present = np.zeros(len(tied), dtype=np.int64)
+                for other in np.unique(best[tied]):
+                    mine = best[tied] == other
+                    present[mine] = self.own_cost(int(other), tied[mine])
+                closer[tied[self.own_cost(plan, tied) < present]] = True
+            best[closer], best_distance[closer] = plan, distance[closer]
         return best
 
-    def current_assignment(self) -> tuple[Integers, int]:
+    def current_assignment(self, base: Integers | None = None) -> tuple[Integers, int]:
         """Return each SIM's present plan, its base assignment where that is unknown, and how many are unknown.
 
         A SIM without an eligible plan is not billed (-1): it is outside of what is optimized.
         """
         current = self.devices.current_rate_plan
-        has_eligible = self.is_eligible.any(axis=1)
-        unknown = (current == NONE) & has_eligible
-        assignment = np.where(unknown, self.base_assignment(), current)
-        return np.where(has_eligible, assignment, NONE), int(unknown.sum())
+        unknown = (current == NONE) & self.has_eligible
+        assignment = np.where(unknown, self.base_assignment() if base is None else base, current)
+        return np.where(self.has_eligible, assignment, NONE), int(unknown.sum())
+
+    def may_stay(self) -> Flags:
+        """Return which SIMs have a known present plan that they may keep, shape (N,)."""
+        return self.is_allowed(self.devices.current_rate_plan)
 
     def plans_by_code(self) -> list[int]:
         """Return the plans' indices in the order of their codes, so that ties do not depend on the input's order."""
         return sorted(range(len(self.rate_plans)), key=lambda plan: self.rate_plans.code[plan])
 
-    def _allowances(self) -> Integers:
-        plan_mb = self.rate_plans.plan_micro_mb
-        shape = (len(self.devices), len(plan_mb))
-        prorated = self._prorated()
-        if not self.terms.prorate_allowance or not prorated.any():
-            return np.broadcast_to(plan_mb, shape)
-        _refuse_overflow(float(largest(plan_mb)) * self.terms.period_days, "included data")
-        days = np.where(prorated, self.devices.days_active, self.terms.period_days)
-        return np.asarray(plan_mb[None, :] * days[:, None] // self.terms.period_days)
-
-    def _own_costs(self) -> Integers:
-        plans, devices, period = self.rate_plans, self.devices, self.terms.period_days
-        _refuse_overflow(float(largest(plans.rate_charge)) * 2 * period, "rate_charge")
-        _refuse_overflow(float(largest(plans.sms_rate)) * float(largest(devices.sms_usage)), "sms_usage x sms_rate")
-        days = np.where(self._prorated(), devices.days_active, period)
-        costs = np.empty((len(devices), len(plans)), dtype=np.int64)
-        for plan in range(len(plans)):
-            rate = (2 * plans.rate_charge[plan] * days + period) // (2 * period)
-            cost = rate + plans.base_rate[plan] + devices.sms_usage * plans.sms_rate[plan]
-            if plans.pool[plan] == NONE:
-                over = np.maximum(0, devices.usage_micro_mb - self.allowance[:, plan])
-                blocks = -(-over // plans.block_micro_mb[plan])
-                _refuse_overflow(float(largest(blocks)) * float(plans.overage_rate[plan]), "usage x overage_rate")
-                cost = cost + blocks * plans.overage_rate[plan]
-            costs[:, plan] = cost
-        return costs
-
-    def _prorated(self) -> Flags:
-        return self.devices.is_prorated & self.terms.uses_proration
-
     def _number_pools(self, eligibility: Eligibility) -> None:
         plans = self.rate_plans
-        groups = largest(eligibility.comm_group) + 1
+        self.eligible = eligibility.by_group() & ~plans.is_retired
+        groups = len(self.eligible)
         count = len(plans.pool_name)
         by_group = np.arange(groups)[:, None] * count if self.terms.pool_scope == "comm_group" else 0
         self.pool = np.where(plans.pool == NONE, NONE, np.broadcast_to(plans.pool, (groups, len(plans))) + by_group)
@@ -200,38 +222,47 @@ class CostModel:
         self.pool_name = [plans.pool_name[number % count] for number in range(self.pool_count)]
 
 
+def sums_by(key: Integers, values: Integers, count: int) -> list[int]:
+    """Return the exact sums of the values of each key 0 … count - 1; other keys are left out."""
+    return [exact_sum(values[key == number]) for number in range(count)]
+
+
 def exact_sum(values: Integers) -> int:
-    """Return the exact sum of int64 values, however large."""
-    if float(largest(np.abs(values))) * max(1, len(values)) < SAFE:
+    """Return the exact sum of int64 values, however large: high and low halves are summed apart."""
+    if values.dtype == object:
         return int(values.sum())
-    return sum(int(value) for value in values)
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
-def _refuse_overflow(reach: float, what: str) -> None:
-    if reach >= SAFE:
-        raise OptimizerInputError(f"{what} is too large to be billed exactly")
+def _refuse_overflow(plans: RatePlans, devices: Devices, period: int) -> None:
+    """Refuse what could overflow int64, by double-precision bounds from above.
+
+    Raises:
+        OptimizerInputError: naming the plan or the SIM with the largest value.
+    """
+    for name, reach in (
+        ("rate_charge", 2.0 * period * plans.rate_charge),
+        ("included data", 1.0 * period * plans.plan_micro_mb),
+        ("base_rate", 1.0 * plans.base_rate),
+    ):
+        if len(reach) and reach.max() >= SAFE / 4:
+            raise OptimizerInputError(
+                f"rate plan {plans.code[int(reach.argmax())]!r}: {name} is too large to be billed"
+            )
+    if float(devices.usage_micro_mb.sum(dtype=np.float64)) >= SAFE / 4:
+        raise OptimizerInputError("the usage of all devices together is too large to be billed exactly")
+    blocks = plans.overage_rate / plans.block_micro_mb
+    for name, usage, price in (
+        ("sms_usage x sms_rate", devices.sms_usage, float(largest(plans.sms_rate))),
+        ("usage x overage_rate", devices.usage_micro_mb, max(1.0, float(blocks.max()) if len(blocks) else 0.0)),
+    ):
+        if float(largest(usage)) * price + float(largest(plans.overage_rate)) >= SAFE / 4:
+            device = str(devices.device_id[int(usage.argmax())])
+            raise OptimizerInputError(f"device {device!r}: {name} is too large to be billed exactly")
 
 
-def _check_devices(devices: Devices, rate_plans: RatePlans, eligibility: Eligibility, terms: Terms) -> None:
+def _check_terms(rate_plans: RatePlans, eligibility: Eligibility, terms: Terms) -> None:
     if eligibility.allowed.shape[1] != len(rate_plans):
         raise OptimizerInputError("eligibility must have one column for each rate plan")
     if terms.period_days < 1 or terms.pool_scope not in {"service_provider", "comm_group"}:
         raise OptimizerInputError("period_days must be at least 1, pool_scope service_provider or comm_group")
-    if len(np.unique(devices.device_id)) != len(devices):
-        values, counts = np.unique(devices.device_id, return_counts=True)
-        raise OptimizerInputError(f"device {str(values[counts > 1][0])!r} is there more than once")
-    for what, wrong in (
-        ("usage_mb is negative", devices.usage_micro_mb < 0),
-        ("sms_usage is negative", devices.sms_usage < 0),
-        (
-            f"days_active is not within 1 and {terms.period_days}",
-            (devices.days_active < 1) | (devices.days_active > terms.period_days),
-        ),
-        (
-            "the communication plan is unknown",
-            (devices.communication_plan < 0) | (devices.communication_plan >= len(eligibility.allowed)),
-        ),
-        ("the current rate plan is unknown", devices.current_rate_plan >= len(rate_plans)),
-    ):
-        if wrong.any():
-            raise OptimizerInputError(f"device {str(devices.device_id[int(np.argmax(wrong))])!r}: {what}")

@@ -119,6 +119,12 @@ class Eligibility:
         _, group = np.unique(allowed, axis=0, return_inverse=True)
         return cls(allowed, group.reshape(-1).astype(np.int64))
 
+    def by_group(self) -> Flags:
+        """Return which rate plans each comm group allows, shape (comm groups, rate plans)."""
+        groups = np.zeros((largest(self.comm_group + 1), self.allowed.shape[1]), dtype=np.bool_)
+        groups[self.comm_group] = self.allowed
+        return groups
+
 
 def pools_of(
     codes: Sequence[str], pooled: Sequence[bool], names: Sequence[str | None]

@@ -1,105 +1,289 @@
-"""The prices of pooled data that prove the highest bound.
+"""The prices of pooled data that prove the highest bound, and the assignments whose mixture attains it.
 
-The bound L(price) is concave and piecewise linear. With one pool its top is found by bisection. With several, by
-Kelley's cutting planes: every evaluated price gives a plane above L (its slope is the pools' excess), an LP over the
-planes gives the next price, until the LP's optimum, which no bound exceeds, is reached.
+The bound L(price) is concave and piecewise linear: every price gives a plane above it, whose slope is the pools'
+excess. Kelley's cutting planes (J. Soc. Indust. Appl. Math. 8, 1960) find its top: an LP over the planes gives the next
+price, until its optimum, which no bound exceeds, is reached. The weights of the planes at the top are the LP
+relaxation's solution: a mixture of a few assignments that differ for few SIMs only.
+
+On a large fleet the search runs on a sample first. Then it is confined to a box of prices in which the plan, or at
+least the pool, of nearly every SIM is decided; those SIMs are summed up by class, and the box is narrowed once more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import highspy
 import numpy as np
 
-from amop.optimization.bill import CostModel, exact_sum
-from amop.optimization.certificate import PRICE_SCALE, largest_prices, least_reduced_costs, reduced_costs
-from amop.optimization.model import Integers
+from amop.optimization.classes import BLOCK, Doubles, Part
+from amop.optimization.model import NONE, Integers
 
-MOST_PLANES = 80
-"""Evaluations of the bound; each is one pass over SIMs and plans."""
-
-CLOSE_ENOUGH = 1e-9
-"""Share of the bound that a better price could still add when the search ends."""
-
-SCALE = float(PRICE_SCALE) * 1e6
-"""Units of a bound (1e-12 currency) in one currency unit."""
-
-
-def best_prices(model: CostModel) -> Integers:
-    """Return the prices with the highest bound found, shape (K,), 1e-6 currency a MB."""
-    price = np.zeros(model.pool_count, dtype=np.int64)
-    for pool, highest in enumerate(largest_prices(model)):
-        price[pool] = _top_along(model, price, pool, int(highest))
-    return price if model.pool_count <= 1 else _top_by_planes(model, price)
+SAMPLES = (8_192, 65_536)
+"""SIMs in the samples; a sample is taken of fleets at least four times as large."""
+WIDE, NARROW = 0.03, 0.003
+"""Half width of a box as a share of the price (and a tenth of it of the highest price)."""
+RIM = 0.05
+"""So near to its rim, as a share of its half width, a box follows the top."""
+STEP = 0.4
+"""How far to go from the best prices to the top of the planes: short steps need fewer planes (in-out separation,
+Ben-Ameur and Neto, Networks 49, 2007)."""
+MOST_PLANES = 400
+"""Evaluations of the bound in one box."""
+MOST_MOVES = 20
+"""So often a box follows a top near its rim."""
+TOLERANCE = 1e-9
+"""Share of the bound that a better price in the box could still add."""
 
 
-def bound_in_units(model: CostModel, price: Integers) -> int:
-    """Return the bound of these prices in 1e-12 currency, exact."""
-    return exact_sum(least_reduced_costs(model, reduced_costs(model, price)))
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The top of the bound of a part, shape (K,) each price, 1e-6 currency for each 1e-6 MB."""
+
+    price: Doubles
+    bound: float
+    mixture: list[tuple[float, Doubles]]
+    """Weights that add up to 1, and the prices whose cheapest assignments are mixed."""
+    undecided: Integers
+    """Positions in the part of the SIMs whose pool may differ between the prices of the mixture."""
 
 
-def _top_along(model: CostModel, price: Integers, pool: int, highest: int) -> int:
-    """Return the price of one pool's data at which the bound is highest, the others held: a concave search."""
-    low, high = 0, highest
-    trial = price.copy()
-    while high > low:
-        middle = (low + high) // 2
-        trial[pool] = middle
-        here = bound_in_units(model, trial)
-        trial[pool] = middle + 1
-        if bound_in_units(model, trial) > here:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def best_prices(part: Part) -> Prices:
+    """Return the prices with the highest bound, to nine digits of it."""
+    lowest, highest = np.zeros(len(part.pools)), part.highest
+    if not part.pools:
+        return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], np.arange(0))
+    samples = [_sample(part, size) for size in SAMPLES if 4 * size <= len(part.rows)]
+    whole = _Undecided(part, np.arange(len(part.rows)))
+    if not samples:
+        planes, best, bound = _climb(whole, lowest, highest, highest / 2, TOLERANCE)
+        return Prices(best, bound, planes.mixture(), np.arange(len(part.rows)))
+    price = _climb(samples[0], lowest, highest, highest / 2, 1e-4)[1]
+    for sample in samples[1:]:
+        price = _top_near(sample, price, ((4 * WIDE, 1e-6),)).price
+    return _top_near(whole, price, ((WIDE, 1e-6), (NARROW, TOLERANCE)))
 
 
-def _top_by_planes(model: CostModel, price: Integers) -> Integers:
-    planes = _Planes(largest_prices(model))
-    best, best_bound = price, -1
-    for _ in range(MOST_PLANES):
-        bound, excess = _bound_and_excess(model, price)
+def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[Integers]:
+    """Return the plan of least cost of each SIM of the part, shape (n,), at each of some prices of the mixture.
+
+    Only SIMs that are undecided near the top can change their pool from one of the prices to another.
+    """
+    arm = _cheapest_arms(part, np.arange(len(part.rows)), prices[0])
+    assignments = []
+    for price in prices:
+        if price is not prices[0]:
+            arm[top.undecided] = _cheapest_arms(part, top.undecided, price)
+        plan = np.append(_offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
+        chosen = plan[part.class_of, arm]  # arm -1 is the last column
+        assignments.append(np.where(chosen == NONE, part.unpooled_plan, chosen))
+    return assignments
+
+
+def _cheapest_arms(part: Part, at: Integers, price: Doubles) -> Integers:
+    cost = _offers(part, price)[0]
+    arms = np.empty(len(at), dtype=np.int64)
+    for first in range(0, len(at), BLOCK):
+        block = at[first : first + BLOCK]
+        arms[first : first + BLOCK] = _cheapest_arm(
+            part.unpooled_cost[block], part.class_of[block], part.usage[block], price, cost
+        )[1]
+    return arms
+
+
+def _offers(part: Part, price: Doubles) -> tuple[Doubles, Integers, Doubles]:
+    """Return for each class and pool: least cost of its plans at no usage, that plan, and its included data."""
+    every = np.arange(len(part.own))
+    shape = len(part.own), len(part.pools)
+    cost, plan, included = np.empty(shape, order="F"), np.empty(shape, np.int64, "F"), np.empty(shape, order="F")
+    for pool, plans in enumerate(part.plans_of_pool):
+        costs = part.own[:, plans] - part.included[:, plans] * price[pool]
+        plan[:, pool] = plans[costs.argmin(axis=1)]
+        cost[:, pool] = costs.min(axis=1)
+        included[:, pool] = part.included[every, plan[:, pool]]
+    return cost, plan, included
+
+
+def _cheapest_arm(
+    unpooled: Doubles, classes: Integers, usage: Doubles, price: Doubles, cost: Doubles
+) -> tuple[Doubles, Integers]:
+    """Return each SIM's least cost at these prices, and the pool that has it, -1 for an unpooled plan."""
+    best, arm = unpooled.copy(), np.full(len(usage), NONE, dtype=np.int64)
+    for pool in range(len(price)):
+        costs = cost[:, pool][classes]
+        costs += price[pool] * usage
+        arm[costs < best] = pool
+        np.minimum(best, costs, out=best)
+    return best, arm
+
+
+class _Undecided:
+    """The bound of some SIMs within a box of prices; those whose pool is the same in all of it are summed up by class.
+
+    Args:
+        part: where the SIMs are.
+        at: their positions in the part.
+        weight: how many SIMs each of them stands for; None = one.
+    """
+
+    def __init__(self, part: Part, at: Integers, weight: Doubles | None = None) -> None:
+        self.part = part
+        self.at, self._weight = at, weight
+        self._class_of, self._usage, self._unpooled = part.class_of[at], part.usage[at], part.unpooled_cost[at]
+        self._decided_cost = 0.0
+        self._decided_usage = np.zeros(len(part.pools))
+        self._decided = np.zeros((len(part.own), len(part.pools)), order="F")
+
+    def bound_and_excess(self, price: Doubles) -> tuple[float, Doubles]:
+        """Return the bound at these prices and the pools' excess of an assignment that attains it."""
+        cost, _, included = _offers(self.part, price)
+        best, arm = _cheapest_arm(self._unpooled, self._class_of, self._usage, price, cost)
+        bound = self._decided_cost + float(self._decided_usage @ price)
+        bound += float((self._decided * cost).sum()) + self._total(best)
+        excess = self._decided_usage - (self._decided * included).sum(axis=0)
+        for pool in range(len(price)):
+            inside = np.flatnonzero(arm == pool)
+            excess[pool] += self._total(self._usage[inside] - included[:, pool][self._class_of[inside]], inside)
+        return bound, excess
+
+    def _total(self, values: Doubles, inside: Integers | slice = slice(None)) -> float:
+        return float(values.sum() if self._weight is None else values @ self._weight[inside])
+
+    def within(self, low: Doubles, middle: Doubles, high: Doubles) -> _Undecided:
+        """Return the same bound, valid within a box: SIMs whose cheapest arm at the middle stays so are summed up.
+
+        An arm's cost is concave in its price: it is lowest at an end of the box, and never above the line of the plan
+        that is cheapest at the middle.
+        """
+        part = self.part
+        at_middle, _, included = _offers(part, middle)
+        at_low, at_high = _offers(part, low)[0], _offers(part, high)[0]
+        counts, usages = np.zeros_like(self._decided), np.zeros_like(self._decided_usage)
+        cost, left = 0.0, []
+        for first in range(0, len(self.at), BLOCK):
+            block = slice(first, first + BLOCK)
+            classes, usage, unpooled = self._class_of[block], self._usage[block], self._unpooled[block]
+            best, arm = _cheapest_arm(unpooled, classes, usage, middle, at_middle)
+            most, other = best.copy(), np.where(arm == NONE, np.inf, unpooled)
+            for pool in range(len(middle)):
+                lowest = np.minimum(
+                    at_low[:, pool][classes] + low[pool] * usage, at_high[:, pool][classes] + high[pool] * usage
+                )
+                mine = np.flatnonzero(arm == pool)
+                slope = usage[mine] - included[:, pool][classes[mine]]
+                most[mine] += np.maximum(slope * (low[pool] - middle[pool]), slope * (high[pool] - middle[pool]))
+                lowest[mine] = np.inf
+                np.minimum(other, lowest, out=other)
+            is_decided = most < other
+            weight = np.ones(len(usage)) if self._weight is None else self._weight[block]
+            for pool in range(len(middle)):
+                mine = np.flatnonzero(is_decided & (arm == pool))
+                counts[:, pool] += np.bincount(classes[mine], weight[mine], minlength=len(counts))
+                usages[pool] += usage[mine] @ weight[mine]
+            mine = np.flatnonzero(is_decided & (arm == NONE))
+            cost += float(unpooled[mine] @ weight[mine])
+            left.append(first + np.flatnonzero(~is_decided))
+        still = np.concatenate([np.arange(0), *left])
+        inside = _Undecided(part, self.at[still], None if self._weight is None else self._weight[still])
+        inside._decided_cost = self._decided_cost + cost
+        inside._decided_usage, inside._decided = self._decided_usage + usages, self._decided + counts
+        return inside
+
+
+def _sample(part: Part, size: int) -> _Undecided:
+    """Return a sample in two strata: every SIM of the largest usage, and of the others the first ones, for them all.
+
+    A few SIMs with hundreds of gigabytes decide what a pool's data is worth; a plain sample would miss them.
+    """
+    count, most = len(part.rows), size // 4
+    threshold = np.partition(part.usage, count - most)[count - most]
+    large = np.flatnonzero(part.usage > threshold)
+    others = np.flatnonzero(part.usage[: 2 * size] <= threshold)[: size - len(large)]
+    weight = np.ones(len(large) + len(others))
+    weight[len(large) :] = (count - len(large)) / len(others)
+    return _Undecided(part, np.concatenate((large, others)), weight)
+
+
+def _top_near(whole: _Undecided, start: Doubles, boxes: Sequence[tuple[float, float]]) -> Prices:
+    """Return the top, looked for in ever narrower boxes of prices, each of a width and with a tolerance.
+
+    A box follows a top near its rim, and grows. The bound is concave: a top inside a box is the top of all.
+    """
+    best, bound, undecided = start, -np.inf, whole
+    low, high = np.zeros(len(start)), whole.part.highest
+    for width, tolerance in boxes:
+        for _ in range(MOST_MOVES):
+            half = width * (best + 0.1 * whole.part.highest)
+            inner_low, inner_high = np.maximum(low, best - half), np.minimum(high, best + half)
+            inside = undecided.within(inner_low, best, inner_high)
+            planes, best, higher = _climb(inside, inner_low, inner_high, best, tolerance)
+            is_near_rim = ((best < inner_low + RIM * half) & (inner_low > low)) | (
+                (best > inner_high - RIM * half) & (inner_high < high)
+            )
+            gained, bound = higher - bound, higher
+            if not is_near_rim.any() or gained <= tolerance * abs(bound):
+                break
+            width *= 2.0
+        undecided, low, high = inside, inner_low, inner_high
+    return Prices(best, bound, planes.mixture(), undecided.at)
+
+
+def _climb(
+    undecided: _Undecided, low: Doubles, high: Doubles, start: Doubles, tolerance: float
+) -> tuple[_Planes, Doubles, float]:
+    """Return planes, the prices with the highest bound within a box, and that bound."""
+    bound, excess = undecided.bound_and_excess(start)
+    planes = _Planes(low, high, start, bound, excess)
+    best, best_bound = start, bound
+    while len(planes.prices) < MOST_PLANES:
+        peak, ceiling = planes.top()
+        if ceiling - best_bound <= tolerance * abs(best_bound):
+            break
+        price = best + STEP * (peak - best)
+        bound, excess = undecided.bound_and_excess(price)
         if bound > best_bound:
             best, best_bound = price, bound
         planes.add(price, bound, excess)
-        price, ceiling = planes.top()
-        if ceiling - best_bound / SCALE <= CLOSE_ENOUGH * max(1.0, best_bound / SCALE):
-            break
-    return best
-
-
-def _bound_and_excess(model: CostModel, price: Integers) -> tuple[int, list[int]]:
-    """Return the bound of these prices, 1e-12 currency, and the pools' excess of an assignment that attains it."""
-    reduced = reduced_costs(model, price)
-    least = least_reduced_costs(model, reduced)
-    attains = model.is_eligible & (reduced == least[:, None])
-    assignment = np.where(attains.any(axis=1), attains.argmax(axis=1), -1)
-    return exact_sum(least), model.pool_excess(assignment)
+    return planes, best, best_bound
 
 
 class _Planes:
-    """The LP over the planes: variables are the bound (currency) and the prices (currency a MB)."""
+    """The LP over the planes: variables are the bound above the first one, and the prices as shares of the box."""
 
-    def __init__(self, highest: Integers) -> None:
-        self._highest = highest
-        self._solver = highspy.Highs()
-        self._solver.silent()
-        self._solver.addVar(-highspy.kHighsInf, highspy.kHighsInf)
-        for limit in highest:
-            self._solver.addVar(0.0, float(limit) / PRICE_SCALE)
-        self._solver.changeColCost(0, 1.0)
-        self._solver.changeObjectiveSense(highspy.ObjSense.kMaximize)
+    def __init__(self, low: Doubles, high: Doubles, price: Doubles, bound: float, excess: Doubles) -> None:
+        self._low, self._width, self._first = low, np.maximum(high - low, 1e-300), bound
+        self._unit = max(1.0, 1e-3 * abs(bound))
+        self.prices: list[Doubles] = []
+        self._solver = solver = highspy.Highs()
+        solver.silent()
+        solver.setOptionValue("threads", 1)
+        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
+            solver.setOptionValue(name, 1e-10)
+        solver.addVar(-highspy.kHighsInf, highspy.kHighsInf)
+        for lowest, highest in zip(low, high, strict=True):
+            solver.addVar(0.0, float(highest > lowest))
+        solver.changeColCost(0, 1.0)
+        solver.changeObjectiveSense(highspy.ObjSense.kMaximize)
+        self.add(price, bound, excess)
 
-    def add(self, price: Integers, bound: int, excess: list[int]) -> None:
+    def add(self, price: Doubles, bound: float, excess: Doubles) -> None:
         """Add: bound <= bound here + excess x (price - price here)."""
-        slopes = np.array(excess, dtype=np.float64) / 1e6
-        here = bound / SCALE - float(slopes @ (price / PRICE_SCALE))
+        slopes = excess * self._width / self._unit
+        here = (bound - self._first) / self._unit - float(slopes @ ((price - self._low) / self._width))
         columns = np.arange(len(slopes) + 1, dtype=np.int32)
-        values = np.concatenate(([1.0], -slopes))
-        self._solver.addRow(-highspy.kHighsInf, here, len(columns), columns, values)
+        self._solver.addRow(-highspy.kHighsInf, here, len(columns), columns, np.concatenate(([1.0], -slopes)))
+        self.prices.append(price)
 
-    def top(self) -> tuple[Integers, float]:
-        """Return the prices at the top of the planes, and that top (currency)."""
+    def top(self) -> tuple[Doubles, float]:
+        """Return the prices at the top of the planes, and that top, 1e-6 currency."""
         self._solver.run()
         values = np.array(self._solver.getSolution().col_value)
-        price = np.clip(np.rint(values[1:] * PRICE_SCALE).astype(np.int64), 0, self._highest)
-        return price, float(values[0])
+        price = self._low + np.clip(values[1:], 0.0, 1.0) * self._width
+        return price, float(values[0]) * self._unit + self._first
+
+    def mixture(self) -> list[tuple[float, Doubles]]:
+        """Return the weights of the planes that meet at the top, and their prices."""
+        self._solver.run()
+        weights = np.abs(np.array(self._solver.getSolution().row_dual))
+        return [(float(weights[row] / weights.sum()), self.prices[row]) for row in np.flatnonzero(weights > 1e-12)]

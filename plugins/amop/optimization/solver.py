@@ -1,28 +1,26 @@
 """Find the cheapest assignment, and the prices that prove how close to the cheapest it is.
 
-At the prices that prove the highest bound every SIM takes its cheapest plan; an exact local search then mends what
-rounding to whole overage blocks leaves.
+At the prices that prove the highest bound nearly every SIM has one cheapest plan; the others are rounded, and an exact
+local search mends what whole overage blocks leave. Small fleets are solved to proved optimality.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from amop.optimization.bill import CostModel, Terms
-from amop.optimization.certificate import (
-    Certificate,
-    largest_prices,
-    least_reduced_costs,
-    lower_bound,
-    reduced_costs,
-    verify,
-)
-from amop.optimization.local_search import cheapest_of_all, improve
-from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans
-from amop.optimization.prices import best_prices
+from amop.optimization.certificate import Certificate
+from amop.optimization.changes import Preference, changes_of, keep_present_plans, stay_assignment
+from amop.optimization.model import Devices, Eligibility, Flags, Integers, OptimizerInputError, RatePlans, micro
+from amop.optimization.order import canonical_order
+from amop.optimization.search import Search, certify
+
+TIME_LIMIT = 25.0
+"""Seconds that the search for a proved optimum of a small fleet may take where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,18 @@ class OptimizationResult:
     """Index of the plan of each SIM, shape (N,); -1 for a SIM without an eligible plan, which is left as it is."""
     base_assignment: Integers
     current_assignment: Integers
+    """The present plans; the base assignment where a present plan is unknown."""
     total_cost: int
     current_cost: int
     base_cost: int
     lower_bound: int
+    """No assignment is billed less, whatever is asked of changes."""
     certificate: Certificate
+    status: str
+    """``optimal``: proved, to the last 1e-6; ``within_gap``: the gap says how close; ``time_limit``: the same, and the
+    clock ended the search for a proof."""
     changes: int
-    """SIMs whose known present plan is another."""
+    """SIMs whose known present plan is another, those that must move included."""
     unknown_plans: int
     """SIMs whose present plan is unknown; they count in the current cost on their base assignment."""
     seconds: float
@@ -65,8 +68,15 @@ def optimize(
     uses_proration: bool,
     prorate_allowance: bool = False,
     pool_scope: str = "service_provider",
+    min_saving_per_change: Decimal | int | str = 0,
+    max_changes: int | None = None,
+    time_limit: float | None = None,
 ) -> OptimizationResult:
-    """Return the best assignment found, never above the present cost or the base assignment, with a verified bound.
+    """Return the best assignment found, with the proof of how close to the best one it is.
+
+    Without a preference for few changes the bill is never above the base assignment's, nor above the present one's if
+    every SIM may keep its plan. With one, what is minimized is bill + saving x changes, under the cap; the bill is then
+    never above the present one's, but can be above the base assignment's, which changes many SIMs.
 
     Args:
         devices: N SIMs.
@@ -76,84 +86,77 @@ def optimize(
         uses_proration: whether charges of SIMs activated within the period are prorated.
         prorate_allowance: whether their included data is, too.
         pool_scope: ``service_provider`` or ``comm_group``.
+        min_saving_per_change: what each change of a plan must save at least, in currency.
+        max_changes: most SIMs that leave a known present plan which they could keep; None = any number.
+        time_limit: seconds for the search for a proved optimum of a small fleet; None = 25. Its answer then depends on
+            the speed of the machine where ``status`` is ``time_limit``; 0 = no such search.
 
     Raises:
         OptimizerInputError: the input breaks a rule; the message names the SIM or the plan.
-        CertificateError: the result does not verify (a defect; nothing is returned).
     """
     begun = time.perf_counter()
     model = CostModel(
         devices, rate_plans, eligibility, Terms(period_days, uses_proration, prorate_allowance, pool_scope)
     )
+    preference = Preference(_saving(min_saving_per_change), _most(max_changes))
+    search = Search(model, canonical_order(devices.device_id), TIME_LIMIT if time_limit is None else time_limit)
     base = model.base_assignment()
-    current, unknown_plans = model.current_assignment()
-    price = best_prices(model)
-    at_price = cheapest_at(model, price)
-    starts = [at_price, cheapest_at(model, np.zeros_like(price)), cheapest_at(model, largest_prices(model)), base]
-    if is_feasible(model, current):
-        starts.append(current)
-    improved = [improve(model, start, price) for start in starts]
-    if (best_of_all := cheapest_of_all(model)) is not None:
-        improved.append(best_of_all)
-    assignment = min(improved, key=lambda candidate: (model.bill(candidate), _changes(model, candidate)))
-    assignment = _keep_present_plans(model, assignment)
-    bill = model.bill(assignment)
-    bound = lower_bound(model, price)
-    certificate = Certificate(tuple(model.pool_name), tuple(price.tolist()), bill, bound)
-    verify(certificate, model, assignment)
+    current, unknown_plans = model.current_assignment(base)
+    current_cost, base_cost = model.bill(current), model.bill(base)
+    found = search.cheapest(preference)
+    candidates = [(found.assignment, model.bill(found.assignment)), (base, base_cost)]
+    stay = stay_assignment(model, found.assignment)
+    candidates.append((stay, current_cost if (stay == current).all() else model.bill(stay)))
+    assignment, bill = _cheapest(model, preference, candidates)
+    assignment = keep_present_plans(model, search.order, assignment)
+    certificate = certify(model, preference, found, assignment, bill)
+    if certificate.changes is None:
+        is_optimal = bill == certificate.lower_bound
+    else:
+        is_optimal = certificate.changes.objective == certificate.changes.bound
     return OptimizationResult(
         model=model,
         assignment=assignment,
         base_assignment=base,
         current_assignment=current,
         total_cost=bill,
-        current_cost=model.bill(current),
-        base_cost=model.bill(base),
-        lower_bound=bound,
+        current_cost=current_cost,
+        base_cost=base_cost,
+        lower_bound=certificate.lower_bound,
         certificate=certificate,
-        changes=_changes(model, assignment),
+        status="optimal" if is_optimal else "time_limit" if found.was_cut_off else "within_gap",
+        changes=int(_moved(model, assignment).sum()),
         unknown_plans=unknown_plans,
         seconds=time.perf_counter() - begun,
     )
 
 
-def cheapest_at(model: CostModel, price: Integers) -> Integers:
-    """Return each SIM's plan of least reduced cost; ties keep the present plan, then take the first code."""
-    reduced = reduced_costs(model, price)
-    best = np.full(len(reduced), NONE, dtype=np.int64)
-    least = least_reduced_costs(model, reduced)
-    for plan in reversed(model.plans_by_code()):
-        best[model.is_eligible[:, plan] & (reduced[:, plan] == least)] = plan
-    current = model.devices.current_rate_plan
-    rows = np.flatnonzero(current >= 0)
-    stays = model.is_eligible[rows, current[rows]] & (reduced[rows, current[rows]] == least[rows])
-    best[rows[stays]] = current[rows[stays]]
+def _saving(value: Decimal | int | str) -> int:
+    saving = micro(value)
+    if saving < 0:
+        raise OptimizerInputError(f"min_saving_per_change {value} is negative")
+    return saving
+
+
+def _most(value: int | None) -> int | None:
+    if value is not None and value < 0:
+        raise OptimizerInputError(f"max_changes {value} is negative")
+    return value
+
+
+def _cheapest(model: CostModel, preference: Preference, candidates: list[tuple[Integers, int]]) -> tuple[Integers, int]:
+    """Return the candidate of least bill + saving x changes within the cap, and its bill; of equal ones the first."""
+    best, least = candidates[0], None
+    for assignment, bill in candidates:
+        changes = 0 if preference.is_none else changes_of(model, assignment)
+        if preference.most is not None and changes > preference.most:
+            continue
+        objective = bill + preference.saving * changes
+        if least is None or objective < least:
+            best, least = (assignment, bill), objective
     return best
 
 
-def is_feasible(model: CostModel, assignment: Integers) -> bool:
-    """Return True if every SIM is on a plan that it may have."""
-    rows = np.flatnonzero(assignment >= 0)
-    return bool(model.is_eligible[rows, assignment[rows]].all())
-
-
-def _changes(model: CostModel, assignment: Integers) -> int:
+def _moved(model: CostModel, assignment: Integers) -> Flags:
     current = model.devices.current_rate_plan
-    return int(((assignment != current) & (current >= 0) & (assignment >= 0)).sum())
-
-
-def _keep_present_plans(model: CostModel, assignment: Integers) -> Integers:
-    """Undo the changes between plans that leave cost and pools just as they are: identical SIMs swapped for nothing."""
-    current = model.devices.current_rate_plan
-    rows = np.flatnonzero((current >= 0) & (assignment >= 0) & (assignment != current))
-    rows = rows[model.is_eligible[rows, current[rows]]]
-    new = assignment[rows]
-    same_cost = model.own_cost[rows, current[rows]] == model.own_cost[rows, new]
-    group = model.group[rows]
-    same_pool = model.pool[group, current[rows]] == model.pool[group, new]
-    unpooled = model.pool[group, new] == NONE
-    same_allowance = model.allowance[rows, current[rows]] == model.allowance[rows, new]
-    kept = assignment.copy()
-    undo = rows[same_cost & same_pool & (unpooled | same_allowance)]
-    kept[undo] = current[undo]
-    return kept
+    return np.asarray((assignment != current) & (current >= 0) & (assignment >= 0))

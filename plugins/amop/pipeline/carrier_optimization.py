@@ -108,19 +108,22 @@ def _optimize(instance: dict[str, Any], inputs: InstanceInputs) -> OptimizationR
             uses_proration=instance["uses_proration"],
             prorate_allowance=instance["prorates_allowance"],
             pool_scope=instance["pool_scope"],
+            min_saving_per_change=instance["minimum_saving_per_change"],
+            max_changes=instance["maximum_changes"],
         )
         verify(result.certificate, result.model, result.assignment)
     _require_equal(instance, "current cost", from_micro(result.current_cost), instance["current_cost"])
     _require_equal(instance, "base cost", from_micro(result.base_cost), instance["base_cost"])
-    if result.total_cost > result.base_cost:
+    if result.certificate.changes is None and result.total_cost > result.base_cost:
         raise ProofError(
             f"{instance['service_provider_name']}: the solution costs {from_micro(result.total_cost)}, more than the "
             f"base assignment ({from_micro(result.base_cost)}); nothing was written"
         )
     log.info(
-        "%s: %s SIMs cost %s today and %s solved; proved not below %s (gap %.1e), %.1f s",
+        "%s: %s SIMs cost %s today and %s solved; proved not below %s (gap %.1e, %s), %.1f s",
         instance["service_provider_name"], len(inputs.devices), from_micro(result.current_cost),
-        from_micro(result.total_cost), from_micro(result.lower_bound), _gap(result), result.seconds,
+        from_micro(result.total_cost), from_micro(result.lower_bound), _gap(result), result.status,
+        result.seconds,
     )  # fmt: skip
     return result
 
