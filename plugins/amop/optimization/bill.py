@@ -29,6 +29,8 @@ from amop.optimization.order import check_devices
 
 SAFE = float(2**62)
 """Sums and products stay below this, half of int64's range, checked in doubles before they are made."""
+BLOCK = 65_536
+"""SIMs worked on at once, so that arrays in between stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,12 @@ class CostModel:
     def own_costs_of(self, assignment: Integers) -> Integers:
         """Return what each SIM costs by itself, shape (N,); 0 for a SIM without a plan (-1)."""
         costs = np.zeros(len(assignment), dtype=np.int64)
-        for plan in range(len(self.rate_plans)):
-            rows = np.flatnonzero(assignment == plan)
-            if len(rows):
-                costs[rows] = self.own_cost(plan, rows)
+        for first in range(0, len(assignment), BLOCK):
+            block = assignment[first : first + BLOCK]
+            for plan in range(len(self.rate_plans)):
+                rows = first + np.flatnonzero(block == plan)
+                if len(rows):
+                    costs[rows] = self.own_cost(plan, rows)
         return costs
 
     def bill(self, assignment: Integers) -> int:
@@ -173,22 +177,27 @@ class CostModel:
 
         Ties: the plan that costs the SIM less by itself, then the plan of the first code.
         """
-        usage, plan_mb = self.devices.usage_micro_mb, self.rate_plans.plan_micro_mb
         best = np.full(len(self.devices), NONE, dtype=np.int64)
+        for first in range(0, len(best), BLOCK):
+            self._choose_base(first, best[first : first + BLOCK])
+        return best
+
+    def _choose_base(self, first: int, best: Integers) -> None:
+        """Fill in the base assignment of the SIMs from row ``first`` on."""
+        usage, group = (array[first : first + len(best)] for array in (self.devices.usage_micro_mb, self.group))
         best_distance = np.full(len(best), np.iinfo(np.int64).max)
         for plan in self.plans_by_code():
-            distance = np.abs(plan_mb[plan] - usage)
-            may = self.eligible[:, plan][self.group]
+            distance = np.abs(self.rate_plans.plan_micro_mb[plan] - usage)
+            may = self.eligible[:, plan][group]
             closer = may & (distance < best_distance)
             tied = np.flatnonzero(may & (distance == best_distance))
             if len(tied):
                 present = np.zeros(len(tied), dtype=np.int64)
                 for other in np.unique(best[tied]):
                     mine = best[tied] == other
-                    present[mine] = self.own_cost(int(other), tied[mine])
-                closer[tied[self.own_cost(plan, tied) < present]] = True
+                    present[mine] = self.own_cost(int(other), first + tied[mine])
+                closer[tied[self.own_cost(plan, first + tied) < present]] = True
             best[closer], best_distance[closer] = plan, distance[closer]
-        return best
 
     def current_assignment(self, base: Integers | None = None) -> tuple[Integers, int]:
         """Return each SIM's present plan, its base assignment where that is unknown, and how many are unknown.

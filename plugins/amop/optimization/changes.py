@@ -16,6 +16,7 @@ import numpy as np
 
 from amop.optimization.bill import CostModel
 from amop.optimization.model import NONE, Flags, Integers
+from amop.optimization.order import SEED, mixed, sorted_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,12 @@ def keep_present_plans(model: CostModel, order: Integers, assignment: Integers) 
     if not len(rows):
         return kept
     new, present = assignment[rows], model.devices.current_rate_plan[rows]
-    undo = _costs(model, rows, present) == _costs(model, rows, new)
     group, days = model.group[rows], model.billed_days[rows]
     pool = model.pool[group, new]
-    undo &= model.pool[group, present] == pool
+    undo = model.pool[group, present] == pool
     undo &= (pool == NONE) | (model.included[days, present] == model.included[days, new])
+    maybe = np.flatnonzero(undo)
+    undo[maybe] = _costs(model, rows[maybe], present[maybe]) == _costs(model, rows[maybe], new[maybe])
     kept[rows[undo]] = present[undo]
     _undo_swaps(model, rows[~undo], kept)
     return kept
@@ -76,18 +78,19 @@ def _costs(model: CostModel, rows: Integers, plans: Integers) -> Integers:
 def _undo_swaps(model: CostModel, rows: Integers, assignment: Integers) -> None:
     """Let as many of identical changed SIMs keep their plan as the assignment has on it; the others share the rest."""
     devices = model.devices
-    usage = devices.usage_micro_mb[rows]
-    by_usage = np.argsort(usage, kind="stable")
-    in_order = usage[by_usage]
-    has_twin = np.zeros(len(rows), dtype=np.bool_)
-    equal = in_order[1:] == in_order[:-1]
-    has_twin[1:] |= equal
-    has_twin[:-1] |= equal
-    rows = rows[np.sort(by_usage[has_twin])]
+    columns = (devices.usage_micro_mb[rows], model.group[rows], model.billed_days[rows], devices.sms_usage[rows])
+    keys = np.zeros(len(rows), dtype=np.uint64)
+    for number, column in enumerate(columns):
+        keys += column.view(np.uint64) * np.uint64(pow(SEED, number + 1, 2**64))
+    by_key, is_like_next = sorted_rows(mixed(keys))
+    has_twin = np.append(is_like_next, False) | np.append(False, is_like_next)
+    begins = np.append(True, ~is_like_next)[has_twin]
+    rows, columns = rows[by_key[has_twin]], tuple(column[by_key[has_twin]] for column in columns)
     if not len(rows):
         return
-    keys = (devices.usage_micro_mb[rows], model.group[rows], model.billed_days[rows], devices.sms_usage[rows])
-    kind = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    kind = np.cumsum(begins) - 1
+    if any((column[1:] != column[:-1])[~begins[1:]].any() for column in columns):  # different SIMs of the same hash
+        kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     plans = len(model.rate_plans)
     wanted = np.bincount(kind * plans + assignment[rows])
     present = kind * plans + devices.current_rate_plan[rows]

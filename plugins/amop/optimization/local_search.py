@@ -28,7 +28,7 @@ CELL = 0.1
 """Pools are about equally full within this share of the slack's cost."""
 SLACK_WEIGHT = 0.3
 """How much of the slack counts, beside the regret, where two combinations fall together."""
-ROUNDS = 4
+ROUNDS = 2
 
 
 def improve(part: Part, price: Doubles, chosen: Integers) -> Integers:
@@ -41,7 +41,7 @@ def improve(part: Part, price: Doubles, chosen: Integers) -> Integers:
     for _ in range(ROUNDS):
         options = Options(part, price, chosen, total, *_draw(chosen, costs))
         moves = _best_combination(options)
-        if not len(moves):
+        if not len(moves) or options.saving(moves) <= 0:
             break
         chosen[options.position[moves]] = options.plan[moves]
         total = total + options.excess[moves].sum(axis=0)
@@ -97,7 +97,9 @@ class Options:
         self, part: Part, price: Doubles, chosen: Integers, total: Integers, position: Integers, plan: Integers
     ) -> None:
         self.position, self.plan, self.price, self.total = position, plan, price, total
-        self.block, self.rate = part.model.pool_block[part.pools], part.model.pool_rate[part.pools]
+        self.part = part
+        self.block = part.model.pool_block[part.pools].astype(np.float64)
+        self.rate = part.model.pool_rate[part.pools].astype(np.float64)
         present = chosen[position]
         self.pool, self.present_pool = part.pool_of_plans[plan], part.pool_of_plans[present]
         self.cost = part.exact_costs(position, plan) - part.exact_costs(position, present)
@@ -108,15 +110,25 @@ class Options:
         self.excess = self.excess[:, :-1]
         self.regret = self.cost + self.excess @ price
 
-    def slack_costs(self, excess: Integers) -> Doubles:
+    def slack_costs(self, excess: Doubles) -> Doubles:
         """Return what pools with this excess, shape (K, states), cost above the price of it, shape (states,)."""
         cost = np.zeros(excess.shape[1])
         for pool, row in enumerate(excess):
-            blocks = np.maximum(row, 0)
-            blocks += self.block[pool] - 1
-            blocks //= self.block[pool]
-            cost += blocks * self.rate[pool] - self.price[pool] * row
+            blocks = np.maximum(row, 0.0)
+            blocks /= self.block[pool]
+            np.ceil(blocks, out=blocks)
+            blocks *= self.rate[pool]
+            cost += blocks
+            cost -= self.price[pool] * row
         return cost
+
+    def saving(self, moves: Integers) -> int:
+        """Return by how much these moves, of different SIMs, lower the bill: exactly, 1e-6 currency."""
+        after = self.total + self.excess[moves].sum(axis=0)
+        before, now = (
+            -(-np.maximum(excess, 0) // self.part.model.pool_block[self.part.pools]) for excess in (self.total, after)
+        )
+        return int(((before - now) * self.part.model.pool_rate[self.part.pools]).sum() - self.cost[moves].sum())
 
     def to_combine(self, slack: float) -> list[Integers]:
         """Return the moves to be combined, those of one SIM together; what brings much data to pools comes first.
@@ -138,7 +150,8 @@ class Options:
 
 def _best_combination(options: Options) -> Integers:
     """Return the moves, of different SIMs, that together lower the bill most of all looked at; none if none does."""
-    excess = options.total[:, None].copy()
+    excess = options.total[:, None].astype(np.float64)
+    change = options.excess.astype(np.float64)
     regret, slack = np.zeros(1), options.slack_costs(excess)
     best, best_step, best_state = float(slack[0]) - 0.5, -1, 0
     cell = np.maximum(CELL * slack[0] / np.maximum(options.price, 1e-9) / len(excess), 1.0)
@@ -146,7 +159,7 @@ def _best_combination(options: Options) -> Integers:
     parents: list[Integers] = []
     for step, moves in enumerate(steps):
         states = len(regret)
-        moved = [excess + options.excess[move][:, None] for move in moves]
+        moved = [excess + change[move][:, None] for move in moves]
         excess = np.concatenate([excess, *moved], axis=1)
         regret = np.concatenate([regret, *(regret[:states] + options.regret[move] for move in moves)])
         slack = np.concatenate([slack, options.slack_costs(excess[:, states:])])
@@ -173,7 +186,7 @@ def _moves_to(steps: list[Integers], parents: list[Integers], step: int, state: 
     return np.array(moves, dtype=np.int64)
 
 
-def _least_of_each_cell(excess: Integers, cell: Doubles, value: Doubles) -> Integers:
+def _least_of_each_cell(excess: Doubles, cell: Doubles, value: Doubles) -> Integers:
     """Return states that differ: the one of least value for each hash of the cell that the excess lies in."""
     hashes = np.zeros(len(value), dtype=np.int64)
     for row, size, factor in zip(excess, cell, _factors(len(excess)), strict=True):

@@ -12,7 +12,7 @@ least the pool, of nearly every SIM is decided; those SIMs are summed up by clas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
@@ -36,6 +36,8 @@ MOST_MOVES = 20
 TOLERANCE = 1e-9
 """Share of the bound that a better price in the box could still add."""
 
+NOBODY = np.zeros(0, dtype=np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -47,22 +49,34 @@ class Prices:
     """Weights that add up to 1, and the prices whose cheapest assignments are mixed."""
     undecided: Integers
     """Positions in the part of the SIMs whose pool may differ between the prices of the mixture."""
+    fixed: Integers
+    """Positions of the SIMs that have been settled before, and their plans."""
+    fixed_plan: Integers
 
 
 def best_prices(part: Part) -> Prices:
     """Return the prices with the highest bound, to nine digits of it."""
     lowest, highest = np.zeros(len(part.pools)), part.highest
     if not part.pools:
-        return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], np.arange(0))
+        return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], NOBODY, NOBODY, NOBODY)
     samples = [_sample(part, size) for size in SAMPLES if 4 * size <= len(part.rows)]
     whole = _Undecided(part, np.arange(len(part.rows)))
     if not samples:
         planes, best, bound = _climb(whole, lowest, highest, highest / 2, TOLERANCE)
-        return Prices(best, bound, planes.mixture(), np.arange(len(part.rows)))
+        return Prices(best, bound, planes.mixture(), np.arange(len(part.rows)), NOBODY, NOBODY)
     price = _climb(samples[0], lowest, highest, highest / 2, 1e-4)[1]
     for sample in samples[1:]:
         price = _top_near(sample, price, ((4 * WIDE, 1e-6),)).price
     return _top_near(whole, price, ((WIDE, 1e-6), (NARROW, TOLERANCE)))
+
+
+def prices_with_fixed(part: Part, top: Prices, fixed: Integers, plan: Integers) -> Prices:
+    """Return the prices of the highest bound when some SIMs of the part are held on plans, near an earlier top."""
+    is_free = np.ones(len(part.rows), dtype=np.bool_)
+    is_free[fixed] = False
+    others = _Undecided(part, np.flatnonzero(is_free))
+    others.hold(part.exact_costs(fixed, plan), part.exact_excess(fixed, plan), part.pool_of_plans[plan])
+    return replace(_top_near(others, top.price, ((WIDE, TOLERANCE),)), fixed=fixed, fixed_plan=plan)
 
 
 def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[Integers]:
@@ -77,7 +91,9 @@ def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[I
             arm[top.undecided] = _cheapest_arms(part, top.undecided, price)
         plan = np.append(_offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
         chosen = plan[part.class_of, arm]  # arm -1 is the last column
-        assignments.append(np.where(chosen == NONE, part.unpooled_plan, chosen))
+        chosen = np.where(chosen == NONE, part.unpooled_plan, chosen)
+        chosen[top.fixed] = top.fixed_plan
+        assignments.append(chosen)
     return assignments
 
 
@@ -134,6 +150,12 @@ class _Undecided:
         self._decided_cost = 0.0
         self._decided_usage = np.zeros(len(part.pools))
         self._decided = np.zeros((len(part.own), len(part.pools)), order="F")
+
+    def hold(self, cost: Integers, excess: Integers, pool: Integers) -> None:
+        """Add SIMs that are held on plans: what they cost by themselves, their excess and their pool, shapes (m,)."""
+        self._decided_cost += float(cost.sum())
+        for number in range(len(self._decided_usage)):
+            self._decided_usage[number] += float(excess[pool == number].sum())
 
     def bound_and_excess(self, price: Doubles) -> tuple[float, Doubles]:
         """Return the bound at these prices and the pools' excess of an assignment that attains it."""
@@ -226,7 +248,7 @@ def _top_near(whole: _Undecided, start: Doubles, boxes: Sequence[tuple[float, fl
                 break
             width *= 2.0
         undecided, low, high = inside, inner_low, inner_high
-    return Prices(best, bound, planes.mixture(), undecided.at)
+    return Prices(best, bound, planes.mixture(), undecided.at, NOBODY, NOBODY)
 
 
 def _climb(

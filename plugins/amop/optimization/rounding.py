@@ -10,18 +10,59 @@ from __future__ import annotations
 
 import numpy as np
 
-from amop.optimization.classes import Part
+from amop.optimization.classes import Doubles, Part
 from amop.optimization.model import Integers
-from amop.optimization.prices import Prices, assignments_at
+from amop.optimization.prices import Prices, assignments_at, prices_with_fixed
 
 GOLDEN = 0.6180339887498949
+MOST_SETTLED = 6
+"""SIMs that are settled one by one because the mixture splits them and nothing small makes up for it."""
 
 
 def round_mixture(part: Part, top: Prices) -> Integers:
     """Return the plan of each SIM of the part, shape (n,)."""
+    return _round(*_options(part, top))
+
+
+def settle(part: Part, top: Prices, most_slack: float) -> tuple[Integers, Doubles]:
+    """Round a mixture that splits SIMs of hundreds of gigabytes, which nothing small makes up for.
+
+    The SIM whose data is worth most is held on the one and on the other of its plans, and the prices are found anew for
+    the others; the cheaper one stays, until no pool is far off.
+
+    Args:
+        part: the SIMs.
+        top: their prices and mixture.
+        most_slack: what the pools may cost above the price of their excess, 1e-6 currency.
+
+    Returns:
+        The plan of each SIM of the part, shape (n,), and the prices at which the others were rounded.
+    """
+    options, weights = _options(part, top)
+    chosen = _round(options, weights)
+    for _ in range(MOST_SETTLED):
+        sim = _largest_split(part, top, options) if _slack(part, top.price, chosen) > most_slack else None
+        if sim is None:
+            break
+        fixed = np.append(top.fixed, sim)
+        tries = [
+            prices_with_fixed(part, top, fixed, np.append(top.fixed_plan, plan))
+            for plan in np.unique([option[sim] for option in options])
+        ]
+        top = min(tries, key=lambda prices: prices.bound)
+        options, weights = _options(part, top)
+        chosen = _round(options, weights)
+    return chosen, top.price
+
+
+def _options(part: Part, top: Prices) -> tuple[list[Integers], Doubles]:
+    """Return the assignments of the mixture and their weights, the heaviest first."""
     weights = np.array([weight for weight, _ in top.mixture])
     order = np.argsort(-weights, kind="stable")
-    options = assignments_at(part, top, [top.mixture[number][1] for number in order])
+    return assignments_at(part, top, [top.mixture[number][1] for number in order]), weights[order]
+
+
+def _round(options: list[Integers], weights: Doubles) -> Integers:
     chosen = options[0].copy()
     differs = np.zeros(len(chosen), dtype=np.bool_)
     for option in options[1:]:
@@ -29,12 +70,34 @@ def round_mixture(part: Part, top: Prices) -> Integers:
     rows = np.flatnonzero(differs)
     if len(rows):
         choices = np.stack([option[rows] for option in options])
-        sequence = np.lexsort((part.usage[rows], _pattern(choices)))
+        sequence = np.argsort(_pattern(choices), kind="stable")
         share = np.empty(len(rows))
         share[sequence] = (0.5 + GOLDEN * np.arange(len(rows))) % 1.0
-        take = np.searchsorted(np.cumsum(weights[order])[:-1], share, side="right")
+        take = np.searchsorted(np.cumsum(weights)[:-1], share, side="right")
         chosen[rows] = choices[take, np.arange(len(rows))]
     return chosen
+
+
+def _slack(part: Part, price: Doubles, chosen: Integers) -> float:
+    """Return what the pools cost above the price of their excess, 1e-6 currency."""
+    model = part.model
+    return sum(
+        model.overage_cost(number, int(excess)) - float(price[pool]) * float(excess)
+        for pool, (number, excess) in enumerate(zip(part.pools, part.pool_excess(chosen), strict=True))
+    )
+
+
+def _largest_split(part: Part, top: Prices, options: list[Integers]) -> int | None:
+    """Return the SIM of those that differ between the assignments whose data is worth most, None where none does."""
+    differs = np.zeros(len(options[0]), dtype=np.bool_)
+    for option in options[1:]:
+        differs |= option != options[0]
+    rows = np.flatnonzero(differs)
+    if not len(rows):
+        return None
+    price = np.append(top.price, 0.0)
+    worth = [price[part.pool_of_plans[option[rows]]] * part.exact_excess(rows, option[rows]) for option in options]
+    return int(rows[int(np.ptp(np.stack(worth), axis=0).argmax())])
 
 
 def _pattern(choices: Integers) -> Integers:

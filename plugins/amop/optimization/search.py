@@ -12,11 +12,11 @@ from amop.optimization.bill import CostModel
 from amop.optimization.certificate import Certificate, ChangeProof, highest_prices, lower_bound, price_scale
 from amop.optimization.changes import Preference, changes_of, is_changed
 from amop.optimization.classes import Doubles, Part, parts_of
-from amop.optimization.exact import solve_exactly
+from amop.optimization.exact import part_bill, solve_exactly
 from amop.optimization.local_search import improve
 from amop.optimization.model import NONE, Integers
-from amop.optimization.prices import best_prices
-from amop.optimization.rounding import round_mixture
+from amop.optimization.prices import Prices, best_prices
+from amop.optimization.rounding import round_mixture, settle
 
 MOST_CHANGE_PRICES = 30
 """Prices of a change that are tried to keep a cap."""
@@ -87,7 +87,7 @@ class Search:
             top = best_prices(part)
             chosen, exact = round_mixture(part, top), None
             if not is_draft:
-                chosen = improve(part, top.price, chosen)
+                chosen = _mended(part, top, chosen)
                 exact = solve_exactly(part, top.price, chosen, self._deadline - time.perf_counter())
             assignment[part.rows] = chosen if exact is None else exact.chosen
             price[part.pools] = top.price
@@ -175,6 +175,18 @@ class Search:
         return Found(
             assignment, proof.price, proof.price, proof.change_price, proof.bound, is_optimal, not is_optimal
         )  # fmt: skip
+
+
+def _mended(part: Part, top: Prices, rounded: Integers) -> Integers:
+    """Return the rounded assignment mended; large SIMs are settled first where more than one SIM's bill is left."""
+    chosen = improve(part, top.price, rounded)
+    one_sim = top.bound / len(chosen)
+    if part.pools and (bill := part_bill(part, chosen)) - top.bound > one_sim:
+        settled, price = settle(part, top, one_sim)
+        settled = improve(part, price, settled)
+        if part_bill(part, settled) < bill:
+            return settled
+    return chosen
 
 
 def _with_free_price(found: Found, free_price: Doubles) -> Found:

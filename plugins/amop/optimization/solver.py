@@ -105,7 +105,7 @@ def optimize(
     current_cost, base_cost = model.bill(current), model.bill(base)
     found = search.cheapest(preference)
     candidates = [(found.assignment, model.bill(found.assignment)), (base, base_cost)]
-    stay = stay_assignment(model, found.assignment)
+    stay = stay_assignment(model, base)
     candidates.append((stay, current_cost if (stay == current).all() else model.bill(stay)))
     assignment, bill = _cheapest(model, preference, candidates)
     assignment = keep_present_plans(model, search.order, assignment)
