@@ -183,8 +183,8 @@ def _bill(model: CostModel, assignment: Integers, comm_group_keys: list[str]) ->
     return _Bill(costs, rate_plan_items(model, assignment, costs), pool_items(model, assignment, comm_group_keys))
 
 
-def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[str, int]:
-    """End instance and session as complete (AMOP 100 %), once; return counts, the money is in the log.
+def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[str, Any]:
+    """End instance and session as complete (AMOP 100 %), once; return counts and ``report_uri``, money is in the log.
 
     Raises:
         PipelineError: the results are not written.
@@ -203,7 +203,8 @@ def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[st
         instance["service_provider_name"], instance["device_count"], instance["current_cost"], instance["total_cost"],
         instance["base_cost"], instance["lower_bound"], instance["savings"], totals["changes"],
     )  # fmt: skip
-    return {"device_count": instance["device_count"], "changes": totals["changes"]}
+    names = ("device_count", "report_uri")
+    return {name: instance[name] for name in names} | {"changes": totals["changes"]}
 
 
 def _read(conninfo: str, instance_id: int) -> tuple[dict[str, Any], InstanceInputs]:
