@@ -5,6 +5,7 @@ python -m sandbox.aws_resources http://127.0.0.1:5000
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import boto3
@@ -31,7 +32,11 @@ def aws_client(service: str, endpoint_url: str) -> Any:
 def create_aws_resources(endpoint_url: str) -> None:
     """Create the device notification queue and the reports bucket, verify the sender; what exists is left alone."""
     aws_client("sqs", endpoint_url).create_queue(QueueName=QUEUE)
-    aws_client("s3", endpoint_url).create_bucket(Bucket=BUCKET)
+    s3 = aws_client("s3", endpoint_url)
+    s3.create_bucket(Bucket=BUCKET)
+    # The emulator has no console to sign in to: in the sandbox anyone may open a report by its link.
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     aws_client("ses", endpoint_url).verify_email_identity(EmailAddress=MAIL_FROM)
 
 

@@ -48,10 +48,11 @@ def mail_to_send(
 def _content(facts: Facts, links: list[Line]) -> ReportContent:
     current, total = facts["current_cost"], facts["total_cost"]
     share = f" ({facts['savings'] / current:.1%})" if current else ""
+    outcome = f"saves {_money(facts['savings'])}" if total <= current else f"costs {_money(total - current)} more"
     return ReportContent(
         title=(
             f"Rate plan optimization: {facts['service_provider_name']}, {facts['bill_year']}-{facts['bill_month']:02}, "
-            f"saves {_money(facts['savings'])}{share}"
+            f"{outcome}{share}"
         ),
         period=(
             f"{facts['tenant_name']}, billing period {local_time(facts, facts['cycle_start'])} to "
