@@ -149,7 +149,7 @@ def test_every_sim_says_why_it_keeps_its_plan_or_moves(warehouse_dsn: str) -> No
     reasons = {iccid[-1]: row["reason"] for iccid, row in world.results().items()}
     assert reasons == {
         "0": "kept: the only rate plan that its communication plan allows",
-        "1": "kept: cheapest of the allowed rate plans, within the provider's limits on changes",
+        "1": "kept: no change lowers the bill, within the provider's limits on changes",
         "2": "set: the carrier names no rate plan of this SIM",
         "3": "set: its present rate plan is not in the reference data",
         "4": "moved: its present rate plan is retired",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 ASSIGNMENT_REASONS = {
     "kept_only_plan": "kept: the only rate plan that its communication plan allows",
-    "kept_cheapest": "kept: cheapest of the allowed rate plans, within the provider's limits on changes",
+    "kept_cheapest": "kept: no change lowers the bill, within the provider's limits on changes",
     "set_unknown": "set: the carrier names no rate plan of this SIM",
     "set_not_in_reference": "set: its present rate plan is not in the reference data",
     "moved_retired": "moved: its present rate plan is retired",
