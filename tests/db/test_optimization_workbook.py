@@ -88,8 +88,10 @@ def test_every_figure_of_the_summary_is_that_of_the_database(
     gap = instance["total_cost"] - instance["lower_bound"]
     assert micro(values["Gap: most that a better assignment could still save"]) == gap
     changes = world.execute("SELECT count(*) AS n FROM amop.rate_plan_change")[0]["n"]
-    price = Decimal(instance["certificate"]["prices_micro_per_mb"][0]).scaleb(-6)
-    assert (micro(values["pool Fleet"]), values["Plan changes proposed"]) == (price, changes)
+    certificate = instance["certificate"]
+    assert values["pool Fleet"] == pytest.approx(certificate["prices"][0] / certificate["price_scale"], rel=1e-14)
+    assert micro(values["Bound that these prices give"]) == Decimal(certificate["price_bound_micro"]).scaleb(-6)
+    assert values["Plan changes proposed"] == changes
     counted = ("Expected: active, with usage, or activated in the period", "Placed: counted in every cost above")
     assert [values[label] for label in counted] == [82, 81]
     assert values["   Its communication plan is not mapped to any rate plan"] == 1
@@ -97,7 +99,7 @@ def test_every_figure_of_the_summary_is_that_of_the_database(
     texts = [str(label) for label in values]
     assert any(text.startswith("Billing period 2026-10-18 18:00 America/New_York") for text in texts)
     assert any("Only 81 of 82 expected SIMs were placed" in text for text in texts)
-    assert any(text.startswith("At the prices above: lower bound = sum over the SIMs") for text in texts)
+    assert any(text.startswith("At the prices above: bound = sum over the SIMs") for text in texts)
 
 
 def test_the_sims_add_up_to_the_bills_to_the_last_decimal(
@@ -216,6 +218,17 @@ def test_more_sims_than_a_sheet_holds_go_on_in_further_sheets(
     found = [row["ICCID"] for name in names for row in rows_of(book, name)]
     assert found == sorted(world.results())
     assert all(book[name].max_row <= rows_per_sheet and book[name].freeze_panes == "B2" for name in names)
+
+
+def test_limits_on_changes_that_the_optimization_kept_to_are_in_the_summary(warehouse_dsn: str) -> None:
+    world = OptimizationWorld(warehouse_dsn, minimum_saving_per_change=Decimal("0.5"), maximum_changes=3)
+    add_odd_fleet(world, 20)
+    book = workbook_of(world, world.optimize()["id"])
+    values = {row[0]: row[1] for row in book["Summary"].iter_rows(values_only=True)}
+    assert (values["Least saving of a change"], values["Most changes"]) == (0.5, "3")
+    reasons = [row["Reason"] for row in rows_of(book, "SIMs")]
+    assert "kept: no change lowers the bill, within the provider's limits on changes" in reasons
+    assert sum(reason.startswith("moved: saves") for reason in reasons) <= 3
 
 
 def test_a_provider_without_sims_has_a_workbook_too(warehouse_dsn: str) -> None:

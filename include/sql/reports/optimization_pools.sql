@@ -7,7 +7,8 @@ SELECT
     coalesce(present.comm_group_key, solved.comm_group_key) AS comm_group_key,
     coalesce(present.overage_rate, solved.overage_rate) AS overage_rate,
     coalesce(present.data_per_overage_charge, solved.data_per_overage_charge) AS data_per_overage_charge,
-    (instance.certificate -> 'prices_micro_per_mb' ->> pool_number)::numeric * 0.000001 AS price_per_mb,
+    (instance.certificate -> 'prices' ->> pool_number)::numeric
+    / (instance.certificate ->> 'price_scale')::numeric AS price_per_mb,
     present.device_count AS from_device_count,
     present.usage_mb AS from_usage_mb,
     present.included_mb AS from_included_mb,

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from amop.notify.workbook import Column, ReportWorkbook, cell_text
+from amop.optimization import from_micro
 from amop.pipeline.optimization_report import Facts, local_time
 
 SHEET = "Summary"
@@ -20,8 +21,9 @@ PLANS_IN_A_CHART = 25
 HOW_TO_VERIFY = (
     "For any price of a pool's data between 0 and its overage rate / block, charging every SIM that price for its "
     "usage above its allowance gives an amount below which no assignment goes (weak duality; whole blocks cost more).",
-    "At the prices above: lower bound = sum over the SIMs of the least, over the rate plans that its communication "
-    "plan allows, of charges + SMS + overage of a plan that is not pooled + price x (projected usage - included MB).",
+    "At the prices above: bound = sum over the SIMs of the least, over the rate plans that its communication plan "
+    "allows, of charges + SMS + overage of a plan that is not pooled + price x (projected usage - included MB).",
+    "Where the lower bound is higher than the bound of the prices, a search of the small fleet to its end proved more.",
     "Bill and bound were computed again from the inputs alone before they were stored; the prices are in "
     "amop.optimization_instance.certificate, the inputs in amop.optimization_device.",
 )
@@ -59,7 +61,7 @@ def add_summary(
     row = count(3)
     first_cost = _section(book, sheet, row, "Costs of the period", _costs(facts))
     _section(book, sheet, row, "Result", _result(facts))
-    _prices(book, sheet, row, pools)
+    _prices(book, sheet, row, facts, pools)
     _notes(book, sheet, row, "How to verify the lower bound", HOW_TO_VERIFY)
     if facts["warning"]:
         _notes(book, sheet, row, "Warnings", facts["warning"].splitlines())
@@ -112,6 +114,7 @@ def _sims(facts: Facts) -> list[Line]:
 
 
 def _origin(facts: Facts) -> list[Line]:
+    asked = facts["certificate"].get("changes") or {"saving": 0, "most": None}
     return [
         ("Tenant", facts["tenant_name"], "text"),
         ("Integration", facts["integration_display_name"], "text"),
@@ -119,6 +122,8 @@ def _origin(facts: Facts) -> list[Line]:
         ("Started", local_time(facts, facts["started_at"]), "text"),
         ("Usage as of (projected from here to the period's end)", local_time(facts, facts["usage_as_of"]), "text"),
         ("Last complete device sync", local_time(facts, facts["synced_at"]), "text"),
+        ("Least saving of a change", from_micro(asked["saving"]), "money"),
+        ("Most changes", "any number" if asked["most"] is None else asked["most"], "text"),
         ("Apply changes", facts["apply_changes"], "text"),
     ]
 
@@ -135,8 +140,10 @@ def _section(book: ReportWorkbook, sheet: Any, row: Iterator[int], title: str, l
     return top + 1
 
 
-def _prices(book: ReportWorkbook, sheet: Any, row: Iterator[int], pools: Sequence[dict[str, Any]]) -> None:
-    """Write the prices of the proof."""
+def _prices(
+    book: ReportWorkbook, sheet: Any, row: Iterator[int], facts: Facts, pools: Sequence[dict[str, Any]]
+) -> None:
+    """Write the prices of the proof and the bound that they give."""
     number = next(row)
     book.cell(sheet, number, 0, "Proof: price of a pool's data", style="section")
     book.cell(sheet, number, 1, "Price of a MB", style="section")
@@ -149,6 +156,10 @@ def _prices(book: ReportWorkbook, sheet: Any, row: Iterator[int], pools: Sequenc
         book.cell(sheet, number, 0, pool["pool_name"] + group)
         book.cell(sheet, number, 1, pool["price_per_mb"], "price")
         book.cell(sheet, number, 2, pool["overage_rate"] / pool["data_per_overage_charge"], "price")
+    if facts["certificate"]:
+        number = next(row)
+        book.cell(sheet, number, 0, "Bound that these prices give")
+        book.cell(sheet, number, 1, from_micro(facts["certificate"]["price_bound_micro"]), "money")
     next(row)
 
 
