@@ -12,7 +12,9 @@ proves how close to the least it is:
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
 6. **write_results** stores plans and costs of every SIM and *proposes* the changes; nothing is sent to the carrier.
-   **publish_report** ends the session (100 %).
+7. **write_workbook** puts the result as a workbook into S3 (button *Workbook* on the task); **publish_report** ends the
+   session (100 %); **mail_report** mails totals and links, once. Both are skipped where their Variables are unset, and
+   where S3 or SES fail for good: the result stands, and the instance has a `warning`.
 
 ### How to run it
 `device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
@@ -23,8 +25,8 @@ once and names the session that is running.
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
 `amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
 `no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
-keep their present plan and are outside of every total. Per SIM: `amop.optimization_device_result`; proposals:
-`amop.rate_plan_change`.
+keep their present plan and are outside of every total: `amop.optimization_device_left_out` says why. Per SIM:
+`amop.optimization_device_result`; proposals: `amop.rate_plan_change`; all of it for people: the workbook.
 
 ### When it fails
 Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log

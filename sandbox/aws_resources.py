@@ -1,18 +1,22 @@
-"""The queue and the bucket of the sandbox world, in an AWS emulator.
+"""The queue, the bucket and the sender of e-mail of the sandbox world, in an AWS emulator.
 
 python -m sandbox.aws_resources http://127.0.0.1:5000
 """
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import boto3
+import requests
 import typer
 
 REGION = "us-east-1"
 QUEUE = "DeviceNotificationQueue"
 BUCKET = "amop-reports"
+MAIL_FROM = "optimization@amop.example"
+MAIL_TO = "operations@amop.example;billing@amop.example"
 
 
 def aws_client(service: str, endpoint_url: str) -> Any:
@@ -26,15 +30,29 @@ def aws_client(service: str, endpoint_url: str) -> Any:
 
 
 def create_aws_resources(endpoint_url: str) -> None:
-    """Create the device notification queue and the reports bucket; what exists is left alone."""
+    """Create the device notification queue and the reports bucket, verify the sender; what exists is left alone."""
     aws_client("sqs", endpoint_url).create_queue(QueueName=QUEUE)
-    aws_client("s3", endpoint_url).create_bucket(Bucket=BUCKET)
+    s3 = aws_client("s3", endpoint_url)
+    s3.create_bucket(Bucket=BUCKET)
+    # The emulator has no console to sign in to: in the sandbox anyone may open a report by its link.
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    aws_client("ses", endpoint_url).verify_email_identity(EmailAddress=MAIL_FROM)
+
+
+def sent_mails(endpoint_url: str) -> list[dict[str, Any]]:
+    """Return what SES of the emulator was given to send: ``source``, ``destinations``, ``raw_data``."""
+    session = requests.Session()
+    session.trust_env = False
+    answer = session.get(f"{endpoint_url}/moto-api/data.json", timeout=30)
+    answer.raise_for_status()
+    return list(answer.json().get("ses", {}).get("RawMessage", []))
 
 
 def main(endpoint_url: Annotated[str, typer.Argument(help="Address of the emulator.")]) -> None:
-    """Create the queue and the bucket of the sandbox world."""
+    """Create the queue, the bucket and the sender of the sandbox world."""
     create_aws_resources(endpoint_url)
-    typer.echo(f"queue {QUEUE} and bucket {BUCKET} are there")
+    typer.echo(f"queue {QUEUE}, bucket {BUCKET} and sender {MAIL_FROM} are there")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from email import message_from_string
 from typing import Any
 
 import psycopg
@@ -12,7 +13,8 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.aws_resources import QUEUE, aws_client
+from amop.notify.report_mail import SESSION_HEADER
+from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.catalogue import SERVICE_PROVIDERS
 from sandbox.environment import World
 
@@ -44,6 +46,7 @@ SELECT
     instance.base_cost,
     instance.total_cost,
     instance.lower_bound,
+    instance.report_uri,
     (SELECT count(*) FROM amop.rate_plan_change AS change WHERE change.instance_id = instance.id) AS changes
 FROM amop.device_sync_run AS run
 INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
@@ -91,6 +94,7 @@ def prove(world: World, console: Console, warehouse: psycopg.Connection[Any], da
         Check("records in quarantine", 0, sum(run["quarantined"] for run in runs)),
         *_session_checks(runs),
         *_message_checks(world, runs),
+        *_report_checks(world, runs),
         Check("violations of the carrier's limits", 0, stats["violations"]),
     ]
     for check in checks:
@@ -160,6 +164,17 @@ def _message_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
         Check("error messages at AMOP", 0, len(errors)),
         Check("daily-sync notices at AMOP", len(runs), len(notices)),
         Check("messages in the notification queue", len(runs), len(notifications)),
+    ]
+
+
+def _report_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
+    pages = aws_client("s3", world.aws_address).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    stored = {f"s3://{BUCKET}/{item['Key']}" for page in pages for item in page.get("Contents", []) if item["Size"]}
+    mails = [message_from_string(mail["raw_data"]) for mail in sent_mails(world.aws_address)]
+    told = [mail[SESSION_HEADER] for mail in mails]
+    return [
+        Check("reports in S3", len(runs), len(stored & {run["report_uri"] for run in runs})),
+        Check("report mails sent", len(runs), sum(told.count(str(run["session_id"])) for run in runs)),
     ]
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sandbox.amop import PROGRESS_PATH, SYNC_PATH
-from sandbox.aws_resources import BUCKET, QUEUE, REGION
+from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
 from sandbox.catalogue import SERVICE_PROVIDERS
 from sandbox.postgres import EmbeddedPostgres, free_port
 
@@ -233,6 +233,8 @@ class World:
         return environment | {
             "AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE": QUEUE,
             "AIRFLOW_VAR_AMOP_REPORTS_BUCKET": BUCKET,
+            "AIRFLOW_VAR_AMOP_MAIL_FROM": MAIL_FROM,
+            "AIRFLOW_VAR_AMOP_MAIL_TO": MAIL_TO,
         }
 
 

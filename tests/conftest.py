@@ -145,6 +145,13 @@ def warehouse_dsn(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         yield conninfo
 
 
+@pytest.fixture(scope="module")
+def shared_warehouse_dsn(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """Connection string of a migrated warehouse for all tests of a module, which only read what one of them wrote."""
+    with _fresh_database(postgres_server, TEMPLATE) as conninfo:
+        yield conninfo
+
+
 @pytest.fixture
 def empty_database_dsn(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """Connection string of a fresh database without any table, as the unprivileged role that owns it."""

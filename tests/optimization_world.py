@@ -95,6 +95,13 @@ class OptimizationWorld:
             )
         )
 
+    def insert_usage(self, device_id: int, data_usage: int, *, day: datetime = NOW) -> None:
+        """Add a daily usage row of a SIM in the billing period, in bytes."""
+        self.execute(
+            "INSERT INTO amop.device_usage VALUES (%s, %s, %s, %s, 0, 0)",
+            device_id, day.date(), self.billing_period_id, data_usage,
+        )  # fmt: skip
+
     def request(self, **request: Any) -> OptimizationRequest:
         """Return the request of a manual run."""
         wanted = {"integration": "jasper", "opened_by": "carrier_optimization_jasper/manual", "service_provider_id": 1}

@@ -8,6 +8,8 @@ AWS_CONNECTION = "aws_default"
 
 NOTIFICATION_QUEUE_VARIABLE = "amop_device_notification_queue"
 REPORTS_BUCKET_VARIABLE = "amop_reports_bucket"
+MAIL_FROM_VARIABLE = "amop_mail_from"
+MAIL_TO_VARIABLE = "amop_mail_to"
 
 OWNER = "amop"
 

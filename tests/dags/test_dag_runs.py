@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email import message_from_string
+from email.policy import default
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import openpyxl
 import psycopg
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
@@ -20,7 +26,7 @@ from psycopg.rows import dict_row
 from amop import ids
 from amop.warehouse.reference import load_reference
 from sandbox.amop import RunningAmop, running_amop
-from sandbox.aws_resources import BUCKET, QUEUE, aws_client, create_aws_resources
+from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, aws_client, create_aws_resources, sent_mails
 from sandbox.carrier import RunningCarrier, running_carrier
 from sandbox.fleet import write_reference
 
@@ -84,6 +90,8 @@ def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: p
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
         monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", QUEUE)
         monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", MAIL_FROM)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_TO", MAIL_TO)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield Day(warehouse_dsn, carrier, amop, address, dags)
     aws.stop()
@@ -143,6 +151,111 @@ def test_a_day_from_the_carrier_to_amops_hundred_percent(day: Day, caplog: pytes
     for secret in (CANARY, TOKEN):
         assert secret not in caplog.text
         assert secret not in str(day.amop.messages()) + str(messages) + log_file.decode()
+
+
+def test_the_result_is_in_s3_linked_from_the_run_and_mailed(day: Day) -> None:
+    run = _optimize(day)
+    assert run.state == "success"
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    key = f"carrier_optimization/jasper/1/{_period(day)}/optimization_{instance['session_id']}.xlsx"
+    stored = aws_client("s3", day.aws).get_object(Bucket=BUCKET, Key=key)
+    assert stored["ContentType"] == "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    book = openpyxl.load_workbook(io.BytesIO(stored["Body"].read()), data_only=True)
+    assert book["SIMs"].max_row == instance["device_count"] + 1
+    assert instance["report_uri"] == f"s3://{BUCKET}/{key}"
+
+    link = run.get_task_instance("write_workbook").xcom_pull(task_ids="write_workbook", key="_link_WorkbookLink")
+    assert link == f"{day.aws}/{BUCKET}/{key}"
+    assert requests.get(link, timeout=10).content[:2] == b"PK"
+    (event,) = _asset_events(run)
+    assert event.extra["report_uri"] == instance["report_uri"]
+    assert event.extra["instance_id"] == instance["id"]
+
+    ((mail, message),) = _mails_of(day, run)
+    assert set(mail["destinations"]) == set(MAIL_TO.split(";"))
+    assert (mail["source"], message["From"], message["To"]) == (MAIL_FROM, MAIL_FROM, MAIL_TO.replace(";", ", "))
+    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    for part in (plain, html):
+        content = part.get_content()
+        assert link in content
+        assert f"/dags/carrier_optimization_jasper/runs/{quote(run.run_id)}" in content
+        assert f"{instance['savings']:,.2f}" in content and f"{instance['total_cost']:,.2f}" in content
+        assert CANARY not in content and TOKEN not in content
+    assert instance["report_mailed_at"] is not None
+
+
+def test_without_bucket_and_recipients_both_are_off_and_the_session_completes(
+    day: Day, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET")
+    monkeypatch.delenv("AIRFLOW_VAR_AMOP_MAIL_TO")
+    run = _optimize(day)
+    assert _states(run) == {"write_workbook": "skipped", "publish_report": "success", "mail_report": "skipped"}
+    assert run.state == "success"
+    assert caplog.text.count("Variable amop_reports_bucket is not set: the workbook in S3 is off") == 1
+    assert caplog.text.count("Variable amop_mail_to is not set: the report by e-mail is off") == 1
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    assert (instance["run_status"], instance["report_uri"]) == ("complete_with_success", None)
+    assert _mails_of(day, run) == []
+
+
+def test_without_s3_and_ses_the_optimization_completes_with_warnings(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", "no-such-bucket")
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", "nobody@unverified.example")
+    run = _optimize(day)
+    assert _states(run) == {"write_workbook": "skipped", "publish_report": "success", "mail_report": "skipped"}
+    assert run.state == "success"
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"]) == ([0, 20, 30, 40, 50, 100], [])
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    assert instance["run_status"] == "complete_with_success"
+    workbook, mail = instance["warning"].splitlines()[-2:]
+    assert workbook.startswith("The workbook was not written to S3: ") and "NoSuchBucket" in workbook
+    assert mail.startswith("The report was not mailed: ") and "nobody@unverified.example" in mail
+    assert _mails_of(day, run) == []
+
+
+def _optimize(day: Day) -> Any:
+    """Optimize the Jasper provider on its reference data and one SIM, without a sync; no task is tried twice."""
+    with psycopg.connect(day.dsn) as connection:
+        connection.execute(
+            "INSERT INTO amop.device (service_provider_id, iccid, status, rate_plan, communication_plan)"
+            " SELECT 1, '8901170000000000001', 'ACTIVATED', NULL, communication.name"
+            " FROM amop.communication_plan AS communication"
+            " JOIN amop.communication_plan_rate_plan AS mapping ON mapping.communication_plan_id = communication.id"
+            " WHERE communication.service_provider_id = 1 ORDER BY communication.id LIMIT 1"
+        )
+    for task in day.dags["carrier_optimization_jasper"].tasks:
+        task.retries = 0
+    return day.run("carrier_optimization_jasper", service_provider_id=1)
+
+
+def _period(day: Day) -> str:
+    (period,) = day.rows(
+        "SELECT period.* FROM amop.billing_period AS period JOIN amop.optimization_session AS session"
+        " ON session.billing_period_id = period.id"
+    )
+    return f"{period['bill_year']}-{period['bill_month']:02}"
+
+
+def _states(run: Any) -> dict[str, str]:
+    names = ("write_workbook", "publish_report", "mail_report")
+    return {name: str(run.get_task_instance(name).state) for name in names}
+
+
+def _mails_of(day: Day, run: Any) -> list[tuple[dict[str, Any], Any]]:
+    """Return the mails that name a run, raw and read: the emulator's list is one for the whole process."""
+    mails = [(mail, message_from_string(mail["raw_data"], policy=default)) for mail in sent_mails(day.aws)]
+    return [(mail, message) for mail, message in mails if quote(run.run_id) in message.get_body().get_content()]
+
+
+def _asset_events(run: Any) -> list[Any]:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return list(session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id)))
 
 
 def test_a_wrong_api_key_fails_the_provider_and_tells_amop_once(day: Day) -> None:

@@ -36,7 +36,9 @@ OPTIMIZATION_TASKS = [
     "assign_base",
     "solve",
     "write_results",
+    "write_workbook",
     "publish_report",
+    "mail_report",
 ]
 
 

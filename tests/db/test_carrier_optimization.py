@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -384,24 +385,34 @@ def test_sims_that_cannot_be_placed_keep_their_plan_and_are_told_in_a_warning_wi
 @pytest.mark.parametrize("column", ["overage_rate", "data_per_overage_charge"])
 @pytest.mark.parametrize("value", ["0", "-1"])
 def test_an_invalid_rate_plan_ends_the_instance_with_errors_and_one_exact_message(
-    world: OptimizationWorld, column: str, value: str
+    world: OptimizationWorld, column: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_ladder(world)
     world.add_rate_plan("Broken", "1", "1", **{column: value})
-    world.add_communication_plan("Broken", ["Broken", "Small"])
+    world.add_rate_plan("Also broken", "1", "1", overage_rate="-0.5", data_per_overage_charge="0")
+    world.add_communication_plan("Broken", ["Broken", "Small", "Also broken"])
     world.add_sim("8901170000000000001", "Broken", "Small")
     world.add_sim("8901170000000000002", "Tracking", "Small")
     instance_id = world.open()
     group, validate, project, *_ = world.steps(instance_id)
     group()
-    with pytest.raises(ValidationError, match=f"^{INVALID}$"):
+    prices = {"overage_rate": "1", "data_per_overage_charge": "1", column: value}
+    named = (
+        "Also broken (data per overage charge 0.000000, overage rate -0.500000), "
+        f"Broken (data per overage charge {prices['data_per_overage_charge']}.000000, "
+        f"overage rate {prices['overage_rate']}.000000)"
+    )
+    with pytest.raises(ValidationError, match=f"^{re.escape(f'{INVALID}: {named}')}$"):
         validate()
+    assert named in caplog.text
     assert world.outcomes() == {("Broken",): "invalid_plan", ("Mixed", "Tracking"): "optimized"}
     instance = world.instance(instance_id)
-    assert (instance["run_status"], instance["error"], instance["ended_at"]) == ("complete_with_errors", INVALID, NOW)
+    assert (instance["run_status"], instance["ended_at"]) == ("complete_with_errors", NOW)
+    # AMOP is told the text alone; which plans it is about is for the operator.
     assert world.messages() == [0, 20, 30, INVALID]
     session = world.execute("SELECT status, error, progress FROM amop.optimization_session")[0]
-    assert session == {"status": "failed", "error": INVALID, "progress": 30}
+    assert session == {"status": "failed", "error": f"{INVALID}: {named}", "progress": 30}
+    assert instance["error"] == session["error"]
     for again in (validate, project):
         with pytest.raises(InstanceEndedError, match=INVALID):
             again()

@@ -78,6 +78,8 @@ def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: Worl
         "error messages at AMOP": "0",
         "daily-sync notices at AMOP": str(PROVIDERS),
         "messages in the notification queue": str(PROVIDERS),
+        "reports in S3": str(PROVIDERS),
+        "report mails sent": str(PROVIDERS),
         "violations of the carrier's limits": "0",
     }
     assert "NO  " not in first.stdout

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, get_current_context, task
+from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from amop import ids
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.failures import recorded_failure
+from amop.orchestration.optimization_report import WriteWorkbookOperator, mail_report
 
 log = logging.getLogger(__name__)
 
@@ -139,13 +140,18 @@ def write_results(instance: dict[str, int]) -> dict[str, int]:
         return carrier_optimization.write_results(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=BRIEF, **STEP)
+@task(execution_timeout=BRIEF, trigger_rule=TriggerRule.NONE_FAILED, **STEP)
 def publish_report(instance: dict[str, int]) -> dict[str, int]:
-    """End instance and session as complete (AMOP 100 %)."""
+    """End instance and session as complete (AMOP 100 %); also where no workbook was to be written."""
     from amop.pipeline import carrier_optimization
 
     with _session_step(instance["session_id"]) as conninfo:
-        return carrier_optimization.publish_report(conninfo, instance["instance_id"], now=datetime.now(UTC))
+        published = carrier_optimization.publish_report(conninfo, instance["instance_id"], now=datetime.now(UTC))
+    report_uri = published.pop("report_uri")
+    context = get_current_context()
+    for asset in context["task"].outlets:
+        context["outlet_events"][asset].extra = {**instance, **published, "report_uri": report_uri}
+    return published
 
 
 def optimization_steps(integration: str) -> None:
@@ -159,5 +165,13 @@ def optimization_steps(integration: str) -> None:
         >> assign_base(instance)
         >> solve(instance)
         >> write_results(instance)
+        >> WriteWorkbookOperator(
+            task_id="write_workbook",
+            instance=instance,
+            execution_timeout=LONG,
+            doc_md="Write the workbook to S3, where a bucket is set; a failure is a warning on the instance.",
+            **STEP,
+        )
         >> publish_report.override(outlets=[results])(instance)
+        >> mail_report.override(execution_timeout=BRIEF, **STEP)(instance)
     )

@@ -51,7 +51,7 @@ def recorded_failure(*, sync_run_id: int | None = None, session_id: int | None =
         raise
     except (Exception, AirflowTaskTimeout) as error:
         is_final = isinstance(error, FINAL_ERRORS)
-        if is_final or _is_last_try():
+        if is_final or is_last_try():
             record_failure(error, sync_run_id=sync_run_id, session_id=session_id)
         if is_final and not isinstance(error, AirflowFailException):
             raise AirflowFailException(str(error)) from error
@@ -76,6 +76,7 @@ def record_failure(error: BaseException, *, sync_run_id: int | None = None, sess
     deliver_session_messages(session_id)
 
 
-def _is_last_try() -> bool:
+def is_last_try() -> bool:
+    """Return True if the present task is not tried again after this."""
     task_instance = get_current_context()["ti"]
     return bool(task_instance.try_number > task_instance.max_tries)

@@ -7,15 +7,17 @@ every figure is said in `amop.pipeline.optimization_inputs`.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from amop.domain.billing_period import days_in_period
+from amop.domain.comm_groups import PLACED
 from amop.optimization import CostModel, OptimizationResult, Terms, optimize, verify
 from amop.optimization.bill import exact_sum
 from amop.optimization.model import Integers, from_micro
+from amop.pipeline.bill_items import pool_items, rate_plan_items
 from amop.pipeline.errors import PipelineError
 from amop.pipeline.optimization_inputs import ProofError, input_errors
 from amop.pipeline.optimization_runs import load_instance, locked_instance, running_instance
@@ -129,26 +131,25 @@ def _optimize(instance: dict[str, Any], inputs: InstanceInputs) -> OptimizationR
 
 
 def write_results(conninfo: str, instance_id: int) -> dict[str, int]:
-    """Write one result row per placed SIM, the sums of the groups and the proposed changes, once; nothing is applied.
+    """Write one result row per placed SIM, both bills item by item and the proposed changes, once; nothing is applied.
 
     Raises:
         InputsChangedError: the costs of the SIMs do not add up to the stored totals, to the last 1e-6.
     """
     instance, inputs = _read(conninfo, instance_id)
     if instance["savings"] is None:
-        from_costs = to_costs = inputs.device_ids
-        if len(inputs.devices):
-            with input_errors(instance):
-                model = _cost_model(instance, inputs)
-            from_costs = model.split_costs(model.current_assignment()[0])
-            to_costs = model.split_costs(inputs.solved_assignment)
-        _require_equal(instance, "current cost", _total(from_costs), instance["current_cost"])
-        _require_equal(instance, "total cost", _total(to_costs), instance["total_cost"])
+        current, solved = _bills(conninfo, instance, inputs)
+        _require_equal(instance, "current cost", _total(current.costs), instance["current_cost"])
+        _require_equal(instance, "total cost", _total(solved.costs), instance["total_cost"])
         with transaction(conninfo, application_name="amop write_results") as connection:
             if locked_instance(connection, instance_id)["savings"] is None:
-                totals = instances.write_results(connection, instance_id, inputs.device_ids, from_costs, to_costs)
+                totals = instances.write_results(
+                    connection, instance_id, inputs.device_ids, current.costs, solved.costs
+                )
                 for name in ("device_count", "current_cost", "total_cost"):
                     _require_equal(instance, name, totals[name], instance[name])
+                for assignment, bill in (("current", current), ("solved", solved)):
+                    instances.write_bill_items(connection, instance_id, assignment, bill.rate_plans, bill.pools)
                 instances.execute(connection, "note_savings", instance_id=instance_id)
                 touch_session(connection, instance["session_id"])
     with transaction(conninfo, application_name="amop write_results") as connection:
@@ -156,8 +157,34 @@ def write_results(conninfo: str, instance_id: int) -> dict[str, int]:
     return {"device_count": totals["device_count"], "changes": totals["changes"]}
 
 
-def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[str, int]:
-    """End instance and session as complete (AMOP 100 %), once; return counts, the money is in the log.
+@dataclass(frozen=True, slots=True)
+class _Bill:
+    """A bill taken apart: by SIM, by rate plan, by pool."""
+
+    costs: Integers
+    rate_plans: list[dict[str, Any]]
+    pools: list[dict[str, Any]]
+
+
+def _bills(conninfo: str, instance: dict[str, Any], inputs: InstanceInputs) -> tuple[_Bill, _Bill]:
+    """Return the bill of the present plans and of the solved ones."""
+    if not len(inputs.devices):
+        return _Bill(inputs.device_ids, [], []), _Bill(inputs.device_ids, [], [])
+    with transaction(conninfo, application_name="amop write_results") as connection:
+        groups = instances.rows(connection, "comm_groups", instance_id=instance["id"])
+    keys = [group["group_key"] for group in groups if group["outcome"] in PLACED]
+    with input_errors(instance):
+        model = _cost_model(instance, inputs)
+    return _bill(model, model.current_assignment()[0], keys), _bill(model, inputs.solved_assignment, keys)
+
+
+def _bill(model: CostModel, assignment: Integers, comm_group_keys: list[str]) -> _Bill:
+    costs = model.split_costs(assignment)
+    return _Bill(costs, rate_plan_items(model, assignment, costs), pool_items(model, assignment, comm_group_keys))
+
+
+def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[str, Any]:
+    """End instance and session as complete (AMOP 100 %), once; return counts and ``report_uri``, money is in the log.
 
     Raises:
         PipelineError: the results are not written.
@@ -176,7 +203,8 @@ def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> dict[st
         instance["service_provider_name"], instance["device_count"], instance["current_cost"], instance["total_cost"],
         instance["base_cost"], instance["lower_bound"], instance["savings"], totals["changes"],
     )  # fmt: skip
-    return {"device_count": instance["device_count"], "changes": totals["changes"]}
+    names = ("device_count", "report_uri")
+    return {name: instance[name] for name in names} | {"changes": totals["changes"]}
 
 
 def _read(conninfo: str, instance_id: int) -> tuple[dict[str, Any], InstanceInputs]:

@@ -3,7 +3,8 @@
 Which SIMs count: SIMs of groups with outcome ``optimized`` or ``base_only`` are *placed*; they have a result row, and
 every total (current, base and total cost, bound, savings) is theirs. SIMs of all other groups (``no_plans``,
 ``limit_exceeded``) keep their present plan, have no result row, are outside every total and every pool, and are
-counted in ``expected_device_count`` only; the instance then carries a warning with both numbers.
+counted in ``expected_device_count`` only; the instance then carries a warning with both numbers. Every SIM of the
+carrier's list that is not placed is in ``amop.optimization_device_left_out``, with the reason.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from amop.domain import comm_groups
 from amop.domain.billing_period import days_in_period
 from amop.domain.comm_groups import INVALID_RATE_PLANS, LIMIT_EXCEEDED, NO_PLANS, NOTHING_TO_OPTIMIZE, PLACED
+from amop.domain.left_out import LEFT_OUT_REASONS
 from amop.domain.projection import projection_factor
 from amop.optimization import CertificateError, OptimizerInputError
 from amop.optimization.model import check_rate_plans
@@ -34,7 +37,7 @@ GROUPED = 30
 
 
 class ValidationError(PipelineError):
-    """A check of comm groups and rate plans says no; the message is what AMOP was told."""
+    """A check of comm groups and rate plans says no; the message begins with what AMOP was told and names the plans."""
 
 
 class OptimizationInputError(PipelineError):
@@ -63,7 +66,7 @@ def validate_groups(conninfo: str, instance_id: int, *, now: datetime) -> dict[s
 
     Raises:
         ValidationError: a rate plan cannot be billed, or there is nothing to optimize at all. Instance and session
-            have ended with that message then.
+            have ended with that error then, and AMOP is told its text word for word.
     """
     with transaction(conninfo, application_name="amop validate_groups") as connection:
         instance = locked_instance(connection, instance_id)
@@ -72,19 +75,37 @@ def validate_groups(conninfo: str, instance_id: int, *, now: datetime) -> dict[s
         if instance["inputs_read_at"] is None:
             problem = _validate(connection, instance, groups)
             if problem is not None:
-                end_with_errors(connection, instance, problem, now=now)
+                end_with_errors(connection, instance, problem.text, detail=problem.detail, now=now)
         groups = instances.rows(connection, "comm_groups", instance_id=instance_id)
     if problem is not None:
-        raise ValidationError(problem)
+        raise ValidationError(str(problem))
     outcomes = [group["outcome"] for group in groups]
     return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
 
 
-def _validate(connection: WarehouseConnection, instance: dict[str, Any], groups: list[dict[str, Any]]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why an instance cannot be optimized."""
+
+    text: str
+    """For AMOP, word for word."""
+    detail: str | None = None
+    """For the operator besides: which plans."""
+
+    def __str__(self) -> str:
+        return self.text if self.detail is None else f"{self.text}: {self.detail}"
+
+
+def _validate(
+    connection: WarehouseConnection, instance: dict[str, Any], groups: list[dict[str, Any]]
+) -> _Problem | None:
     """Store the outcome of every group; return what makes the whole instance impossible, None if nothing does."""
     plans = instances.rate_plans_to_check(connection, instance, groups)
     invalid = {
-        plan["id"]: plan["rate_plan_code"]
+        plan["id"]: (
+            f"{plan['rate_plan_code']} (data per overage charge {plan['data_per_overage_charge']}, "
+            f"overage rate {plan['overage_rate']})"
+        )
         for plan in plans
         if plan["overage_rate"] <= 0 or plan["data_per_overage_charge"] <= 0
     }
@@ -99,19 +120,23 @@ def _validate(connection: WarehouseConnection, instance: dict[str, Any], groups:
     whose = instance["service_provider_name"]
     if not any(group["rate_plan_ids"] for group in groups):
         log.error("%s: no communication plan allows a rate plan; complete the reference data", whose)
-        return NOTHING_TO_OPTIMIZE
+        return _Problem(NOTHING_TO_OPTIMIZE)
     if invalid:
-        log.error("%s: overage rate and block must be above 0 on rate plans %s", whose, sorted(invalid.values()))
-        return INVALID_RATE_PLANS
+        named = ", ".join(sorted(invalid.values()))
+        log.error("%s: data per overage charge and overage rate must be above 0: %s", whose, named)
+        return _Problem(INVALID_RATE_PLANS, named)
     try:
         check_rate_plans(instances.rate_plans_as_arrays(plans))
     except OptimizerInputError as error:
-        return f"{whose} ({instance['service_provider_id']}): {error}"
+        return _Problem(f"{whose} ({instance['service_provider_id']}): {error}")
     return None
 
 
 def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
-    """Read the eligible SIMs with their usage projected to the period's end, once; return how many were placed."""
+    """Read the eligible SIMs with their usage projected to the period's end, once; return how many were placed.
+
+    The SIMs that are not placed are listed with the reason in the same transaction.
+    """
     with transaction(conninfo, application_name="amop project_usage") as connection:
         instance = locked_instance(connection, instance_id)
         if instance["inputs_read_at"] is None:
@@ -123,13 +148,19 @@ def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
                     days_in_period=days_in_period(time_zone=instance["time_zone"], **cycle),
                     factor=projection_factor(instance["usage_as_of"], **cycle),
                 )
+            instances.add_left_out(connection, instance)
             _note_devices(connection, instance)
             touch_session(connection, instance["session_id"])
             instance = load_instance(connection, instance_id)
+        left_out = instances.rows(connection, "left_out_counts", instance_id=instance_id)
     if instance["warning"]:
         log.warning("%s: %s", instance["service_provider_name"], instance["warning"])
+    for reason in left_out:
+        words = LEFT_OUT_REASONS[reason["reason"]].words
+        log.info("%s: %s SIMs left out: %s", instance["service_provider_name"], reason["device_count"], words)
     names = ("device_count", "expected_device_count", "unknown_plan_count", "unknown_activation_count")
-    return {name: instance[name] for name in names}
+    counts = {name: instance[name] for name in names}
+    return counts | {"left_out_count": sum(reason["device_count"] for reason in left_out)}
 
 
 def _note_devices(connection: WarehouseConnection, instance: dict[str, Any]) -> None:

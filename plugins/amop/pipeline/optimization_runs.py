@@ -182,10 +182,15 @@ def running_instance(connection: WarehouseConnection, instance_id: int) -> dict[
     return instance
 
 
-def end_with_errors(connection: WarehouseConnection, instance: dict[str, Any], text: str, *, now: datetime) -> None:
-    """End instance and session with an error, in the caller's transaction: one ErrorMessage to AMOP, word for word."""
-    instances.execute(connection, "fail_instance", instance_id=instance["id"], error=text, now=now)
-    fail_session(connection, instance["session_id"], text)
+def end_with_errors(
+    connection: WarehouseConnection, instance: dict[str, Any], text: str, *, detail: str | None = None, now: datetime
+) -> None:
+    """End instance and session with an error, in the caller's transaction: one ErrorMessage to AMOP, word for word.
+
+    ``detail`` stands after the text in the error of both, and is not told to AMOP.
+    """
+    fail_session(connection, instance["session_id"], text, detail=detail)
+    instances.execute(connection, "fail_instance_of_session", session_id=instance["session_id"], now=now)
 
 
 def end_instance_of_failed_session(conninfo: str, session_id: int, *, now: datetime) -> None:

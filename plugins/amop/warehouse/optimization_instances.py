@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
+from amop.domain.assignment_reasons import ASSIGNMENT_REASONS
 from amop.domain.comm_groups import PLACED, CommGroup, CommunicationPlan
 from amop.domain.projection import UNPROJECTED_STATUSES, ProjectionFactor
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans, micro, pools_of
@@ -154,6 +155,11 @@ def add_devices(
         raise _usage_too_large(connection, instance) from None
 
 
+def add_left_out(connection: WarehouseConnection, instance: Mapping[str, Any]) -> None:
+    """Write the SIMs that the instance does not place, each with the reason; after `add_devices`."""
+    execute(connection, "add_left_out", instance_id=instance["id"], placed=list(PLACED), **_scope(instance))
+
+
 def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) -> InstanceInputs:
     """Return the placed SIMs of an instance as arrays, in the order of their ids.
 
@@ -248,10 +254,25 @@ def write_results(
     execute(connection, "create_costs")
     write_numbers(connection, COPY_COSTS, device_ids, from_costs, to_costs)
     for statement in (
-        "delete_results", "add_results", "delete_changes", "add_changes", "set_group_costs",
+        "delete_results", "add_results", "delete_changes", "add_changes", "set_group_costs", "delete_rate_plan_results",
+        "delete_pool_results",
     ):  # fmt: skip
-        execute(connection, statement, instance_id=instance_id)
+        execute(connection, statement, instance_id=instance_id, **ASSIGNMENT_REASONS)
     return row(connection, "result_totals", instance_id=instance_id) or {}
+
+
+def write_bill_items(
+    connection: WarehouseConnection,
+    instance_id: int,
+    assignment: str,
+    rate_plans: Sequence[Mapping[str, Any]],
+    pools: Sequence[Mapping[str, Any]],
+) -> None:
+    """Add what rate plans and pools add to the bill of an assignment, ``current`` or ``solved``."""
+    whose = {"instance_id": instance_id, "assignment": assignment}
+    with connection.cursor() as cursor:
+        cursor.executemany(sql.load("optimization/add_rate_plan_result"), [{**whose, **item} for item in rate_plans])
+        cursor.executemany(sql.load("optimization/add_pool_result"), [{**whose, **item} for item in pools])
 
 
 def note_solution(

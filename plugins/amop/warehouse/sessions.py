@@ -136,18 +136,33 @@ def complete_session(connection: WarehouseConnection, session_id: int, *, now: d
         return advance_session(connection, session_id, COMPLETE, now=now)
 
 
-def fail_session(connection: WarehouseConnection, session_id: int, text: str, *, now: datetime | None = None) -> bool:
+def fail_session(
+    connection: WarehouseConnection,
+    session_id: int,
+    text: str,
+    *,
+    detail: str | None = None,
+    now: datetime | None = None,
+) -> bool:
     """End a session as failed and tell AMOP with one ErrorMessage; False if it had ended, then nothing changes.
+
+    Args:
+        connection: in whose transaction all of it happens.
+        session_id: whose end.
+        text: what AMOP is told, and the session's error.
+        detail: what the session's error says after the text, for the operator alone.
+        now: the moment, aware.
 
     Raises:
         SessionNotFoundError: there is no such session.
     """
+    error = error_text(text)
     with connection.transaction():
         if _locked_session(connection, session_id)["status"] != "running":
             return False
         connection.execute(
             sql.load("sessions/fail_session"),
-            {"session_id": session_id, "error": error_text(text), "now": now},
+            {"session_id": session_id, "error": error if detail is None else f"{error}: {detail}", "now": now},
         )
         enqueue(
             connection,

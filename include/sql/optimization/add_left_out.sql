@@ -1,0 +1,43 @@
+-- Purpose: the SIMs that this instance does not place, each with the reason (amop.domain.left_out says them in words).
+--   Every SIM of the carrier's list is either placed or here. A SIM that the list no longer names is here if the period
+--   knows usage of it.
+-- Parameters: instance_id, service_provider_id, billing_period_id, placed (text[], outcomes of the placed groups).
+-- Locks: the new rows.
+-- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
+INSERT INTO amop.optimization_device_left_out (instance_id, device_id, reason)
+SELECT
+    %(instance_id)s,
+    device.id,
+    CASE
+        WHEN comm_group.outcome = 'limit_exceeded' THEN 'limit_exceeded'
+        WHEN sim.device_id IS NOT NULL AND coalesce(device.communication_plan, '') = '' THEN 'no_communication_plan'
+        WHEN sim.device_id IS NOT NULL AND mapped.name IS NOT NULL THEN 'only_retired_rate_plans'
+        WHEN sim.device_id IS NOT NULL THEN 'communication_plan_not_mapped'
+        WHEN NOT device.is_active THEN 'vanished'
+        WHEN eligible.device_id IS NOT NULL THEN 'changed_meanwhile'
+        ELSE 'inactive'
+    END
+FROM amop.device AS device
+LEFT JOIN amop.optimization_device AS sim
+    ON device.id = sim.device_id AND sim.instance_id = %(instance_id)s
+LEFT JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
+LEFT JOIN amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS eligible
+    ON device.id = eligible.device_id
+LEFT JOIN (
+    SELECT DISTINCT communication.name
+    FROM amop.communication_plan AS communication
+    INNER JOIN amop.communication_plan_rate_plan AS mapping ON communication.id = mapping.communication_plan_id
+    WHERE communication.service_provider_id = %(service_provider_id)s
+) AS mapped ON device.communication_plan = mapped.name
+WHERE
+    device.service_provider_id = %(service_provider_id)s
+    AND (comm_group.outcome = any(%(placed)s::text[])) IS NOT TRUE
+    AND (
+        device.is_active
+        OR device.billing_period_id = %(billing_period_id)s
+        OR EXISTS (
+            SELECT 1 FROM amop.device_usage AS usage
+            WHERE usage.device_id = device.id AND usage.billing_period_id = %(billing_period_id)s
+        )
+    )
+ON CONFLICT (instance_id, device_id) DO NOTHING

@@ -1,0 +1,107 @@
+"""The report e-mail of an optimization, from the tables: its figures, its dates, and that it goes out once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from amop.pipeline.errors import PipelineError
+from amop.pipeline.optimization_mail import MailSettingsError, mail_to_send
+from amop.pipeline.optimization_report import note_mailed, warn
+from tests.optimization_world import NOW, OptimizationWorld
+
+SETTINGS = {"sender": "optimization@amop.example", "recipients": "a@amop.example; b@amop.example"}
+
+
+@pytest.fixture
+def world(warehouse_dsn: str) -> OptimizationWorld:
+    world = OptimizationWorld(warehouse_dsn)
+    world.add_rate_plan("Small", "1", "10")
+    world.add_rate_plan("Large", "1005.5", "100")
+    world.add_communication_plan("Tracking", ["Small", "Large"])
+    for number in range(3):
+        world.add_sim(f"890117000000000000{number}", "Tracking", "Large", 2)
+    world.add_sim("8901170000000000009", None, "Large", 2)
+    return world
+
+
+def text_of(world: OptimizationWorld, instance_id: int, **settings: Any) -> str:
+    mail = mail_to_send(world.dsn, instance_id, **(SETTINGS | {"links": {}} | settings))
+    assert mail is not None
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return f"{mail['Subject']}\n{body.get_content()}"
+
+
+def test_it_tells_totals_savings_proof_dates_and_links(world: OptimizationWorld) -> None:
+    world.insert(
+        "device_sync_run", service_provider_id=1, dag_id="d", dag_run_id="r", status="complete", is_full=True,
+        billing_period_id=world.billing_period_id, usage_as_of=NOW - timedelta(hours=2), usage_merged_at=NOW,
+        ended_at=NOW - timedelta(hours=1),
+    )  # fmt: skip
+    instance = world.optimize()
+    lines = [
+        " ".join(line.split()) for line in text_of(world, instance["id"], links={"Run": "http://x/y"}).splitlines()
+    ]
+    for line in (
+        "Rate plan optimization: AT&T, 2026-11, saves 3,013.50 (99.9%)",
+        "Acme IoT, billing period 2026-10-18 18:00 America/New_York to 2026-11-18 18:00 America/New_York",
+        "Cost of the present rate plans 3,016.50",
+        "Cost of the optimized rate plans 3.00",
+        "Savings 3,013.50 (99.9%)",
+        "Proved: no assignment costs less than 3.00",
+        "Gap to that bound 0.0000%",
+        "Plan changes proposed 3",
+        "SIMs placed, of SIMs expected 3 of 4",
+        "1 The carrier gives it no communication plan",
+        "Last complete device sync 2026-11-03 04:30 America/New_York",
+        "Usage last read from the carrier 2026-11-03 03:30 America/New_York",
+        "Run: http://x/y",
+    ):
+        assert line in lines, line
+    assert any(line.startswith("Warning: Only 3 of 4 expected SIMs were placed") for line in lines)
+
+
+def test_a_provider_that_was_never_synced_and_has_no_sims_has_a_mail_too(warehouse_dsn: str) -> None:
+    world = OptimizationWorld(warehouse_dsn)
+    world.add_rate_plan("Small", "1", "10")
+    world.add_communication_plan("Tracking", ["Small"])
+    text = text_of(world, world.optimize()["id"])
+    assert "saves 0.00\n" in text
+    assert "Last complete device sync                  unknown" in text
+
+
+def test_it_goes_out_once(world: OptimizationWorld) -> None:
+    instance_id = world.optimize()["id"]
+    assert mail_to_send(world.dsn, instance_id, links={}, **SETTINGS) is not None
+    note_mailed(world.dsn, instance_id, now=NOW)
+    assert mail_to_send(world.dsn, instance_id, links={}, **SETTINGS) is None
+    note_mailed(world.dsn, instance_id, now=NOW + timedelta(hours=1))
+    assert world.instance(instance_id)["report_mailed_at"] == NOW
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recipients": "operations"}, "'operations' is no e-mail address"),
+        ({"sender": "a@b.example;c@d.example"}, "the sender 'a@b.example;c@d.example' is not one address"),
+    ],
+)
+def test_an_address_that_is_none_is_named(world: OptimizationWorld, settings: dict[str, str], message: str) -> None:
+    instance_id = world.optimize()["id"]
+    with pytest.raises(MailSettingsError, match=message):
+        mail_to_send(world.dsn, instance_id, **(SETTINGS | {"links": {}} | settings))
+
+
+def test_there_is_none_before_the_results(world: OptimizationWorld) -> None:
+    with pytest.raises(PipelineError, match="has no results"):
+        mail_to_send(world.dsn, world.open(), links={}, **SETTINGS)
+
+
+def test_a_warning_is_added_to_those_that_are_there_once(world: OptimizationWorld) -> None:
+    instance = world.optimize()
+    for _ in range(2):
+        warn(world.dsn, instance["id"], "The report was not mailed: no route")
+    assert world.instance(instance["id"])["warning"] == f"{instance['warning']}\nThe report was not mailed: no route"
