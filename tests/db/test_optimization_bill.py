@@ -45,6 +45,8 @@ def worked_out(world: OptimizationWorld, plan_of: str, pool_scope: str) -> tuple
     """Return plan items and pool items by the formula of the bill, SIM by SIM, from nothing but stored inputs."""
     sims = world.execute(
         f"SELECT sim.*, plan.*, comm_group.group_key FROM amop.optimization_device AS sim"
+        f" JOIN amop.optimization_base_assignment AS base USING (instance_id, device_id)"
+        f" JOIN amop.optimization_solved_assignment AS solved USING (instance_id, device_id)"
         f" JOIN amop.carrier_rate_plan AS plan ON plan.id = {plan_of}"
         f" JOIN amop.optimization_comm_group AS comm_group ON comm_group.id = sim.comm_group_id"
     )
@@ -87,8 +89,8 @@ def test_the_bill_item_by_item_is_that_of_the_formula_and_adds_up_exactly(wareho
     add_odd_fleet(world)
     instance = world.optimize()
     for assignment, plan_of, total in (
-        ("current", "coalesce(sim.current_rate_plan_id, sim.base_rate_plan_id)", instance["current_cost"]),
-        ("solved", "sim.solved_rate_plan_id", instance["total_cost"]),
+        ("current", "coalesce(sim.current_rate_plan_id, base.rate_plan_id)", instance["current_cost"]),
+        ("solved", "solved.rate_plan_id", instance["total_cost"]),
     ):
         rows = world.execute("SELECT * FROM amop.optimization_rate_plan_result WHERE assignment = %s", assignment)
         pool_rows = world.execute("SELECT * FROM amop.optimization_pool_result WHERE assignment = %s", assignment)

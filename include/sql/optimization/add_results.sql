@@ -30,5 +30,7 @@ FROM device_cost AS cost
 INNER JOIN amop.optimization_device AS sim
     ON cost.device_id = sim.device_id AND sim.instance_id = %(instance_id)s
 INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
-INNER JOIN amop.carrier_rate_plan AS plan ON sim.solved_rate_plan_id = plan.id
+INNER JOIN amop.optimization_solved_assignment AS solved
+    ON cost.device_id = solved.device_id AND solved.instance_id = %(instance_id)s
+INNER JOIN amop.carrier_rate_plan AS plan ON solved.rate_plan_id = plan.id
 LEFT JOIN amop.carrier_rate_plan AS present ON sim.current_rate_plan_id = present.id

@@ -12,9 +12,10 @@ SELECT
     sim.days_activated::bigint,
     sim.is_prorated::integer::bigint,
     coalesce(sim.current_rate_plan_id, 0),
-    coalesce(sim.base_rate_plan_id, 0),
-    coalesce(sim.solved_rate_plan_id, 0)
+    coalesce(solved.rate_plan_id, 0)
 FROM amop.optimization_device AS sim
 INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
+LEFT JOIN amop.optimization_solved_assignment AS solved
+    ON sim.device_id = solved.device_id AND solved.instance_id = %(instance_id)s
 WHERE sim.instance_id = %(instance_id)s AND comm_group.outcome = any(%(outcomes)s::text[])
 ORDER BY sim.device_id

@@ -13,6 +13,7 @@ import highspy
 import numpy as np
 
 from amop.optimization.classes import NOT_ELIGIBLE, Doubles, Part
+from amop.optimization.highs import quiet_solver
 from amop.optimization.model import MICRO, NONE, Integers
 
 MOST_ASSIGNMENTS = 2**18
@@ -119,10 +120,9 @@ class _Program:
         block = part.model.pool_block[part.pools].astype(np.float64)
         excess = part.exact_excess(self._sim, self._plan)
         pool = part.pool_of_plans[self._plan]
-        solver = highspy.Highs()
-        solver.silent()
+        solver = quiet_solver()
         for name, value in (
-            ("threads", 1), ("time_limit", float(seconds)), ("mip_rel_gap", 0.0), ("mip_abs_gap", 0.4 / MICRO),
+            ("time_limit", float(seconds)), ("mip_rel_gap", 0.0), ("mip_abs_gap", 0.4 / MICRO),
             ("mip_feasibility_tolerance", 1e-9), ("primal_feasibility_tolerance", 1e-9),
         ):  # fmt: skip
             solver.setOptionValue(name, value)

@@ -18,6 +18,7 @@ import highspy
 import numpy as np
 
 from amop.optimization.classes import BLOCK, Doubles, Part
+from amop.optimization.highs import quiet_solver
 from amop.optimization.model import NONE, Integers
 
 SAMPLES = (8_192, 65_536)
@@ -277,9 +278,7 @@ class _Planes:
         self._low, self._width, self._first = low, np.maximum(high - low, 1e-300), bound
         self._unit = max(1.0, 1e-3 * abs(bound))
         self.prices: list[Doubles] = []
-        self._solver = solver = highspy.Highs()
-        solver.silent()
-        solver.setOptionValue("threads", 1)
+        self._solver = solver = quiet_solver()
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             solver.setOptionValue(name, 1e-10)
         solver.addVar(-highspy.kHighsInf, highspy.kHighsInf)

@@ -52,7 +52,7 @@ def assign_base(conninfo: str, instance_id: int) -> None:
         if locked_instance(connection, instance_id)["progress"] >= BASE_READY:
             return
         if len(inputs.devices):
-            instances.write_assignment(connection, instance_id, "set_base_assignment", inputs, base)
+            instances.write_base_assignment(connection, instance_id, inputs, base)
         instances.execute(
             connection,
             "note_base",
@@ -86,7 +86,7 @@ def solve(conninfo: str, instance_id: int) -> None:
                 connection, instance_id, {}, total_cost=Decimal(0), lower_bound=Decimal(0), gap=Decimal(0)
             )
         else:
-            instances.write_assignment(connection, instance_id, "set_solved_assignment", inputs, result.assignment)
+            instances.write_solved_assignment(connection, instance_id, inputs, result.assignment)
             instances.note_solution(
                 connection,
                 instance_id,

@@ -19,7 +19,10 @@ from amop.warehouse import sql
 from amop.warehouse.binary_copy import numbers, read_records, write_numbers
 from amop.warehouse.connection import WarehouseConnection
 
-COPY_ASSIGNMENT = "COPY assignment (device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+COPY_BASE = "COPY amop.optimization_base_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+COPY_SOLVED = (
+    "COPY amop.optimization_solved_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+)
 COPY_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 
 
@@ -36,8 +39,6 @@ class InstanceInputs:
     eligibility: Eligibility
     device_ids: Integers
     rate_plan_ids: Integers
-    base_assignment: Integers
-    """Index of the rate plan of each SIM, -1 while it is not stored."""
     solved_assignment: Integers
     """Index of the rate plan of each SIM, -1 while it is not stored."""
 
@@ -192,7 +193,6 @@ def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) ->
         eligibility=Eligibility(allowed, np.arange(len(groups), dtype=np.int64)),
         device_ids=device_ids,
         rate_plan_ids=rate_plan_ids,
-        base_assignment=_index_of(numbers(records, "base"), rate_plan_ids),
         solved_assignment=_index_of(numbers(records, "solved"), rate_plan_ids),
     )
 
@@ -226,13 +226,27 @@ def rate_plans_as_arrays(stored: Sequence[Mapping[str, Any]]) -> RatePlans:
     )
 
 
-def write_assignment(
-    connection: WarehouseConnection, instance_id: int, statement: str, inputs: InstanceInputs, assignment: Integers
+def write_base_assignment(
+    connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, assignment: Integers
 ) -> None:
-    """Write the plan of each SIM by ``set_base_assignment`` or ``set_solved_assignment``."""
-    execute(connection, "create_assignment")
-    write_numbers(connection, COPY_ASSIGNMENT, inputs.device_ids, inputs.rate_plan_ids[assignment])
-    execute(connection, statement, instance_id=instance_id)
+    """Write the base rate plan of each placed SIM, in place of what was there."""
+    execute(connection, "delete_base_assignment", instance_id=instance_id)
+    _copy_assignment(connection, COPY_BASE, instance_id, inputs, assignment)
+
+
+def write_solved_assignment(
+    connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, assignment: Integers
+) -> None:
+    """Write the solved rate plan of each placed SIM, in place of what was there."""
+    execute(connection, "delete_solved_assignment", instance_id=instance_id)
+    _copy_assignment(connection, COPY_SOLVED, instance_id, inputs, assignment)
+
+
+def _copy_assignment(
+    connection: WarehouseConnection, statement: str, instance_id: int, inputs: InstanceInputs, assignment: Integers
+) -> None:
+    instance = np.full(len(assignment), instance_id, dtype=np.int64)
+    write_numbers(connection, statement, instance, inputs.device_ids, inputs.rate_plan_ids[assignment])
 
 
 def write_results(
@@ -284,7 +298,7 @@ def note_solution(
 
 def _device_records(connection: WarehouseConnection, instance: Mapping[str, Any]) -> Any:
     width = (row(connection, "iccid_bytes", instance_id=instance["id"]) or {"bytes": 1})["bytes"]
-    names = ("comm_group_id", "usage", "sms_usage", "days_activated", "is_prorated", "current", "base", "solved")
+    names = ("comm_group_id", "usage", "sms_usage", "days_activated", "is_prorated", "current", "solved")
     try:
         with connection.transaction():
             return read_records(
