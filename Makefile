@@ -13,7 +13,7 @@ export UV_HTTP_TIMEOUT ?= 180
 # Airflow's processes start in half the time when their byte code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up down airflow test lint format docs lock clean
+.PHONY: help setup demo up down airflow bench test lint format docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ format: setup  ## put the code in the house's format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 	$(BIN)/sqlfluff fix --processes 2 --disable-progress-bar -q include/sql
+
+bench: setup  ## the benchmarks; writes docs/benchmarks.md
+	$(BIN)/python -m bench docs/benchmarks.md
 
 docs: setup  ## write docs/DAGS.md anew
 	$(BIN)/python -m sandbox.world dag-list docs/DAGS.md
