@@ -46,8 +46,8 @@ def main(
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: Python {platform.python_version()}, one core of "
-        f"{platform.machine()}. The instances are those of `bench/instances.py`, made from a profile, a size and a seed."
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: Python {platform.python_version()}, one core of"
+        f" {platform.machine()}. The instances are those of `bench/instances.py`: profile, size and seed make one."
         " Every result is verified by the independent pass before it counts; its seconds are not in the table.",
         "",
         "## Gap and time",

@@ -104,7 +104,7 @@ def is_deterministic(device_count: int) -> bool:
 
 
 def curve(device_count: int) -> tuple[list[TradeOffPoint], float]:
-    """Return the trade-off of saving against changes, for a fleet whose present plans are those of last month's usage."""
+    """Return the trade-off of saving against changes for a fleet on last month's best plans, and its seconds."""
     instance = make_instance("default", device_count)
     last_month = solve(make_instance("default", device_count))
     rng = np.random.default_rng(3)
