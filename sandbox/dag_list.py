@@ -60,6 +60,6 @@ def _schedule(schedule: Any) -> str:
     if schedule is None:
         return "none, it is triggered"
     if isinstance(schedule, AssetOrTimeSchedule):
-        assets = ", ".join(f"`{asset.name}`" for _, asset in sorted(schedule.asset_condition.iter_assets()))
-        return f"{_schedule(schedule.timetable)}, and whenever one of {assets} is updated"
+        assets = ", ".join(f"`{asset.name}`" for asset in schedule.asset_condition.objects)
+        return f"{_schedule(schedule.timetable)}, and whenever one of the assets {assets} is updated"
     return f"every {schedule}" if isinstance(schedule, timedelta) else f"`{schedule.expression}` UTC"
