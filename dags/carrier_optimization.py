@@ -60,7 +60,7 @@ PARAMS = {
         type=["null", "integer"],
         minimum=1,
         title="Billing period",
-        description="One of its periods (id in amop.billing_period), also a past one; empty = the session's or current.",
+        description="One of its periods (amop.billing_period), past ones too; empty = the session's, or the current.",
     ),
     "optimization_session_id": Param(
         None,
