@@ -48,7 +48,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=20),
-    default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=30)},
+    default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
     tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
 ):
     window_steps()

@@ -166,7 +166,12 @@ def _session_is_wanted(
         return False
     if request.optimization == "always":
         return True
-    return session_is_due(provider, period, sessions_of_day(connection, provider, period, asked_at), asked_at)
+    day = sessions_of_day(connection, provider, period, asked_at)
+    if session_is_due(provider, period, day, asked_at):
+        return True
+    reason = "its session of today has completed" if day.has_completed else "its window is not open"
+    log.info("%s (%s): no session is due, %s", provider["name"], provider["id"], reason)
+    return False
 
 
 def _which_list(
