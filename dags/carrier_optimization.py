@@ -21,6 +21,9 @@ proves how close to the least it is:
 id; without a session one is opened. Several providers may run side by side; a second run of the same provider fails at
 once and names the session that is running.
 
+The form takes **any billing period** of the provider, also one that is over: then with the usage of its days
+(`amop.device_usage`), no projection, and the plans that the SIMs had then, as far as they are known.
+
 ### Reading the result
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
 `amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
@@ -50,21 +53,21 @@ PARAMS = {
         type="integer",
         minimum=1,
         title="Service provider",
-        description="Id of the provider to optimize; it must belong to this integration.",
+        description="Id of the provider to optimize, as `bin/amop status` shows it; one of this integration.",
     ),
     "billing_period_id": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Billing period",
-        description="Id of one of its billing periods; empty = the session's, or the current one.",
+        description="One of its periods (amop.billing_period), past ones too; empty = the session's, or the current.",
     ),
     "optimization_session_id": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Optimization session",
-        description="Id of the running session to go on with; empty = open one.",
+        description="Id of the running session to go on with, as a device sync opens it; empty = open one.",
     ),
     "apply_changes": Param(
         "provider_setting",

@@ -11,7 +11,8 @@ For every active service provider of the integration, side by side:
 
 ### How to run it
 * *Trigger* with the form: pick providers by id, ask for a full list, or force (`always`) or forbid (`never`) the
-  optimization. `auto` optimizes when fewer than 8 days of the billing period are left.
+  optimization. `auto` optimizes once a day when fewer than 8 days of the billing period are left, and on its last day
+  every time: the rule of `optimization_window`, which starts syncs by itself there.
 * `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
 * A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
   (with downstream): it goes on where its ledger stopped.
@@ -57,7 +58,8 @@ PARAMS = {
         "auto",
         enum=["auto", "always", "never"],
         title="Optimization",
-        description="auto = when the billing period's window is open; always = now; never = only sync.",
+        description="auto = when the billing period's window is open and the day has no completed session yet (on its "
+        "last day always); always = now; never = only sync.",
     ),
 }
 

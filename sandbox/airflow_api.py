@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -40,8 +42,8 @@ class AirflowApi:
             raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         return dict(response.json()) if response.content else {}
 
-    def wait_for_dags(self, dag_ids: set[str]) -> None:
-        """Wait until every DAG is parsed, and let the scheduler have them.
+    def wait_for_dags(self, dag_ids: set[str], *, unpause: bool = True) -> None:
+        """Wait until every DAG is parsed, and let the scheduler have them unless told otherwise.
 
         Raises:
             AirflowApiError: a DAG file cannot be imported, or a DAG is missing after 90 seconds.
@@ -57,7 +59,7 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 raise AirflowApiError(f"Airflow has not parsed {sorted(dag_ids - known)} in {SECONDS_TO_PARSE} s")
             time.sleep(0.5)
-        for dag_id in dag_ids:
+        for dag_id in dag_ids if unpause else ():
             self.pause(dag_id, is_paused=False)
 
     def pause(self, dag_id: str, *, is_paused: bool) -> bool:
@@ -65,6 +67,15 @@ class AirflowApi:
         before = bool(self.request("GET", f"/dags/{dag_id}")["is_paused"])
         self.request("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": is_paused})
         return before
+
+    @contextmanager
+    def paused(self, dag_id: str) -> Iterator[None]:
+        """Keep a DAG paused for a while."""
+        was_paused = self.pause(dag_id, is_paused=True)
+        try:
+            yield
+        finally:
+            self.pause(dag_id, is_paused=was_paused)
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run now and return its run id."""

@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from amop import ids
 from sandbox.airflow_api import AirflowApi, AirflowApiError
 from sandbox.aws_resources import create_aws_resources
 from sandbox.environment import AIRFLOW_DATABASE, ROOT, WAREHOUSE_DATABASE, World
@@ -39,7 +40,7 @@ def demo(devices: Devices = 2000, latency_ms: Latency = 20) -> None:
     from sandbox.demo import run_demo
 
     world = World(devices_per_account=devices, latency_ms=latency_ms)
-    with _reported_errors(), running(world):
+    with _reported_errors(), running(world), _without_looks_of_the_hour(world):
         is_proved = run_demo(world, console)
     raise typer.Exit(0 if is_proved else 1)
 
@@ -90,12 +91,17 @@ def _paused_for_a_test(world: World, arguments: list[str]) -> Iterator[None]:
     if arguments[1:2] != ["test"] or len(arguments) < 3 or arguments[2].startswith("-"):
         yield
         return
-    api = AirflowApi(world.ui_address)
-    was_paused = api.pause(arguments[2], is_paused=True)
-    try:
+    with AirflowApi(world.ui_address).paused(arguments[2]):
         yield
-    finally:
-        api.pause(arguments[2], is_paused=was_paused)
+
+
+@contextmanager
+def _without_looks_of_the_hour(world: World) -> Iterator[None]:
+    """Keep `optimization_window` paused: a window that is open today would add sessions to the figures of the demo."""
+    api = AirflowApi(world.ui_address)
+    api.wait_for_dags({ids.OPTIMIZATION_WINDOW_DAG}, unpause=False)
+    with api.paused(ids.OPTIMIZATION_WINDOW_DAG):
+        yield
 
 
 @app.command()

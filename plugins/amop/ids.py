@@ -20,6 +20,7 @@ TAG_OUTBOX = "outbox"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
 
 AMOP_RELAY_DAG = "amop_relay"
+OPTIMIZATION_WINDOW_DAG = "optimization_window"
 
 
 def device_sync_dag(integration: str) -> str:
@@ -40,6 +41,11 @@ def carrier_pool(integration: str) -> str:
 def optimization_run_id(optimization_session_id: int) -> str:
     """Return the run id of the optimization of a session: deterministic, so that it is triggered once."""
     return f"session_{optimization_session_id}"
+
+
+def window_run_id(look_run_id: str) -> str:
+    """Return the run id of the device syncs that one run of ``optimization_window`` starts: each is started once."""
+    return f"{OPTIMIZATION_WINDOW_DAG}__{look_run_id}"
 
 
 def devices_asset(integration: str) -> str:

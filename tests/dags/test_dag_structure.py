@@ -51,8 +51,8 @@ def dags(airflow_database: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_there_are_two_dags_for_each_integration_and_the_relay(dags: dict[str, Any]) -> None:
-    expected = {ids.AMOP_RELAY_DAG}
+def test_there_are_two_dags_for_each_integration_the_window_and_the_relay(dags: dict[str, Any]) -> None:
+    expected = {"amop_relay", "optimization_window"}
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
     assert set(dags) == expected

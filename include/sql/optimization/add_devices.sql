@@ -2,7 +2,7 @@
 --   All arithmetic is exact: 1e-6 MB in integers, rounded half up; `div` truncates, so 2n + d over 2d rounds.
 --   A SIM's usage is projected unless its status says that it uses nothing more, or it last used something outside
 --   the cycle (the rule is amop.domain.projection).
--- Parameters: instance_id, service_provider_id, billing_period_id, uses_proration, days_in_period,
+-- Parameters: instance_id, service_provider_id, billing_period_id, usage_as_of, uses_proration, days_in_period,
 --   numerator and denominator (the projection's factor; 1/1 leaves usage unchanged), unprojected_statuses (text[]).
 -- Locks: the new rows.
 -- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
@@ -38,7 +38,7 @@ SELECT
         ELSE %(days_in_period)s
     END,
     activated.is_within AND %(uses_proration)s
-FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS sim
+FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s, %(usage_as_of)s) AS sim
 INNER JOIN (
     SELECT
         member_of.id AS comm_group_id,

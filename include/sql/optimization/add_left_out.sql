@@ -1,7 +1,8 @@
 -- Purpose: the SIMs that this instance does not place, each with the reason (amop.domain.left_out says them in words).
 --   Every SIM of the carrier's list is either placed or here. A SIM that the list no longer names is here if the period
 --   knows usage of it.
--- Parameters: instance_id, service_provider_id, billing_period_id, placed (text[], outcomes of the placed groups).
+-- Parameters: instance_id, service_provider_id, billing_period_id, usage_as_of, placed (text[], outcomes of the placed
+--   groups).
 -- Locks: the new rows.
 -- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
 INSERT INTO amop.optimization_device_left_out (instance_id, device_id, reason)
@@ -21,7 +22,7 @@ FROM amop.device AS device
 LEFT JOIN amop.optimization_device AS sim
     ON device.id = sim.device_id AND sim.instance_id = %(instance_id)s
 LEFT JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
-LEFT JOIN amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s) AS eligible
+LEFT JOIN amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s, %(usage_as_of)s) AS eligible
     ON device.id = eligible.device_id
 LEFT JOIN (
     SELECT DISTINCT communication.name

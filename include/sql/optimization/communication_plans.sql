@@ -1,7 +1,7 @@
 -- Purpose: the communication plans of a provider with the rate plans that they allow and their eligible SIMs. A plan
 --   that SIMs are on and nobody mapped has no rate plans; SIMs without a communication plan stand under ''.
 --   Retired rate plans are nobody's candidates.
--- Parameters: service_provider_id, billing_period_id.
+-- Parameters: service_provider_id, billing_period_id, usage_as_of.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 WITH known AS (
@@ -19,7 +19,7 @@ used AS (
     SELECT
         communication_plan AS name,
         count(*) AS device_count
-    FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s)
+    FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s, %(usage_as_of)s)
     GROUP BY communication_plan
 )
 

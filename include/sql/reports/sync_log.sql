@@ -1,5 +1,6 @@
 -- Purpose: the sync log file: one line per SIM of the provider with its raw and current usage of the cycle.
---   Raw is what the carrier said in this run; current is what the device table holds after the merge.
+--   Raw is what the carrier said in this run; current is what the device table holds after the merge, and the billing
+--   cycle is the one that it was counted in.
 -- Parameters: run_id (bigint).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -18,8 +19,8 @@ SELECT
     device.last_usage_date AS "UsageDate",
     device.service_provider_id AS "ServiceProviderId"
 FROM amop.device_sync_run AS run
-INNER JOIN amop.billing_period AS period ON run.billing_period_id = period.id
 INNER JOIN amop.device AS device ON run.service_provider_id = device.service_provider_id AND device.is_active
+INNER JOIN amop.billing_period AS period ON coalesce(device.billing_period_id, run.billing_period_id) = period.id
 LEFT JOIN (
     SELECT
         iccid,

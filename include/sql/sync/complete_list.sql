@@ -1,4 +1,5 @@
--- Purpose: close the device list of a run, with the number of SIMs that it named.
+-- Purpose: close the device list of a run, with the number of SIMs that it named. The usage that is read from now on is
+--   that of the run's billing period: when the period has ended meanwhile, it is as of the period's last instant.
 -- Parameters: run_id, list_is_exact, now.
 -- Locks: the run's row.
 -- Repeatable: counts again and writes the same values.
@@ -6,7 +7,13 @@ UPDATE amop.device_sync_run
 SET
     list_is_complete = true,
     list_is_exact = %(list_is_exact)s,
-    usage_as_of = %(now)s,
+    usage_as_of = least(
+        %(now)s::timestamptz,
+        (
+            SELECT period.cycle_end - interval '1 microsecond' FROM amop.billing_period AS period
+            WHERE period.id = device_sync_run.billing_period_id
+        )
+    ),
     progress_at = %(now)s,
     devices_seen = (
         SELECT count(DISTINCT staged.iccid) FROM amop.device_staging AS staged WHERE staged.run_id = %(run_id)s

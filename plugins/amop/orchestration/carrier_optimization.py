@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from amop import ids
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
+from amop.orchestration.dag_runs import asked_at
 from amop.orchestration.failures import recorded_failure
 from amop.orchestration.optimization_report import WriteWorkbookOperator, mail_report
 
@@ -67,7 +68,7 @@ def open_instance(integration: str) -> dict[str, int]:
     from amop.warehouse.sessions import SessionNotFoundError
 
     context = get_current_context()
-    params, dag_run = context["params"], context["dag_run"]
+    params, dag_run, now = context["params"], context["dag_run"], datetime.now(UTC)
     request = OptimizationRequest(
         integration=integration,
         opened_by=f"{dag_run.dag_id}/{dag_run.run_id}",
@@ -75,13 +76,14 @@ def open_instance(integration: str) -> dict[str, int]:
         billing_period_id=params["billing_period_id"],
         optimization_session_id=params["optimization_session_id"],
         apply_changes=params["apply_changes"],
+        asked_at=asked_at(dag_run, now),
     )
     try:
         check_request(warehouse_conninfo(), request)
     except (PipelineError, SessionNotFoundError) as error:  # a wrong id must not end the session that it names
         raise AirflowFailException(str(error)) from error
     with recorded_failure(session_id=request.optimization_session_id):
-        instance = open_instance_of(warehouse_conninfo(), request, now=datetime.now(UTC))
+        instance = open_instance_of(warehouse_conninfo(), request, now=now)
     deliver_session_messages(instance["session_id"])
     return instance
 

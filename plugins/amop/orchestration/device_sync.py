@@ -20,6 +20,7 @@ from amop.orchestration.connections import (
     optional_variable,
     warehouse_conninfo,
 )
+from amop.orchestration.dag_runs import asked_at
 from amop.orchestration.failures import recorded_failure
 from amop.orchestration.staging_sensor import StagingReadySensor
 
@@ -42,7 +43,7 @@ def select_providers(integration: str) -> list[dict[str, Any]]:
     context = get_current_context()
     params, dag_run = context["params"], context["dag_run"]
     modified_since = params["modified_since"]
-    conninfo = warehouse_conninfo()
+    conninfo, now = warehouse_conninfo(), datetime.now(UTC)
     with recorded_failure():
         runs = open_runs(
             conninfo,
@@ -54,8 +55,9 @@ def select_providers(integration: str) -> list[dict[str, Any]]:
                 full_sync=params["full_sync"],
                 modified_since=_aware(modified_since) if modified_since else None,
                 optimization=params["optimization"],
+                asked_at=asked_at(dag_run, now),
             ),
-            now=datetime.now(UTC),
+            now=now,
         )
     for run in runs:
         with transaction(conninfo) as connection:

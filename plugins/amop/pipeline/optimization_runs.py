@@ -37,10 +37,12 @@ class OptimizationRequest:
     """``<dag id>/<run id>``: a run without a session opens one in this name, once."""
     service_provider_id: int
     billing_period_id: int | None = None
-    """None = the session's, or the provider's current one."""
+    """None = the session's, or the provider's one at the moment it was asked for."""
     optimization_session_id: int | None = None
     """None = open one."""
     apply_changes: str = "provider_setting"
+    asked_at: datetime | None = None
+    """None = now."""
 
 
 def check_request(conninfo: str, request: OptimizationRequest) -> None:
@@ -60,9 +62,11 @@ def check_request(conninfo: str, request: OptimizationRequest) -> None:
         if request.billing_period_id is not None:
             period = instances.row(connection, "billing_period", billing_period_id=request.billing_period_id)
             if period is None or period["service_provider_id"] != provider["id"]:
+                known = instances.rows(connection, "latest_billing_periods", service_provider_id=provider["id"])
+                listed = ", ".join(f"{row['id']} (ends {row['cycle_end']:%Y-%m-%d %H:%M %Z})" for row in known)
                 raise OptimizationRequestError(
                     f"billing_period_id {request.billing_period_id} is not a billing period of provider "
-                    f"{provider['id']} {provider['name']!r}"
+                    f"{provider['id']} {provider['name']!r}; its latest ones are {listed or '(none yet)'}"
                 )
         if request.optimization_session_id is not None:
             _check_session(connection, request, provider)
@@ -112,17 +116,19 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
             service_provider_id=session["service_provider_id"],
             billing_period_id=session["billing_period_id"],
         )
+        # Nothing is projected beyond a period that is over: what its days have used is what it has used.
+        usage_as_of = session["cycle_end"] if now >= session["cycle_end"] else read_at or now
         instance_id = instances.open_instance(
             connection,
             session_id=session_id,
-            usage_as_of=read_at or now,
+            usage_as_of=usage_as_of,
             apply_changes=request.apply_changes,
             now=now,
         )
     log.info(
         "%s: instance %s of session %s, billing period %s to %s, usage as of %s",
         session["service_provider_name"], instance_id, session_id, session["cycle_start"], session["cycle_end"],
-        read_at or now,
+        usage_as_of,
     )  # fmt: skip
     return {"instance_id": instance_id, "session_id": session_id}
 
@@ -130,12 +136,15 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
 def _open_session(connection: WarehouseConnection, request: OptimizationRequest, now: datetime) -> int:
     billing_period_id = request.billing_period_id
     if billing_period_id is None:
-        billing_period_id = ensure_billing_period(connection, request.service_provider_id, now)["id"]
+        billing_period_id = ensure_billing_period(connection, request.service_provider_id, request.asked_at or now)[
+            "id"
+        ]
     session = open_session(
         connection,
         service_provider_id=request.service_provider_id,
         billing_period_id=billing_period_id,
         opened_by=request.opened_by,
+        now=now,
     )
     return int(session["id"])
 

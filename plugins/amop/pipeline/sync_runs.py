@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from amop.domain.session_window import optimization_is_due
+from amop.pipeline.due_sessions import session_is_due, sessions_of_day
 from amop.pipeline.errors import PipelineError, SyncRunEndedError
 from amop.warehouse import sql
 from amop.warehouse.billing_periods import ensure_billing_period
@@ -54,6 +54,8 @@ class SyncRequest:
     full_sync: bool = False
     modified_since: datetime | None = None
     optimization: str = "auto"
+    asked_at: datetime | None = None
+    """Whose billing period the runs belong to; None = now."""
 
 
 def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[dict[str, Any]]:
@@ -88,7 +90,8 @@ def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[dic
 def _open_provider_run(
     connection: WarehouseConnection, request: SyncRequest, provider: dict[str, Any], now: datetime
 ) -> ProviderRun:
-    period = ensure_billing_period(connection, provider["id"], now)
+    asked_at = request.asked_at or now
+    period = ensure_billing_period(connection, provider["id"], asked_at)
     is_full, modified_since = _which_list(connection, request, provider["id"], now)
     values = {
         "service_provider_id": provider["id"],
@@ -113,7 +116,7 @@ def _open_provider_run(
         log.error("%s", values["error"])
     if run is None:  # INSERT … RETURNING always returns its row
         raise PipelineError(f"no run could be opened for provider {provider['id']} {provider['name']!r}")
-    if run["status"] == "running" and _session_is_wanted(request, provider, period, now):
+    if run["status"] == "running" and _session_is_wanted(connection, request, provider, period, asked_at):
         _open_session(connection, request, provider, run, now)
     log.info(
         "%s (%s): run %s, %s list since %s",
@@ -143,6 +146,7 @@ def _open_session(
                 service_provider_id=provider["id"],
                 billing_period_id=run["billing_period_id"],
                 opened_by=opened_by,
+                now=now,
             )
     except SessionAlreadyRunningError as error:
         # The sync itself is welcome; only a second optimization beside the first is not.
@@ -151,15 +155,23 @@ def _open_session(
     connection.execute(sql.load("sync/attach_session"), {"run_id": run["id"], "optimization_session_id": session["id"]})
 
 
-def _session_is_wanted(request: SyncRequest, provider: dict[str, Any], period: dict[str, Any], now: datetime) -> bool:
+def _session_is_wanted(
+    connection: WarehouseConnection,
+    request: SyncRequest,
+    provider: dict[str, Any],
+    period: dict[str, Any],
+    asked_at: datetime,
+) -> bool:
     if request.optimization == "never" or not provider["supports_optimization"]:
         return False
-    return request.optimization == "always" or optimization_is_due(
-        now,
-        cycle_end=period["cycle_end"],
-        time_zone=provider["time_zone"],
-        optimization_start_hour_local=provider["optimization_start_hour_local"],
-    )
+    if request.optimization == "always":
+        return True
+    day = sessions_of_day(connection, provider, period, asked_at)
+    if session_is_due(provider, period, day, asked_at):
+        return True
+    reason = "its session of today has completed" if day.has_completed else "its window is not open"
+    log.info("%s (%s): no session is due, %s", provider["name"], provider["id"], reason)
+    return False
 
 
 def _which_list(

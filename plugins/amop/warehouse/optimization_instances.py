@@ -320,10 +320,11 @@ def _index_of(wanted: Integers, ids: Integers) -> Integers:
     return np.where(ids[position] == wanted, position, NONE)
 
 
-def _scope(instance: Mapping[str, Any]) -> dict[str, int]:
+def _scope(instance: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "service_provider_id": instance["service_provider_id"],
         "billing_period_id": instance["billing_period_id"],
+        "usage_as_of": instance["usage_as_of"],
     }
 
 

@@ -1,0 +1,16 @@
+"""What the tasks read off their DAG run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+
+def asked_at(dag_run: Any, now: datetime) -> datetime:
+    """Return the moment at which a run was asked for: the billing period that it belongs to is the one of this moment.
+
+    A run that a person or another DAG asked for at 17:59 belongs to the period that ends at 18:00, though its first
+    task begins later. Runs with a logical date (scheduled, back-filled, ``dags test``) carry a date that somebody
+    chose: for them it is now.
+    """
+    return min(dag_run.run_after, now) if dag_run.logical_date is None else now

@@ -1,0 +1,67 @@
+"""Which providers are to be synced and optimized now: their window is open and nothing of theirs is done or running."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from amop.domain.session_window import MAXIMUM_FAILURES_A_DAY, is_last_day, reason_to_wait
+from amop.pipeline.due_sessions import session_is_due, sessions_of_day
+from amop.pipeline.sync_runs import ABANDONED_AFTER
+from amop.warehouse import sql
+from amop.warehouse.billing_periods import ensure_billing_period
+from amop.warehouse.connection import WarehouseConnection, transaction
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DueProvider:
+    """A provider whose device sync is to be started with an optimization behind it."""
+
+    service_provider_id: int
+    service_provider_name: str
+    billing_period_id: int
+    is_last_day: bool
+
+
+def find_due_providers(conninfo: str, integration: str, *, now: datetime) -> list[DueProvider]:
+    """Return the active providers of an integration that are due now, in the order of their ids.
+
+    That is: the window of the present billing period is open; on its local day no session of the period has completed,
+    unless it is the last day; no session and no device sync of the provider runs; and a session that failed or was
+    cancelled today is not to be left alone (`reason_to_wait`). A sync that has not moved for an hour was killed and
+    holds nobody.
+    """
+    with transaction(conninfo, application_name="amop find_due_providers") as connection:
+        providers = connection.execute(
+            sql.load("sync/active_providers"), {"integration": integration, "service_provider_ids": []}
+        ).fetchall()
+        found = [
+            _due_provider(connection, provider, now) for provider in providers if provider["supports_optimization"]
+        ]
+    return [due for due in found if due is not None]
+
+
+def _due_provider(connection: WarehouseConnection, provider: dict[str, Any], now: datetime) -> DueProvider | None:
+    period = ensure_billing_period(connection, provider, now)
+    day = sessions_of_day(connection, provider, period, now)
+    if not session_is_due(provider, period, day, now):
+        return None
+    running = connection.execute(
+        sql.load("sessions/running_work"),
+        {"service_provider_id": provider["id"], "alive_since": now - ABANDONED_AFTER},
+    ).fetchone() or {"session_id": None, "sync_run_id": None}
+    calendar = {"cycle_end": period["cycle_end"], "time_zone": provider["time_zone"]}
+    reason = reason_to_wait(now, day, **calendar)
+    if running["session_id"] is not None:
+        reason = f"its session {running['session_id']} runs"
+    elif running["sync_run_id"] is not None:
+        reason = f"its device sync {running['sync_run_id']} runs"
+    if reason is not None:
+        level = logging.ERROR if day.failures_in_a_row >= MAXIMUM_FAILURES_A_DAY else logging.INFO
+        log.log(level, "%s (%s) is due, but %s", provider["name"], provider["id"], reason)
+        return None
+    return DueProvider(provider["id"], provider["name"], period["id"], is_last_day(now, **calendar))

@@ -1,0 +1,203 @@
+"""Which providers are due, on a real warehouse: what has completed, failed or runs, and the daily sync's same rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from amop.pipeline.optimization_window import find_due_providers
+from amop.pipeline.sync_runs import SyncRequest, open_runs
+from tests.optimization_world import CYCLE_END, CYCLE_START, OptimizationWorld
+
+NEW_YORK = ZoneInfo("America/New_York")
+INSIDE = datetime(2026, 11, 14, 12, 5, tzinfo=NEW_YORK).astimezone(UTC)
+LAST_DAY = datetime(2026, 11, 18, 12, 5, tzinfo=NEW_YORK).astimezone(UTC)
+MIDNIGHT = timedelta(hours=12, minutes=5)
+"""How long before `INSIDE` and `LAST_DAY` the local day began."""
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sessions and syncs of a provider as they stand, and who starts a session then."""
+
+    name: str
+    sessions: tuple[tuple[str, timedelta, timedelta], ...] = ()
+    """Status, how long before now it was opened, how long it took; in order."""
+    sync_moved: timedelta | None = None
+    """How long before now a running sync has moved; None = none runs."""
+    inside: tuple[bool, bool] = (True, True)
+    """Inside the window: is it due at the looks of the hour, does the daily sync open a session (``auto``)."""
+    last_day: tuple[bool, bool] = (True, True)
+    """The same on the last day."""
+
+
+TEN_MINUTES = timedelta(minutes=10)
+NO, YES = False, True
+CASES = [
+    Case("nothing yet"),
+    Case("completed today", (("complete", 3 * HOUR, TEN_MINUTES),), inside=(NO, NO)),
+    Case("completed today, opened at the first instant", (("complete", MIDNIGHT, TEN_MINUTES),), inside=(NO, NO)),
+    Case("opened before midnight, completed after it", (("complete", MIDNIGHT + TEN_MINUTES, HOUR),)),
+    Case("completed yesterday", (("complete", 20 * HOUR, TEN_MINUTES),)),
+    Case("completed a moment ago", (("complete", 2 * TEN_MINUTES, 2 * TEN_MINUTES),), inside=(NO, NO)),
+    # A session of the provider runs: the sync of a person would only sync, it opens no second one.
+    Case("a session runs", (("running", HOUR, HOUR),), inside=(NO, NO), last_day=(NO, NO)),
+    Case("a session runs since yesterday", (("running", 20 * HOUR, HOUR),), inside=(NO, NO), last_day=(NO, NO)),
+    Case(
+        "completed, and the next one runs",
+        (("complete", 3 * HOUR, TEN_MINUTES), ("running", HOUR, HOUR)), inside=(NO, NO), last_day=(NO, NO),
+    ),
+    # Failures: a look waits and counts, a sync that a person or the day starts does not.
+    Case("failed ten minutes ago", (("failed", 2 * TEN_MINUTES, TEN_MINUTES),), inside=(NO, YES), last_day=(NO, YES)),
+    Case("failed an hour ago", (("failed", 2 * HOUR, HOUR),)),
+    Case("failed twice", (("failed", 4 * HOUR, HOUR), ("failed", 2 * HOUR, HOUR))),
+    Case(
+        "failed three times",
+        (("failed", 6 * HOUR, HOUR), ("failed", 4 * HOUR, HOUR), ("failed", 2 * HOUR, HOUR)), inside=(NO, YES),
+    ),
+    Case("failed three times yesterday", tuple(("failed", n * HOUR, HOUR) for n in (20, 18, 16))),
+    Case(
+        "failed, then completed", (("failed", 6 * HOUR, HOUR), ("complete", 4 * HOUR, TEN_MINUTES)), inside=(NO, NO),
+    ),
+    Case(
+        "completed, then failed", (("complete", 6 * HOUR, TEN_MINUTES), ("failed", 2 * HOUR, HOUR)), inside=(NO, NO),
+    ),
+    Case("cancelled", (("cancelled", 6 * HOUR, HOUR),), inside=(NO, YES), last_day=(NO, YES)),
+    Case("cancelled yesterday", (("cancelled", 20 * HOUR, HOUR),)),
+    Case(
+        "cancelled, then completed", (("cancelled", 6 * HOUR, HOUR), ("complete", HOUR, TEN_MINUTES)), inside=(NO, NO),
+    ),
+    # The daily sync would be refused beside another sync; one that was killed is taken over.
+    Case("a sync runs", sync_moved=TEN_MINUTES, inside=(NO, NO), last_day=(NO, NO)),
+    Case("a sync was killed", sync_moved=HOUR + TEN_MINUTES),
+]  # fmt: skip
+
+
+@pytest.fixture
+def world(warehouse_dsn: str) -> OptimizationWorld:
+    return OptimizationWorld(warehouse_dsn)
+
+
+def add_sessions(world: OptimizationWorld, case: Case, now: datetime, billing_period_id: int | None = None) -> None:
+    for number, (status, before, duration) in enumerate(case.sessions):
+        world.insert(
+            "optimization_session",
+            service_provider_id=1, billing_period_id=billing_period_id or world.billing_period_id, status=status,
+            opened_by=f"case/{number}", started_at=now - before, heartbeat_at=now,
+            ended_at=None if status == "running" else now - before + duration,
+        )  # fmt: skip
+    if case.sync_moved is not None:
+        world.insert(
+            "device_sync_run",
+            service_provider_id=1, dag_id="device_sync_jasper", dag_run_id="earlier", is_full=True,
+            billing_period_id=world.billing_period_id, started_at=now - 3 * HOUR, progress_at=now - case.sync_moved,
+        )  # fmt: skip
+
+
+def due(world: OptimizationWorld, now: datetime, integration: str = "jasper") -> list[tuple[int, bool]]:
+    """Return ids of the due providers and whether it is the last day for them."""
+    found = find_due_providers(world.dsn, integration, now=now)
+    return [(provider.service_provider_id, provider.is_last_day) for provider in found]
+
+
+def opens_by_auto(world: OptimizationWorld, now: datetime) -> bool:
+    """Return whether the daily sync opens a session at a moment."""
+    (run,) = open_runs(world.dsn, SyncRequest("jasper", "device_sync_jasper", "daily"), now=now)
+    row = world.execute("SELECT optimization_session_id FROM amop.device_sync_run WHERE id = %s", run["run_id"])[0]
+    return row["optimization_session_id"] is not None
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_who_is_due_and_whose_daily_sync_optimizes(world: OptimizationWorld, case: Case) -> None:
+    for now, is_last_day, expected in ((INSIDE, False, case.inside), (LAST_DAY, True, case.last_day)):
+        add_sessions(world, case, now)
+        assert due(world, now) == ([(1, is_last_day)] if expected[0] else []), f"last day: {is_last_day}"
+        assert opens_by_auto(world, now) == expected[1], f"last day: {is_last_day}"
+        world.execute("TRUNCATE amop.optimization_session, amop.device_sync_run CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2026, 11, 10, 23, 59, tzinfo=NEW_YORK), []),
+        (datetime(2026, 11, 11, 0, 0, tzinfo=NEW_YORK), [(1, False)]),
+        (CYCLE_END - timedelta(microseconds=1), [(1, True)]),
+        (CYCLE_END, []),
+    ],
+)
+def test_outside_of_the_window_nobody_is_due(
+    world: OptimizationWorld, now: datetime, expected: list[tuple[int, bool]]
+) -> None:
+    assert due(world, now) == expected
+
+
+def test_the_start_hour_is_the_provider_s_own(warehouse_dsn: str) -> None:
+    world = OptimizationWorld(warehouse_dsn, optimization_start_hour_local=13)
+    assert due(world, INSIDE) == []
+    assert due(world, INSIDE + HOUR) == [(1, False)]
+
+
+def test_a_session_of_another_billing_period_says_nothing_of_this_day(world: OptimizationWorld) -> None:
+    earlier = world.insert(
+        "billing_period", service_provider_id=1, bill_year=2026, bill_month=10,
+        cycle_start=CYCLE_START - timedelta(days=30), cycle_end=CYCLE_START,
+    )  # fmt: skip
+    add_sessions(world, Case("by hand", (("complete", HOUR, TEN_MINUTES),)), INSIDE, earlier)
+    assert due(world, INSIDE) == [(1, False)]
+
+
+def test_a_running_session_of_another_billing_period_holds_the_provider(world: OptimizationWorld) -> None:
+    earlier = world.insert(
+        "billing_period", service_provider_id=1, bill_year=2026, bill_month=10,
+        cycle_start=CYCLE_START - timedelta(days=30), cycle_end=CYCLE_START,
+    )  # fmt: skip
+    add_sessions(world, Case("by hand", (("running", HOUR, HOUR),)), INSIDE, earlier)
+    assert due(world, INSIDE) == []
+
+
+def test_every_provider_is_looked_at_by_itself(world: OptimizationWorld) -> None:
+    columns: dict[str, Any] = {"tenant_id": 1, "connection_id": "c", "time_zone": "America/New_York"}
+    world.insert("service_provider", id=2, integration_id=1, name="Inactive", is_active=False, **columns)
+    world.insert("service_provider", id=3, integration_id=1, name="Ends tomorrow", bill_period_end_day=15, **columns)
+    world.insert("service_provider", id=4, integration_id=1, name="Has just begun", bill_period_end_day=13, **columns)
+    world.insert(
+        "service_provider",
+        id=5, integration_id=1, name="Ends in Tokyo", bill_period_end_day=15, **columns | {"time_zone": "Asia/Tokyo"},
+    )  # fmt: skip
+    world.insert("service_provider", id=6, integration_id=4, name="Another carrier", **columns)
+    add_sessions(world, Case("done", (("complete", HOUR, TEN_MINUTES),)), INSIDE)
+    # Of provider 5 it is the 15th, 02:05: its last day, of which the others know nothing.
+    assert due(world, INSIDE) == [(3, False), (5, True)]
+    assert due(world, INSIDE, "rogers") == [(6, False)]
+
+
+def test_an_integration_that_is_not_optimized_has_nobody_due(world: OptimizationWorld) -> None:
+    world.execute("UPDATE amop.integration SET supports_optimization = false WHERE name = 'jasper'")
+    assert due(world, INSIDE) == []
+
+
+def test_looking_writes_a_missing_billing_period_and_nothing_else(warehouse_dsn: str) -> None:
+    world = OptimizationWorld(warehouse_dsn)
+    world.execute("DELETE FROM amop.billing_period")
+    assert due(world, INSIDE) == due(world, INSIDE) == [(1, False)]
+    (period,) = world.execute("SELECT cycle_start, cycle_end FROM amop.billing_period")
+    assert (period["cycle_start"], period["cycle_end"]) == (CYCLE_START, CYCLE_END)
+    for table in ("optimization_session", "device_sync_run", "amop_outbox"):
+        assert world.execute(f"SELECT 1 FROM amop.{table}") == []
+
+
+def test_on_the_last_day_session_follows_session_until_the_period_ends(world: OptimizationWorld) -> None:
+    """The daily rule by a clock that runs: look, sync, complete, look …; the day before has one session only."""
+    now, opened = datetime(2026, 11, 17, 0, 5, tzinfo=NEW_YORK).astimezone(UTC), []
+    while now < CYCLE_END + 2 * HOUR:
+        if due(world, now):
+            opened.append(now.astimezone(NEW_YORK).strftime("%d %H"))
+            add_sessions(world, Case("by the look", (("complete", timedelta(0), TEN_MINUTES),)), now)
+            world.execute("UPDATE amop.optimization_session SET opened_by = 'session ' || id")
+        now += HOUR
+    assert opened == ["17 00", *(f"18 {hour:02d}" for hour in range(18))]
