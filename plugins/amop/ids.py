@@ -20,6 +20,7 @@ TAG_OUTBOX = "outbox"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
 
 AMOP_RELAY_DAG = "amop_relay"
+REALISED_SAVINGS_DAG = "realised_savings"
 
 
 def device_sync_dag(integration: str) -> str:

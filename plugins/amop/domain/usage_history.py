@@ -125,7 +125,9 @@ class UsageHistory:
                    for number, day in enumerate(self.days[:-1])]  # fmt: skip
         weights = self.weights[first_day]
         weighted = sum(weights[number] * used for number, used in earlier)
-        in_cycle = sum(used for number, used in earlier if self.days[number].billing_period_id == self.billing_period_id)
+        in_cycle = sum(
+            used for number, used in earlier if self.days[number].billing_period_id == self.billing_period_id
+        )
         last = max(0, usage - usage_micro_mb(in_cycle))
         numerator = weighted * WEIGHT_SCALE + last * weights[-1] * MEGABYTE
         denominator = MEGABYTE * WEIGHT_SCALE
