@@ -16,8 +16,8 @@ were applied within the period, and writes one row to `amop.realised_saving`:
 * `note`: rate plans were changed meanwhile; all costs of the row are then at the new prices.
 
 ### How to run it
-By itself. *Trigger* it by hand after a failure; it does whatever is missing. To measure an optimization again delete its
-row from `amop.realised_saving` and trigger. `bin/amop status` shows the result.
+By itself. *Trigger* it by hand after a failure; it does whatever is missing. To measure an optimization again delete
+its row from `amop.realised_saving` and trigger. `bin/amop status` shows the result.
 
 ### When it fails
 The error names provider, optimization and rate plan or SIM: usually a rate plan that became invalid (overage rate or

@@ -55,6 +55,10 @@ def _default(param: Any) -> str:
 
 
 def _schedule(schedule: Any) -> str:
+    from airflow.sdk import AssetAny
+
     if schedule is None:
         return "none, it is triggered"
+    if isinstance(schedule, AssetAny):
+        return f"whenever one of the assets {', '.join(f'`{asset.name}`' for asset in schedule.objects)} is updated"
     return f"every {schedule}" if isinstance(schedule, timedelta) else f"`{schedule.expression}` UTC"

@@ -138,7 +138,7 @@ def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> 
 
 def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:
     dag = dags[ids.REALISED_SAVINGS_DAG]
-    watched = {asset.name for _, asset in dag.timetable.asset_condition.iter_assets()}
+    watched = {asset.name for asset in dag.schedule.objects}
     assert watched == {ids.devices_asset(name) for name in INTEGRATIONS}
     assert dag.task_dict["measure_savings"].upstream_task_ids == {"find_closed_periods"}
     assert dag.task_dict["measure_savings"].map_index_template

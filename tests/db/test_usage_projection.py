@@ -201,7 +201,7 @@ def test_usage_days_are_the_times_between_syncs(
 
 
 def test_a_weekend_idle_sim_is_not_charged_for_a_weekend_that_is_left(world: History) -> None:
-    # Friday 13 November, midnight in New York; until Wednesday 18:00 a Friday, a weekend and 2.75 working days are left.
+    # Friday 13 November, midnight in New York; a Friday, a weekend and 2.75 working days are left.
     moments = daily(AS_OF - 25 * ONE_DAY, AS_OF)
     world.sync(*moments)
     by_hour = {moment: (moment - timedelta(hours=12)).astimezone(ZONE).weekday() < 5 for moment in moments}

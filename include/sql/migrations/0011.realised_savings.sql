@@ -1,6 +1,6 @@
--- Purpose: what a closed billing period showed of an optimization: the saving that was realised beside the forecast one,
---   and the error of the projection; how usage was projected, so that it can be computed again; and an index that finds
---   the daily usage of a few weeks.
+-- Purpose: what a closed billing period showed of an optimization: the saving that was realised beside the forecast
+--   one, and the error of the projection; how usage was projected, so that it can be computed again; and an index that
+--   finds the daily usage of a few weeks.
 -- Parameters: none.
 -- Locks: ACCESS EXCLUSIVE on optimization_device and optimization_instance for a moment, no row is rewritten; SHARE on
 --   device_usage while the index is built (a few seconds for 100 million rows: it is a BRIN).

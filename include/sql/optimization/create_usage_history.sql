@@ -1,11 +1,11 @@
 -- Purpose: what the daily history adds to each SIM's projection: the weighted usage of its days but the last one, and
 --   what the cycle used on these days. Weights and their meaning: amop.domain.usage_history.
---   Temporary table usage_day is there (create_usage_day). Most SIMs are older than the history: only the few that were
---   activated within it are looked up, since a join with every SIM would cost as much as the rest.
--- Parameters: service_provider_id, billing_period_id; of the usage days: billing_period_ids (bigint[]), earliest (date),
---   day_count, begins_at (timestamptz[], oldest first), weights (bigint[], 1e-6: those of all days for a SIM whose first
---   day is number 0, then for number 1, …), largest_factor (usage up to this may be multiplied in 64 bits, which is
---   twice as fast). Without days: no rows.
+--   Temporary table usage_day is there (create_usage_day). Most SIMs are older than the history: only the few that
+--   were activated within it are looked up, since a join with every SIM would cost half as much again.
+-- Parameters: service_provider_id, billing_period_id; of the usage days: billing_period_ids (bigint[]), earliest
+--   (date), day_count, begins_at (timestamptz[], oldest first), weights (bigint[], 1e-6: those of all days for a SIM
+--   whose first day is number 0, then for number 1, …), largest_factor (usage up to this may be multiplied in 64
+--   bits, which is twice as fast). Without days: no rows.
 -- Locks: none; fills a temporary table of this transaction.
 -- Repeatable: the table is dropped at the end of the transaction.
 CREATE TEMPORARY TABLE usage_history ON COMMIT DROP AS

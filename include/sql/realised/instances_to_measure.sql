@@ -1,5 +1,5 @@
--- Purpose: the completed instances of closed billing periods that were not measured yet, oldest first: a sync of a later
---   period has completed, so that nothing is added to the usage of the closed one any more.
+-- Purpose: the completed instances of closed billing periods that were not measured yet, oldest first: a sync of a
+--   later period has completed, so that nothing is added to the usage of the closed one any more.
 -- Parameters: service_provider_id (null = of every provider), now (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

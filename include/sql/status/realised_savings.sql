@@ -1,6 +1,6 @@
--- Purpose: what the last measured billing period of every provider showed: a row for each optimization that had changes
---   applied, or for the last one where none had. Where several had, the old plans of each are as a rule the applied ones
---   of the one before: their savings then add up to that of the period.
+-- Purpose: what the last measured billing period of every provider showed: a row for each optimization that had
+--   changes applied, or for the last one where none had. Where several had, the old plans of each are as a rule the
+--   applied ones of the one before: their savings then add up to that of the period.
 -- Parameters: none.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -181,7 +181,7 @@ def _weights(multiples: list[int], by_weekday: list[list[int]], left: list[int],
     if not overall:
         return (0,) * len(multiples)
     share = [Fraction(left[w], on_weekday[w] + shrinkage) for w in range(WEEKDAYS)]
-    at_overall_rate = sum(share) * shrinkage / overall
+    at_overall_rate = sum(share, Fraction(0)) * shrinkage / overall
     weights = []
     for multiple, times in zip(counted, by_weekday, strict=True):
         own = sum((share[w] * times[w] for w in range(WEEKDAYS)), Fraction(0)) / sum(times)

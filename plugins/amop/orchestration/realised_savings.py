@@ -23,9 +23,10 @@ def find_closed_periods() -> list[dict[str, Any]]:
 @task(
     map_index_template="{{ task.op_kwargs['provider']['service_provider_name'] }}",
     execution_timeout=timedelta(hours=2),
+    doc_md="Bill the closed periods of one provider with and without the applied plan changes; write what was saved.",
 )
 def measure_savings(provider: dict[str, Any]) -> dict[str, int]:
-    """Bill the closed period of one provider with and without the applied plan changes; write what was saved."""
+    """Bill the closed periods of one provider with and without the applied plan changes; write what was saved."""
     from amop.pipeline.realised_savings import measure_provider
 
     with recorded_failure():

@@ -1,16 +1,17 @@
 """Savings kept honest: what a closed billing period really cost, with and without the plan changes that were applied.
 
-For every completed instance of a closed period the whole fleet of the instance is billed twice with the *real* usage of
-the period: on the plans that its SIMs had when it was optimized, and on the same plans with the changes that the carrier
-took within the period. The difference is the realised saving; pools span the fleet as they do on the bill. Beside it
-stand what these very changes were forecast to save, and the error of the projection:
+For every completed instance of a closed period the whole fleet of the instance is billed twice with the *real* usage
+of the period: on the plans that its SIMs had when it was optimized, and on the same plans with the changes that the
+carrier took within the period. The difference is the realised saving; pools span the fleet as they do on the bill.
+Beside it stand what these very changes were forecast to save, and the error of the projection:
 
 * of the fleet, (projected - real) / real: does the projection lean to one side?
 * of the SIMs, the weighted absolute percentage error, Σ |projected - real| / Σ real: how far off is it where it counts?
   A mean of percentages is not defined for SIMs that used nothing, and lets a SIM of a kilobyte outweigh a router.
 
-Real usage is what the syncs of the period read. What was used between the last of them (`usage_read_at`) and the end of
-the period is in no counter of the next cycle and is left out; on the last day syncs follow one another, so it is little.
+Real usage is what the syncs of the period read. What was used between the last of them (`usage_read_at`) and the end
+of the period is in no counter of the next cycle and is left out; on the last day syncs follow one another, so that it
+is little.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ from amop.warehouse.optimization_instances import InstanceInputs
 
 log = logging.getLogger(__name__)
 
-PRICES_CHANGED = (
-    "Rate plans were changed since the optimization: all costs of this row are at the prices of the new ones"
-)
+PRICES_CHANGED = "Rate plans were changed since the optimization: all costs of this row are at the new prices"
 
 
 class MeasurementError(PipelineError):
