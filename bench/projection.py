@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+import typer
 
 from amop.domain.billing_period import BillingPeriod, billing_period_at
 from amop.domain.projection import MEGABYTE, project_usage, usage_micro_mb
@@ -86,7 +87,8 @@ def _rare(rng: np.random.Generator, base: Numbers, weekday: npt.NDArray[np.int64
 
 def _growing(rng: np.random.Generator, base: Numbers, weekday: npt.NDArray[np.int64], first: int) -> Numbers:
     trend = np.linspace(0.5, 0.5 + 0.02 * (len(weekday) - 1), len(weekday))
-    return base * trend * _noise(rng, (len(base), len(weekday)), 0.25)
+    used: Numbers = base * trend * _noise(rng, (len(base), len(weekday)), 0.25)
+    return used
 
 
 def _dying(rng: np.random.Generator, base: Numbers, weekday: npt.NDArray[np.int64], first: int) -> Numbers:
@@ -96,7 +98,7 @@ def _dying(rng: np.random.Generator, base: Numbers, weekday: npt.NDArray[np.int6
 
 def _one_burst(rng: np.random.Generator, base: Numbers, weekday: npt.NDArray[np.int64], first: int) -> Numbers:
     hit = rng.integers(first, len(weekday), (len(base), 1))
-    burst = (np.arange(len(weekday)) == hit) * 20
+    burst = np.where(np.arange(len(weekday)) == hit, 20.0, 0.0)
     return base * (_noise(rng, (len(base), len(weekday)), 0.25) + burst)
 
 
@@ -320,4 +322,4 @@ def _midnight(day: date) -> datetime:
 
 
 if __name__ == "__main__":
-    pass
+    typer.echo("\n".join(table(measure())))
