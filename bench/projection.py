@@ -257,7 +257,9 @@ def _bills(fleet: Fleet, done: Projected) -> dict[str, int]:
     plans, eligibility = _rate_plans(), Eligibility.of(np.full((1, 8), True))
     real = CostModel(_devices(fleet, done.real), plans, eligibility, Terms(31, uses_proration=False))
     chosen = {
-        name: optimize(_devices(fleet, usage), plans, eligibility, period_days=31, uses_proration=False).assignment
+        name: optimize(
+            _devices(fleet, usage), plans, eligibility, period_days=31, uses_proration=False, time_limit=0
+        ).assignment
         for name, usage in (*done.by_method.items(), ("real", done.real))
     }
     return {name: real.bill(assignment) for name, assignment in chosen.items()}

@@ -55,20 +55,20 @@ def project(history: UsageHistory, megabytes: Sequence[float], *, first_day: int
     return history.project(round(in_cycle * MB), first_day=first_day, bytes_by_day=used)
 
 
-def test_a_sim_that_uses_the_same_every_day_goes_on_like_that() -> None:
+def test_a_sim_that_uses_the_same_every_day_goes_on_like_that_and_one_percent() -> None:
     as_of = MONDAY + timedelta(days=14)
     history = history_of(days_until(as_of, 14), as_of + timedelta(days=5))
-    assert project(history, [3.0] * 14) == pytest.approx((14 + 5) * 3 * MB, rel=1e-5)
+    assert project(history, [3.0] * 14) == pytest.approx(1.01 * (14 + 5) * 3 * MB, rel=1e-5)
 
 
 def test_weights_of_three_days_are_those_worked_out_by_hand() -> None:
     # Monday to Wednesday are known; Thursday and half of Friday are left, of which nothing was seen: both go on at
-    # the overall rate, a third of the usage of three days each day.
+    # the overall rate, a third of the usage of three days each day, and 1 % on all.
     as_of = MONDAY + timedelta(days=3)
     history = history_of(days_until(as_of, 3), as_of + timedelta(days=1, hours=12))
     assert history.weights[0] == (500_000,) * 3
     assert history.counts == (3, 2, 1, 0)
-    assert project(history, [1, 2, 6]) == 9 * MB + 4_500_000
+    assert project(history, [1, 2, 6]) == 1.01 * (9 * MB + 4_500_000)
 
 
 def test_a_weekday_is_mixed_with_one_day_of_double_weight_at_the_overall_rate() -> None:
@@ -80,7 +80,9 @@ def test_a_weekday_is_mixed_with_one_day_of_double_weight_at_the_overall_rate() 
     expected = [monday if day.begins_at.weekday() == 0 else other for day in history.days]
     assert history.weights[0] == tuple(round(weight * WEIGHT_SCALE) for weight in expected)
     # It reports on Mondays only: 7 MB on each. The formula would add a seventh of that for any day left.
-    assert project(history, [7, *[0] * 6, 7, *[0] * 6]) == pytest.approx(14 * MB + 14 * MB * monday, rel=1e-5)
+    assert project(history, [7, *[0] * 6, 7, *[0] * 6]) == pytest.approx(
+        1.01 * float(14 * MB + 14 * MB * monday), rel=1e-5
+    )
 
 
 def test_days_of_the_last_two_weeks_count_twice_and_after_four_weeks_not_at_all() -> None:
@@ -100,7 +102,7 @@ def test_a_row_of_several_days_is_spread_over_them() -> None:
     missed = [*whole[:4], UsageDay(whole[8].usage_date, THIS, whole[4].begins_at, whole[8].ends_at), *whole[9:]]
     history = history_of(missed, as_of + timedelta(days=5))
     used = [2.0] * 4 + [10.0] + [2.0] * 5
-    assert project(history, used) == pytest.approx((14 + 5) * 2 * MB, rel=1e-5)
+    assert project(history, used) == pytest.approx(1.01 * (14 + 5) * 2 * MB, rel=1e-5)
 
 
 def test_a_sim_counts_from_the_first_day_that_began_after_its_activation() -> None:
@@ -109,8 +111,10 @@ def test_a_sim_counts_from_the_first_day_that_began_after_its_activation() -> No
     activated = as_of - timedelta(days=5) + timedelta(hours=6)
     first_day = history.first_day_of(activated)
     assert (first_day, history.counts[first_day]) == (10, 4)
-    # 4 MB in each of the last four days and 3 on the day of the activation: 28 more MB, not a share of two weeks.
-    assert project(history, [0] * 9 + [3] + [4] * 4, first_day=first_day) == pytest.approx(47 * MB, rel=1e-5)
+    # 4 MB in each of the last four days and 3 on the day of the activation: 28 MB more, not a share of two weeks.
+    assert project(history, [0] * 9 + [3] + [4] * 4, first_day=first_day) == pytest.approx(
+        1.01 * (19 + 28) * MB, rel=1e-5
+    )
     assert history.first_day_of(None) == 0
     assert history.first_day_of(history.days[3].begins_at) == 3
     assert history.first_day_of(as_of) == 14
@@ -124,9 +128,9 @@ def test_the_last_day_is_what_the_others_leave_of_the_usage_so_far() -> None:
     # The row of today grew by a later sync: nobody looks at it.
     later = used | {(days[-1].usage_date, THIS): 999 * MEGABYTE}
     first, again = (history.project(3 * MB, first_day=0, bytes_by_day=rows) for rows in (used, later))
-    assert first == again == 3 * MB + 5 * MB // 4
+    assert first == again == 1.01 * (3 * MB + 1_250_000)
     # A counter that went down leaves less than the rows: the last day is then nothing, never less.
-    assert history.project(MB // 2, first_day=0, bytes_by_day=used) == MB // 2 + 3 * MB // 4
+    assert history.project(MB // 2, first_day=0, bytes_by_day=used) == 1.01 * (MB // 2 + 750_000)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_a_day_of_25_hours_is_longer() -> None:
     days = [UsageDay(begin.date(), THIS, begin, end) for begin, end in itertools.pairwise(midnights)]
     history = history_of(days, midnights[-1] + timedelta(hours=97), "America/New_York")
     # 97 hours are known and 97 hours are left, none on a weekday that was seen but Thursday's 24 and an hour of Friday.
-    assert project(history, [24, 24, 24, 25]) == pytest.approx(2 * 97 * MB, rel=1e-5)
+    assert project(history, [24, 24, 24, 25]) == pytest.approx(1.01 * 2 * 97 * MB, rel=1e-5)
 
 
 def test_a_usage_day_needs_time_zones_and_a_duration() -> None:

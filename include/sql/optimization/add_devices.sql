@@ -7,7 +7,7 @@
 --   numerator and denominator (the projection's factor; 1/1 leaves usage unchanged), unprojected_statuses (text[]);
 --   of the usage history (create_usage_history comes before): begins_at (timestamptz[]) of the usage days, history_days
 --   and last_weights (bigint[], one more than days: how many count, and what the last one weighs in 1e-6, for a SIM
---   whose first day is number 0, 1, …), fewest_days.
+--   whose first day is number 0, 1, …), fewest_days, safety_percent (101).
 -- Locks: the new rows.
 -- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
 INSERT INTO amop.optimization_device (
@@ -25,12 +25,13 @@ SELECT
     CASE
         WHEN is_final.usage THEN measured.micro_mb
         WHEN known.history_days > 0
-            THEN measured.micro_mb + div(
-                2 * (
-                    coalesce(history.weighted_usage, 0) * 1000000
+            THEN div(
+                2 * %(safety_percent)s * (
+                    measured.micro_mb * 1048576000000
+                    + coalesce(history.weighted_usage, 0) * 1000000
                     + greatest(0, measured.micro_mb - cycle_so_far.micro_mb) * known.last_weight * 1048576
-                ) + 1048576000000,
-                2097152000000
+                ) + 104857600000000,
+                209715200000000
             )
         ELSE div(
             2 * measured.micro_mb * %(numerator)s::numeric + %(denominator)s::numeric, 2 * %(denominator)s::numeric

@@ -13,7 +13,10 @@ its usage is spread evenly over its time. With few observations of a weekday its
 The usage of the rest of the period is Σ rate(w) · time left on w. That sum is linear in the days' usage, so that each
 usage day has one *weight* that is the same for every SIM, and a projection is
 
-    projected = usage so far + Σ weight(day) · usage of the day
+    projected = (usage so far + Σ weight(day) · usage of the day) · 1.01
+
+The 1 % is that of the formula, which leaves the two methods to differ in nothing but the rest of the period: a block of
+overage costs more than allowance that is left over, and an optimizer fills pools to the brim.
 
 A SIM counts from the first usage day that began after its activation; weights depend on that day (`UsageHistory`). A
 SIM with fewer than `FEWEST_DAYS` of them is projected by the formula of `amop.domain.projection`.
@@ -32,7 +35,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any, Self
 
-from amop.domain.projection import MEGABYTE, ONE_MICROSECOND, usage_micro_mb
+from amop.domain.projection import MEGABYTE, ONE_MICROSECOND, SAFETY_PERCENT, usage_micro_mb
 from amop.domain.time_zone import load_time_zone
 
 LOOKBACK = timedelta(days=28)
@@ -129,9 +132,10 @@ class UsageHistory:
             used for number, used in earlier if self.days[number].billing_period_id == self.billing_period_id
         )
         last = max(0, usage - usage_micro_mb(in_cycle))
-        numerator = weighted * WEIGHT_SCALE + last * weights[-1] * MEGABYTE
-        denominator = MEGABYTE * WEIGHT_SCALE
-        return usage + (2 * numerator + denominator) // (2 * denominator)
+        unit = MEGABYTE * WEIGHT_SCALE
+        numerator = (usage * unit + weighted * WEIGHT_SCALE + last * weights[-1] * MEGABYTE) * SAFETY_PERCENT
+        denominator = unit * 100
+        return (2 * numerator + denominator) // (2 * denominator)
 
 
 def usage_history(

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from amop.domain.projection import SAFETY_PERCENT
 from amop.domain.usage_history import FEWEST_DAYS, LOOKBACK, UsageDay, UsageHistory, usage_history
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection
@@ -89,4 +90,5 @@ def history_parameters(history: UsageHistory | None) -> dict[str, Any]:
         "history_days": list(history.counts) if history else [0],
         "last_weights": [row[-1] for row in history.weights] + [0] if history else [0],
         "fewest_days": FEWEST_DAYS,
+        "safety_percent": SAFETY_PERCENT,
     }
