@@ -13,16 +13,17 @@ were applied within the period, and writes one row to `amop.realised_saving`:
 * `projection_error`: (projected - real) / real usage of the fleet; `weighted_error`: sum of |projected - real| of the
   SIMs / real usage.
 * `usage_read_at`: until when the real usage is known. Later usage of the period was never read and is not in the row.
-* `note`: rate plans were changed meanwhile; all costs of the row are then at the new prices.
+
+Prices and terms are those that the optimization was solved with, also where the reference data has changed since.
 
 ### How to run it
 By itself. *Trigger* it by hand after a failure; it does whatever is missing. To measure an optimization again delete
 its row from `amop.realised_saving` and trigger. `bin/amop status` shows the result.
 
 ### When it fails
-The error names provider, optimization and rate plan or SIM: usually a rate plan that became invalid (overage rate or
-block of 0). Mend the reference data and trigger again. The other optimizations were measured all the same, and no sync
-is touched.
+The error names provider, optimization and, where it is about one, the SIM: usually a counter of the closed period that
+is beyond any bill. The other optimizations were measured all the same, and no sync is touched. After a passing fault of
+the warehouse trigger it again.
 """
 
 from __future__ import annotations

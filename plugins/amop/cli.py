@@ -113,7 +113,7 @@ def status_command(
             "Realised savings of the last closed billing period",
             "realised_savings",
             ("service_provider", "instance_id", "billing_period_end", "applied_changes", "forecast_saving",
-             "realised_saving", "projection_error_percent", "weighted_error_percent", "usage_read_at", "note"),
+             "realised_saving", "projection_error_percent", "weighted_error_percent", "usage_read_at"),
         ),
         (
             "Running optimization sessions",

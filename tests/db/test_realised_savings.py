@@ -89,7 +89,7 @@ def test_what_the_applied_changes_saved_is_billed_with_the_real_usage(period: Pe
     assert row["absolute_error_mb"] == money("7.5")  # 4 + 3.5 + 0
     assert row["projection_error"] == pytest.approx(Decimal("-7.5") / Decimal("170.5"), abs=Decimal("1e-15"))
     assert row["weighted_error"] == pytest.approx(Decimal("7.5") / Decimal("170.5"), abs=Decimal("1e-15"))
-    assert (row["usage_read_at"], row["measured_at"], row["note"]) == (LAST_READ, LATER, None)
+    assert (row["usage_read_at"], row["measured_at"]) == (LAST_READ, LATER)
 
 
 def test_a_change_that_turned_out_dearer_is_a_negative_saving(period: Period) -> None:
@@ -189,7 +189,7 @@ def test_an_unknown_old_plan_is_billed_as_the_forecast_billed_it(period: Period)
     row = period.measure()[instance["id"]]
     # SIM 1 counts on its base assignment (Small) in both bills: 1 + 50 blocks. Only SIM 2 moves money.
     assert (row["old_plans_cost"], row["applied_plans_cost"]) == (money("56"), money("52"))
-    assert (row["applied_changes"], row["note"]) == (2, None)
+    assert row["applied_changes"] == 2
 
 
 def test_measuring_again_writes_nothing(period: Period) -> None:
@@ -257,30 +257,55 @@ def test_an_instance_without_sims_is_measured_as_nothing(period: Period) -> None
     assert (row["old_plans_cost"], row["realised_saving"], row["real_usage_mb"]) == (money("0"),) * 3
 
 
-def test_prices_that_were_changed_since_are_said_in_the_note(period: Period) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rate_charge = 7 WHERE rate_plan_code = 'Large'",
+        "overage_rate = 0 WHERE rate_plan_code = 'Small'",
+        "is_retired = true",
+        "allows_sim_pooling = true, pool = 'New'",
+    ],
+)
+def test_prices_are_those_that_the_instance_was_solved_with(period: Period, change: str) -> None:
     period.add_sim("1", "Tracking", "Large", 8, **FINAL)
     instance = period.optimize()
     period.apply("1")
-    period.close(sim_1=8)
-    period.execute("UPDATE amop.carrier_rate_plan SET rate_charge = 7 WHERE rate_plan_code = 'Large'")
+    period.close(sim_1=12)
+    period.execute(f"UPDATE amop.carrier_rate_plan SET {change}")
     row = period.measure()[instance["id"]]
-    assert row["realised_saving"] == money("6")
-    assert "changed since the optimization" in row["note"]
+    assert (row["old_plans_cost"], row["applied_plans_cost"]) == (money("5"), money("3"))
+
+
+def test_an_instance_of_before_prices_were_kept_is_left_out(period: Period) -> None:
+    period.add_sim("1", "Tracking", "Large", 8, **FINAL)
+    period.optimize()
+    period.close(sim_1=8)
+    period.execute("DELETE FROM amop.optimization_rate_plan_result")
+    assert period.measure() == {}
 
 
 def test_an_instance_that_cannot_be_billed_is_named_and_holds_up_no_other(period: Period) -> None:
     period.add_sim("1", "Tracking", "Large", 8, **FINAL)
     broken = period.optimize()
-    period.add_communication_plan("Only small", ["Small"])
-    period.execute("UPDATE amop.device SET communication_plan = 'Only small', rate_plan = 'Small'")
+    period.execute("UPDATE amop.device SET communication_plan = 'Elsewhere'")
+    period.add_sim("2", "Tracking", "Large", 8, **FINAL)
     sound = period.optimize(opened_by="carrier_optimization_jasper/manual 2")
-    period.close(sim_1=8)
-    period.execute("UPDATE amop.carrier_rate_plan SET overage_rate = 0 WHERE rate_plan_code = 'Large'")
-    with pytest.raises(MeasurementError, match=rf"1 of 2 .*instance {broken['id']}: rate plan 'Large'"):
+    period.close(sim_1=2**42, sim_2=8)
+    with pytest.raises(MeasurementError, match=rf"1 of 2 .*AT&T \(1\), instance {broken['id']}: usage"):
         measure_provider(period.dsn, 1, now=LATER)
     assert [row["instance_id"] for row in period.execute("SELECT instance_id FROM amop.realised_saving")] == [
         sound["id"]
     ]
+
+
+def test_an_instance_whose_own_figures_do_not_add_up_is_not_measured(period: Period) -> None:
+    period.add_sim("1", "Tracking", "Large", 8, **FINAL)
+    period.optimize()
+    period.close(sim_1=8)
+    period.execute("UPDATE amop.optimization_device SET projected_usage_mb = 108")
+    with pytest.raises(MeasurementError, match="present plans cost 13.000000 .* but 5.000000 is stored"):
+        period.measure()
+    assert period.execute("SELECT 1 FROM amop.realised_saving") == []
 
 
 def test_status_shows_forecast_and_realised_savings_projection_errors_and_changes_by_state(

@@ -30,7 +30,6 @@ CREATE TABLE amop.realised_saving (
     absolute_error_mb numeric(24, 6) NOT NULL,
     projection_error numeric,
     weighted_error numeric,
-    note text,
     measured_at timestamptz NOT NULL,
     CHECK (realised_saving = old_plans_cost - applied_plans_cost)
 );

@@ -1,11 +1,11 @@
 -- Purpose: what a closed billing period showed of one instance.
 -- Parameters: instance_id, usage_read_at, applied_changes, forecast_saving, old_plans_cost, applied_plans_cost,
---   projected_usage_mb, real_usage_mb, absolute_error_mb, note, now.
+--   projected_usage_mb, real_usage_mb, absolute_error_mb, now.
 -- Locks: the new row.
 -- Repeatable: one row for each instance; the first one stays.
 INSERT INTO amop.realised_saving (
     instance_id, usage_read_at, applied_changes, forecast_saving, old_plans_cost, applied_plans_cost, realised_saving,
-    projected_usage_mb, real_usage_mb, absolute_error_mb, projection_error, weighted_error, note, measured_at
+    projected_usage_mb, real_usage_mb, absolute_error_mb, projection_error, weighted_error, measured_at
 )
 VALUES (
     %(instance_id)s,
@@ -20,7 +20,6 @@ VALUES (
     %(absolute_error_mb)s::numeric,
     (%(projected_usage_mb)s::numeric - %(real_usage_mb)s::numeric) / nullif(%(real_usage_mb)s::numeric, 0),
     %(absolute_error_mb)s::numeric / nullif(%(real_usage_mb)s::numeric, 0),
-    %(note)s,
     %(now)s
 )
 ON CONFLICT (instance_id) DO NOTHING

@@ -1,5 +1,6 @@
 -- Purpose: the completed instances of closed billing periods that were not measured yet, oldest first: a sync of a
---   later period has completed, so that nothing is added to the usage of the closed one any more.
+--   later period has completed, so that nothing is added to the usage of the closed one any more. Instances of before
+--   migration 0009 kept no prices; they are left out.
 -- Parameters: service_provider_id (null = of every provider), now (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -15,6 +16,10 @@ WHERE
     provider.id = coalesce(%(service_provider_id)s::bigint, provider.id)
     AND instance.run_status = 'complete_with_success'
     AND period.cycle_end <= %(now)s
+    AND (
+        instance.device_count = 0
+        OR EXISTS (SELECT 1 FROM amop.optimization_rate_plan_result AS used WHERE used.instance_id = instance.id)
+    )
     AND NOT EXISTS (SELECT 1 FROM amop.realised_saving AS measured WHERE measured.instance_id = instance.id)
     AND EXISTS (
         SELECT 1 FROM amop.device_sync_run AS run

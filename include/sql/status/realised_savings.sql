@@ -14,8 +14,7 @@ SELECT
     ranked.realised_saving,
     round(ranked.projection_error * 100, 2) AS projection_error_percent,
     round(ranked.weighted_error * 100, 2) AS weighted_error_percent,
-    ranked.usage_read_at,
-    ranked.note
+    ranked.usage_read_at
 FROM (
     SELECT
         measured.*,

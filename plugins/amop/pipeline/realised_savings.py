@@ -3,7 +3,8 @@
 For every completed instance of a closed period the whole fleet of the instance is billed twice with the *real* usage
 of the period: on the plans that its SIMs had when it was optimized, and on the same plans with the changes that the
 carrier took within the period. The difference is the realised saving; pools span the fleet as they do on the bill.
-Beside it stand what these very changes were forecast to save, and the error of the projection:
+Prices and terms are those that the instance was solved with, whatever the reference data says now. Beside it stand what
+these very changes were forecast to save, and the error of the projection:
 
 * of the fleet, (projected - real) / real: does the projection lean to one side?
 * of the SIMs, the weighted absolute percentage error, Σ |projected - real| / Σ real: how far off is it where it counts?
@@ -36,8 +37,6 @@ from amop.warehouse.connection import WarehouseConnection, transaction
 from amop.warehouse.optimization_instances import InstanceInputs
 
 log = logging.getLogger(__name__)
-
-PRICES_CHANGED = "Rate plans were changed since the optimization: all costs of this row are at the new prices"
 
 
 class MeasurementError(PipelineError):
@@ -76,7 +75,7 @@ def measure_instance(conninfo: str, instance_id: int, *, now: datetime) -> bool:
     """Write the realised saving of one instance and the error of its projection, once; return True if it was written.
 
     Raises:
-        OptimizationInputError: its SIMs cannot be billed, for instance because a rate plan became invalid.
+        PipelineError: its SIMs cannot be billed, for instance because a usage is beyond any bill.
     """
     with transaction(conninfo, application_name="amop measure_savings") as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -95,13 +94,19 @@ def measure_instance(conninfo: str, instance_id: int, *, now: datetime) -> bool:
 
 
 def _measure(connection: WarehouseConnection, instance: dict[str, Any]) -> dict[str, Any]:
-    inputs = instances.read_inputs(connection, instance)
+    inputs = realised_savings.inputs_as_solved(connection, instance)
     usage, sms = realised_savings.real_usage(connection, instance, inputs)
     current = inputs.devices.current_rate_plan
     old = np.where(current == NONE, inputs.base_assignment, current)  # as the forecast counts unknown plans
     applied, applied_changes = realised_savings.applied_assignment(connection, instance, inputs, old)
     projected = inputs.devices.usage_micro_mb
     forecast_old, forecast_applied = _bills(instance, inputs, old, applied)
+    if from_micro(forecast_old) != instance["current_cost"]:
+        raise PipelineError(
+            f"{instance['service_provider_name']} ({instance['service_provider_id']}), instance {instance['id']}: its "
+            f"present plans cost {from_micro(forecast_old)} at its own prices and projections, but "
+            f"{instance['current_cost']} is stored; nothing was written. Report it with the instance's id"
+        )
     real = replace(inputs, devices=replace(inputs.devices, usage_micro_mb=usage, sms_usage=sms))
     old_cost, applied_cost = _bills(instance, real, old, applied)
     return {
@@ -117,7 +122,6 @@ def _measure(connection: WarehouseConnection, instance: dict[str, Any]) -> dict[
         "projected_usage_mb": _sum(projected),
         "real_usage_mb": _sum(usage),
         "absolute_error_mb": _sum(np.abs(projected - usage)),
-        "note": None if from_micro(forecast_old) == instance["current_cost"] else PRICES_CHANGED,
     }
 
 

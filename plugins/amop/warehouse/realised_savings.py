@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,16 @@ import numpy as np
 import psycopg
 
 from amop.domain.comm_groups import PLACED
-from amop.optimization.model import Integers
+from amop.optimization.model import NONE, Integers
 from amop.warehouse import sql
 from amop.warehouse.binary_copy import numbers, read_records
 from amop.warehouse.connection import WarehouseConnection
-from amop.warehouse.optimization_instances import InstanceInputs, UsageTooLargeError
+from amop.warehouse.optimization_instances import (
+    InstanceInputs,
+    UsageTooLargeError,
+    rate_plans_as_arrays,
+    read_inputs,
+)
 
 
 def instances_to_measure(
@@ -24,6 +30,34 @@ def instances_to_measure(
     return connection.execute(
         sql.load("realised/instances_to_measure"), {"service_provider_id": service_provider_id, "now": now}
     ).fetchall()
+
+
+def inputs_as_solved(connection: WarehouseConnection, instance: Mapping[str, Any]) -> InstanceInputs:
+    """Return the placed SIMs of an instance, with its rate plans at the prices that it was solved with.
+
+    Rate plans are those of its two bills; an assignment to any other one is -1.
+
+    Raises:
+        UsageTooLargeError: a projection is beyond what 1e-6 MB in 64 bits can hold.
+    """
+    inputs = read_inputs(connection, instance)
+    stored = connection.execute(
+        sql.load("realised/rate_plans"),
+        {"instance_id": instance["id"], "service_provider_id": instance["service_provider_id"]},
+    ).fetchall()
+    known = {rate_plan_id: number for number, rate_plan_id in enumerate(inputs.rate_plan_ids.tolist())}
+    old_numbers = [known[plan["id"]] for plan in stored]
+    new_numbers = np.full(len(known) + 1, NONE, dtype=np.int64)  # the last place is that of NONE, which is -1
+    new_numbers[old_numbers] = np.arange(len(stored))
+    return replace(
+        inputs,
+        devices=replace(inputs.devices, current_rate_plan=new_numbers[inputs.devices.current_rate_plan]),
+        rate_plans=rate_plans_as_arrays(stored),
+        eligibility=replace(inputs.eligibility, allowed=inputs.eligibility.allowed[:, old_numbers]),
+        rate_plan_ids=inputs.rate_plan_ids[old_numbers],
+        base_assignment=new_numbers[inputs.base_assignment],
+        solved_assignment=new_numbers[inputs.solved_assignment],
+    )
 
 
 def real_usage(
