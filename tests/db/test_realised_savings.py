@@ -291,7 +291,7 @@ def test_an_instance_that_cannot_be_billed_is_named_and_holds_up_no_other(period
     period.add_sim("2", "Tracking", "Large", 8, **FINAL)
     sound = period.optimize(opened_by="carrier_optimization_jasper/manual 2")
     period.close(sim_1=2**42, sim_2=8)
-    with pytest.raises(MeasurementError, match=rf"1 of 2 .*AT&T \(1\), instance {broken['id']}: usage"):
+    with pytest.raises(MeasurementError, match=rf"1 of 2 .*AT&T \(1\), instance {broken['id']}: the usage"):
         measure_provider(period.dsn, 1, now=LATER)
     assert [row["instance_id"] for row in period.execute("SELECT instance_id FROM amop.realised_saving")] == [
         sound["id"]
