@@ -8,7 +8,7 @@ proves how close to the least it is:
 2. **group_communication_plans** puts communication plans that allow the same rate plans into comm groups (30 %).
 3. **validate_groups** decides what is done with each group, and ends the run where a rate plan cannot be billed.
 4. **project_usage** reads the eligible SIMs (active, with usage, or activated in the period) and projects their usage
-   to the period's end.
+   to the period's end: from their daily history where there are three days of it, else by the elapsed time.
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
 6. **write_results** stores plans and costs of every SIM and *proposes* the changes; nothing is sent to the carrier.

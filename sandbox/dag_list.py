@@ -55,11 +55,12 @@ def _default(param: Any) -> str:
 
 
 def _schedule(schedule: Any) -> str:
-    from airflow.sdk import AssetOrTimeSchedule
+    from airflow.sdk import AssetAny, AssetOrTimeSchedule
 
     if schedule is None:
         return "none, it is triggered"
     if isinstance(schedule, AssetOrTimeSchedule):
-        assets = ", ".join(f"`{asset.name}`" for asset in schedule.asset_condition.objects)
-        return f"{_schedule(schedule.timetable)}, and whenever one of the assets {assets} is updated"
+        return f"{_schedule(schedule.timetable)}, and {_schedule(schedule.asset_condition)}"
+    if isinstance(schedule, AssetAny):
+        return f"whenever one of the assets {', '.join(f'`{asset.name}`' for asset in schedule.objects)} is updated"
     return f"every {schedule}" if isinstance(schedule, timedelta) else f"`{schedule.expression}` UTC"

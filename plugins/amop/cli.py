@@ -81,7 +81,7 @@ def load_reference_command(
 def status_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Show providers, their last sync, running sessions, waiting messages and work left."""
+    """Show providers, their last sync and optimization, realised savings, running sessions, messages, work left."""
     status = read_status(warehouse_conninfo())
     if as_json:
         typer.echo(json.dumps(status, indent=2, default=_as_json))
@@ -97,6 +97,23 @@ def status_command(
             "last_sync_runs",
             ("service_provider", "id", "status", "started_at", "ended_at", "pages", "devices_seen",
              "work_rows_left", "error"),
+        ),
+        (
+            "Last optimizations",
+            "last_optimizations",
+            ("service_provider", "instance_id", "billing_period_end", "run_status", "device_count", "current_cost",
+             "total_cost", "forecast_savings", "gap_percent", "error"),
+        ),
+        (
+            "Their plan changes",
+            "last_optimizations",
+            ("service_provider", "instance_id", "proposed", "approved", "rejected", "applied", "conflict", "failed"),
+        ),
+        (
+            "Realised savings of the last closed billing period",
+            "realised_savings",
+            ("service_provider", "instance_id", "billing_period_end", "applied_changes", "forecast_saving",
+             "realised_saving", "projection_error_percent", "weighted_error_percent", "usage_read_at"),
         ),
         (
             "Running optimization sessions",

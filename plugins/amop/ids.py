@@ -21,6 +21,7 @@ TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
 
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
+REALISED_SAVINGS_DAG = "realised_savings"
 
 
 def device_sync_dag(integration: str) -> str:

@@ -29,6 +29,8 @@ from sandbox.amop import RunningAmop, running_amop
 from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, aws_client, create_aws_resources, sent_mails
 from sandbox.carrier import RunningCarrier, running_carrier
 from sandbox.fleet import write_reference
+from tests.db.test_cli import as_airflow_json
+from tests.db.test_realised_savings import FINAL, Period
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 60
@@ -294,3 +296,26 @@ def test_the_relay_delivers_what_amop_did_not_take(day: Day) -> None:
         connection.execute("UPDATE amop.amop_outbox SET next_attempt_at = now() - interval '1 second'")
     assert day.run(ids.AMOP_RELAY_DAG).state == "success"
     assert len(day.amop.messages("daily_sync")) == 1
+
+
+def test_a_closed_period_gets_its_realised_saving_once(
+    warehouse_dsn: str, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    dag = dags[ids.REALISED_SAVINGS_DAG]
+    assert dag.test().state == "success"  # nothing to measure
+    period = Period(warehouse_dsn)
+    period.add_sim("1", "Tracking", "Large", 8, **FINAL)
+    period.optimize()
+    period.apply("1")
+    period.close(sim_1=12)
+    years = "interval '5 years'"  # the DAG reads the clock
+    period.execute(
+        f"UPDATE amop.billing_period SET cycle_start = cycle_start - {years}, cycle_end = cycle_end - {years}"
+    )
+    period.execute(f"UPDATE amop.rate_plan_change SET applied_at = applied_at - {years}")
+    assert dag.test().state == "success"
+    rows = period.execute("SELECT * FROM amop.realised_saving")
+    assert [(row["forecast_saving"], row["realised_saving"]) for row in rows] == [(4, 2)]
+    assert dag.test().state == "success"
+    assert period.execute("SELECT * FROM amop.realised_saving") == rows

@@ -51,8 +51,8 @@ def dags(airflow_database: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_there_are_two_dags_for_each_integration_the_window_and_the_relay(dags: dict[str, Any]) -> None:
-    expected = {"amop_relay", "optimization_window"}
+def test_there_are_two_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
+    expected = {ids.AMOP_RELAY_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
     assert set(dags) == expected
@@ -134,6 +134,18 @@ def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> 
     for name in INTEGRATIONS:
         for task in dags[f"device_sync_{name}"].tasks:
             assert bool(task.map_index_template) == (task.task_id != "select_providers"), task.task_id
+
+
+def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:
+    dag = dags[ids.REALISED_SAVINGS_DAG]
+    watched = {asset.name for asset in dag.schedule.objects}
+    assert watched == {ids.devices_asset(name) for name in INTEGRATIONS}
+    assert dag.task_dict["measure_savings"].upstream_task_ids == {"find_closed_periods"}
+    assert dag.task_dict["measure_savings"].map_index_template
+    produced = {
+        outlet.name for name in INTEGRATIONS for task in dags[f"device_sync_{name}"].tasks for outlet in task.outlets
+    }
+    assert watched <= produced
 
 
 def test_the_documented_list_is_that_of_the_dags(dags: dict[str, Any]) -> None:

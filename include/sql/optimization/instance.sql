@@ -17,6 +17,7 @@ SELECT
     provider.minimum_saving_per_change,
     provider.maximum_changes,
     provider.rate_plan_limit,
+    provider.projection_method,
     period.cycle_start,
     period.cycle_end
 FROM amop.optimization_instance AS instance

@@ -29,6 +29,7 @@ from amop.warehouse import optimization_instances as instances
 from amop.warehouse.connection import WarehouseConnection, transaction
 from amop.warehouse.optimization_instances import UsageTooLargeError
 from amop.warehouse.sessions import advance_session, touch_session
+from amop.warehouse.usage_days import read_history
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
                     instance,
                     days_in_period=days_in_period(time_zone=instance["time_zone"], **cycle),
                     factor=projection_factor(instance["usage_as_of"], **cycle),
+                    history=read_history(connection, instance),
                 )
             instances.add_left_out(connection, instance)
             _note_devices(connection, instance)

@@ -14,10 +14,12 @@ from psycopg.types.json import Jsonb
 from amop.domain.assignment_reasons import ASSIGNMENT_REASONS
 from amop.domain.comm_groups import PLACED, CommGroup, CommunicationPlan
 from amop.domain.projection import UNPROJECTED_STATUSES, ProjectionFactor
+from amop.domain.usage_history import UsageHistory
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans, micro, pools_of
 from amop.warehouse import sql
 from amop.warehouse.binary_copy import numbers, read_records, write_numbers
 from amop.warehouse.connection import WarehouseConnection
+from amop.warehouse.usage_days import create_usage_history, history_parameters
 
 COPY_BASE = "COPY amop.optimization_base_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
 COPY_SOLVED = (
@@ -132,15 +134,28 @@ def rate_plans_to_check(
 
 
 def add_devices(
-    connection: WarehouseConnection, instance: Mapping[str, Any], *, days_in_period: int, factor: ProjectionFactor
+    connection: WarehouseConnection,
+    instance: Mapping[str, Any],
+    *,
+    days_in_period: int,
+    factor: ProjectionFactor,
+    history: UsageHistory | None,
 ) -> None:
     """Write the inputs of the instance: one row per eligible SIM, with its projected usage.
+
+    Args:
+        connection: in whose transaction all of it happens.
+        instance: the instance's row.
+        days_in_period: local calendar days of its billing period.
+        factor: what projects the usage of a SIM without enough history.
+        history: the usage days of the provider; None projects every SIM by the factor.
 
     Raises:
         UsageTooLargeError: a projection is beyond 1e18 MB.
     """
     try:
         with connection.transaction():
+            create_usage_history(connection, instance, history)
             execute(
                 connection,
                 "add_devices",
@@ -150,6 +165,7 @@ def add_devices(
                 numerator=factor.numerator,
                 denominator=factor.denominator,
                 unprojected_statuses=sorted(UNPROJECTED_STATUSES),
+                **history_parameters(history),
                 **_scope(instance),
             )
     except psycopg.errors.NumericValueOutOfRange:

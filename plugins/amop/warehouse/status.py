@@ -1,4 +1,4 @@
-"""What an operator asks first: providers, their last sync, running sessions, messages that wait."""
+"""What an operator asks first: providers, their last sync and optimization, what was saved, what runs, what waits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def read_status(conninfo: str, *, now: datetime | None = None) -> dict[str, Any]
         now: the moment whose billing period is the current one; by default the clock.
 
     Returns:
-        ``service_providers``, ``last_sync_runs`` and ``running_sessions`` (lists), ``outbox`` (pending, dead,
-        sent, oldest_pending) and ``work_rows_left`` (of the last runs together).
+        ``service_providers``, ``last_sync_runs``, ``last_optimizations``, ``realised_savings`` and
+        ``running_sessions`` (lists), ``outbox`` (pending, dead, sent, oldest_pending) and ``work_rows_left`` (of the
+        last runs together).
 
     Raises:
         psycopg.Error: the warehouse cannot be read, for instance because it was never migrated.
@@ -31,6 +32,8 @@ def read_status(conninfo: str, *, now: datetime | None = None) -> dict[str, Any]
                 sql.load("status/service_providers"), {"now": now or datetime.now(UTC)}
             ).fetchall(),
             "last_sync_runs": runs,
+            "last_optimizations": connection.execute(sql.load("status/last_optimizations")).fetchall(),
+            "realised_savings": connection.execute(sql.load("status/realised_savings")).fetchall(),
             "running_sessions": connection.execute(sql.load("status/running_sessions")).fetchall(),
             "outbox": connection.execute(sql.load("status/outbox")).fetchone(),
             "work_rows_left": sum(run["work_rows_left"] for run in runs),

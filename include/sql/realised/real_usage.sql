@@ -1,0 +1,32 @@
+-- Purpose: what the placed SIMs of an instance really used in its billing period, in the order of their ids: data in
+--   1e-6 MB, rounded half up, and messages. device.ctd_* belong to device.billing_period_id; for a SIM that has moved
+--   on to another period the sum of its daily rows is the counter of this one (as in amop.eligible_device).
+-- Parameters: instance_id, billing_period_id, outcomes (text[], those of placed groups).
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    sim.device_id,
+    div(used.data_usage::numeric * 2000000 + 1048576, 2097152)::bigint,
+    used.sms_usage
+FROM amop.optimization_device AS sim
+INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
+INNER JOIN amop.device AS device ON sim.device_id = device.id
+LEFT JOIN (
+    SELECT
+        usage.device_id,
+        sum(usage.data_usage)::bigint AS data_usage,
+        sum(usage.sms_usage)::bigint AS sms_usage
+    FROM amop.device_usage AS usage
+    WHERE usage.billing_period_id = %(billing_period_id)s
+    GROUP BY usage.device_id
+) AS daily ON sim.device_id = daily.device_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(device.billing_period_id = %(billing_period_id)s, true) AS in_period
+) AS counters
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN counters.in_period THEN device.ctd_data_usage ELSE coalesce(daily.data_usage, 0) END AS data_usage,
+        CASE WHEN counters.in_period THEN device.ctd_sms_usage ELSE coalesce(daily.sms_usage, 0) END AS sms_usage
+) AS used
+WHERE sim.instance_id = %(instance_id)s AND comm_group.outcome = any(%(outcomes)s::text[])
+ORDER BY sim.device_id
