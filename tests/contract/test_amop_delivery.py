@@ -160,7 +160,7 @@ def test_the_token_is_in_no_message_log_or_repr(
     ("fields", "message"),
     [
         ({"host": "http://amop.example.com"}, "has no TLS"),
-        ({"host": None}, "the host must be a name"),
+        ({"host": None}, "has no host"),
         ({"host": "https://user:secret@amop.example.com"}, "the host must be a name"),
         ({"host": "https://amop.example.com", "extra": {"sync_path": "/s"}}, "extra needs progress_path"),
     ],
