@@ -70,7 +70,7 @@ WAIT_FOR_STAGING = timedelta(hours=24)
 
 DEVICE_SYNC_RUN = timedelta(hours=30)
 OPTIMIZATION_RUN = timedelta(hours=6)
-RELAY_RUN = timedelta(minutes=15)
+RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
 """How long one delivery of the outbox begins new messages; the rest is the next one's."""

@@ -64,9 +64,7 @@ def test_a_run_that_stages_nothing_but_beats_is_alive_and_keeps_its_session_aliv
     for minutes in range(0, 180, 30):
         beat(world.dsn, sync_run_id=run_id, session_id=None, now=NOW + minutes * MINUTE)
         assert world.watch(NOW + minutes * MINUTE, NOW + (minutes + 29) * MINUTE) == {}
-    assert (
-        world.run(run_id)["progress_at"] == NOW
-    )  # a beat is no progress: a hanging sync is still noticed by its sensor
+    assert world.run(run_id)["progress_at"] == NOW  # so that the sensor still notices a sync that hangs
     assert world.session_of(run_id)["status"] == "running"
 
 

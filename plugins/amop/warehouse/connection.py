@@ -52,9 +52,9 @@ def session_settings(
         conninfo: libpq connection string or URI; its own ``options`` win over the limits given here.
         application_name: shown in ``pg_stat_activity``.
         statement: longest statement; also how long a transaction may stand idle.
-        lock: longest wait for a lock.
+        lock: longest wait for a lock, if that is shorter.
     """
-    limits = _options({"lock_timeout": lock, "timezone": "UTC"}) + " " + _statement_options(statement)
+    limits = _options({"lock_timeout": min(lock, statement), "timezone": "UTC"}) + " " + _statement_options(statement)
     return {
         "application_name": application_name,
         "connect_timeout": round(time_limits.DATABASE_CONNECT.total_seconds()),
