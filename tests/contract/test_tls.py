@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = _answer
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 (names of http.server)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -152,7 +152,7 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_request_and_no_key(
         {"PYTHONHTTPSVERIFY": "0"},
         {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""},
         {"REQUESTS_CA_BUNDLE": "0", "CURL_CA_BUNDLE": "false"},
-        {"SSL_CERT_FILE": "/dev/null", "SSL_NO_VERIFY": "1", "GIT_SSL_NO_VERIFY": "1", "NODE_TLS_REJECT_UNAUTHORIZED": "0"},
+        {"SSL_CERT_FILE": "/dev/null", "SSL_NO_VERIFY": "1", "NODE_TLS_REJECT_UNAUTHORIZED": "0"},
     ],
 )  # fmt: skip
 def test_no_variable_of_the_environment_switches_verification_off(
@@ -280,9 +280,8 @@ def test_no_code_switches_verification_off() -> None:
                     found.append(f"{path.name}: {ast.unparse(node)}")
                 if isinstance(node, ast.keyword) and node.arg in {"verify", "check_hostname", "verify_ssl", "ssl"}:
                     found.append(f"{path.name}: {node.arg}={ast.unparse(node.value)}")
-                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(
-                    (".verify", ".check_hostname")
-                ):
+                target = ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else ""
+                if target.endswith((".verify", ".check_hostname", ".verify_mode")):
                     found.append(f"{path.name}: {ast.unparse(node)}")
     assert sorted(found) == [
         "amop_client.py: client._session.verify = address.verify",
