@@ -45,12 +45,13 @@ reliability: setup  ## run the tests that break things and write docs/reliabilit
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/property tests/e2e
 	$(BIN)/python -m tests.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
-lint: setup  ## ruff, formatting, sqlfluff, types, import rules
+lint: setup  ## ruff, formatting, sqlfluff, types, import rules, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar include/sql
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m sandbox.dependency_audit
 
 format: setup  ## put the code in the house's format
 	$(BIN)/ruff check --fix-only --quiet .
