@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from amop import cli
 from amop.domain.progress import PROGRESS_STEPS
 from amop.notify.amop_client import AmopClient
 from amop.pipeline.outbox_delivery import deliver_outbox
@@ -157,7 +160,11 @@ def test_an_address_where_nobody_listens_is_amop_away_and_not_a_refusal(relay: R
 
 
 def test_a_refused_message_is_set_aside_visibly_and_holds_up_no_other_session(
-    relay: Relay, reliability: RecordFault, caplog: pytest.LogCaptureFixture
+    relay: Relay,
+    reliability: RecordFault,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     poisoned = relay.sessions[2]
     relay.advance(20)
@@ -179,6 +186,11 @@ def test_a_refused_message_is_set_aside_visibly_and_holds_up_no_other_session(
     (shown,) = read_status(relay.dsn)["dead_messages"]
     assert (shown["dedupe_key"], shown["attempts"], shown["given_up_behind"]) == (key, 1, 4)
     assert shown["last_error"].startswith("AMOP answered 400: ")
+    monkeypatch.setenv(cli.WAREHOUSE_VARIABLE, _airflow_form(relay.dsn))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["status"])
+    listed = capsys.readouterr().out.partition("Messages that AMOP refused (docs/runbook.md)")[2]
+    assert (ended.value.code, key in listed, "AMOP answered 400" in listed) == (0, True, True)
     reliability(
         fault="poison message: AMOP refuses a step for good (400)",
         injected=1,
@@ -253,6 +265,14 @@ def test_a_delivery_that_has_taken_long_leaves_the_rest_to_the_next(relay: Relay
     while relay.states().get("pending"):
         deliver_outbox(relay.dsn, relay.client, now=slow_clock)
     assert all(one["progress"] == STEPS and one["order_errors"] == [] for one in relay.told().values())
+
+
+def _airflow_form(dsn: str) -> str:
+    parts = conninfo_to_dict(dsn)
+    return json.dumps(
+        {"conn_type": "postgres", "host": parts["host"], "port": parts["port"], "login": parts["user"],
+         "password": parts["password"], "schema": parts["dbname"]}
+    )  # fmt: skip
 
 
 def _poison(relay: Relay, key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import ipaddress
 import json
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from amop.carriers.errors import CarrierConnectionError, CarrierUnavailableError
 from amop.domain.http_connection import HttpConnectionError, read_http_connection
 from amop.notify.amop_client import AmopClient, AmopConnectionError, AmopUnavailableError
 from amop.warehouse.call_gate import PostgresCallGate
+from tests.canaries import find
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "api.carrier.example"
@@ -231,6 +233,24 @@ def test_aws_is_called_with_verification_too(airflow_database: Path, monkeypatch
         with pytest.raises(AirflowFailException, match="connection aws_default: its extra switches the verification"):
             hook(verify=off, endpoint_url="https://s3.example.com")
     assert hook(verify=False, endpoint_url="http://127.0.0.1:5000").verify is False
+
+
+def test_the_aws_secret_is_in_no_error_and_no_log_however_detailed(
+    airflow_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+    from botocore.exceptions import EndpointConnectionError
+
+    from amop.orchestration.connections import aws_hook
+
+    caplog.set_level(logging.DEBUG)
+    extra = {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:1"}
+    connection = {"conn_type": "aws", "login": "user", "password": KEY, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    with pytest.raises(EndpointConnectionError) as failed:
+        aws_hook(SqsHook).get_conn().get_queue_url(QueueName="x")
+    assert "get_queue_url" in caplog.text or "GetQueueUrl" in caplog.text  # it really was detailed
+    assert find({"AWS": KEY}, [("log", caplog.text.encode()), ("error", repr(failed.value).encode())]) == []
 
 
 @pytest.mark.parametrize(
