@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_string
 from email.policy import default
 from pathlib import Path
@@ -27,8 +27,11 @@ from psycopg.rows import dict_row
 
 from amop import ids, time_limits
 from amop.orchestration.staging_sensor import StagingReadyTrigger
+from amop.warehouse.billing_periods import ensure_billing_period
+from amop.warehouse.connection import transaction
 from amop.warehouse.migrations import migrate
 from amop.warehouse.reference import load_reference
+from amop.warehouse.sessions import open_session
 from sandbox.amop import RunningAmop, running_amop
 from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, aws_client, create_aws_resources, sent_mails
 from sandbox.carrier import RunningCarrier, running_carrier
@@ -309,6 +312,26 @@ def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one
     assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(3)] == ["failed", "success", "success"]
     (message,) = day.rows("SELECT state, last_error FROM amop.amop_outbox")
     assert (message["state"], message["last_error"]) == ("dead", 'AMOP answered 422: {"errors": ["scripted fault"]}')
+
+
+def test_the_relay_ends_a_session_that_died_and_tells_amop_in_the_same_run(day: Day) -> None:
+    hours = timedelta(hours=2)
+    with transaction(day.dsn) as connection:
+        now = datetime.now(UTC)
+        period = ensure_billing_period(connection, 1, now)
+        open_session(
+            connection, service_provider_id=1, billing_period_id=period["id"], opened_by="x/y", now=now - hours
+        )
+        connection.execute(
+            "INSERT INTO amop.watchdog (looked_at, watching_since) VALUES (%(now)s, %(since)s)",
+            {"now": now, "since": now - hours},
+        )
+    assert day.run(ids.AMOP_RELAY_DAG).state == "success"
+    (session,) = day.rows("SELECT status, error FROM amop.optimization_session")
+    assert session["status"] == "failed"
+    assert "stopped at 0 % without reporting an error: no sign of life since" in session["error"]
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"], told["order_errors"]) == ([0], [session["error"]], [])
 
 
 NOTE_EVERY_SESSION = """
