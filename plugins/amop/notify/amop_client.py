@@ -18,7 +18,7 @@ from amop.domain.http_connection import HttpConnectionError, read_http_connectio
 
 TIMEOUTS = time_limits.AMOP_CONNECT.total_seconds(), time_limits.AMOP_READ.total_seconds()
 TEXT_LENGTH = 300
-LONGEST_ANSWER_BYTES = 64 * 1024
+READ_BYTES = 2048
 LONGEST_RETRY_AFTER_SECONDS = 900.0
 PASSING_STATUSES = {401, 403, 404, 408, 425, 429}
 """4xx that are a state of AMOP or of our connection, not of the message: tried again until an operator mends it."""
@@ -133,9 +133,9 @@ class AmopClient:
 def _beginning_of(response: requests.Response) -> str:
     """Return what AMOP says, as far as it comes within the limits of a call: only its status decides anything."""
     body, deadline = bytearray(), time.monotonic() + time_limits.AMOP_CALL.total_seconds()
-    for chunk in response.iter_content(1024):
-        body += chunk
-        if len(body) > LONGEST_ANSWER_BYTES or time.monotonic() > deadline:
+    for byte in response.iter_content(1):  # a larger piece would be waited for, however slowly it comes
+        body += byte
+        if len(body) >= READ_BYTES or time.monotonic() > deadline:
             break
     return body.decode("utf-8", "replace")
 
