@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from amop import ids
 from sandbox.airflow_api import ENDED, AirflowApi
-from sandbox.aws_resources import BUCKET, QUEUE, aws_client
+from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.environment import AIRFLOW_DATABASE, DIRECTORY_VARIABLE, WAREHOUSE_DATABASE, World
 from sandbox.supervision import Supervisor
 from tests.canaries import command_lines, files, find, tables
@@ -206,6 +206,7 @@ def objects_and_messages(world: World) -> Iterator[tuple[str, bytes]]:
         QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=600
     ).get("Messages"):
         yield from (("sqs", repr(message).encode()) for message in messages)
+    yield from (("mail", repr(mail).encode()) for mail in sent_mails(world.aws_address))
     session = requests.Session()
     session.trust_env = False
     for page in ("messages", "sessions", "stats"):

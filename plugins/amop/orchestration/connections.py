@@ -59,8 +59,12 @@ def warehouse_conninfo() -> str:
     return with_statement_limit(conninfo, time_limits.longest_statement(task_limit))
 
 
-def aws_hook(hook_class: Callable[..., Hook]) -> Hook:
+def aws_hook(hook_class: Callable[..., Hook], **arguments: Any) -> Hook:
     """Return a hook on connection ``aws_default`` whose calls end in time and trust no unknown certificate.
+
+    Args:
+        hook_class: Airflow's hook of an AWS service.
+        **arguments: more of the hook's own arguments.
 
     Raises:
         AirflowFailException: the connection switches the verification of certificates off for another machine.
@@ -80,7 +84,7 @@ def aws_hook(hook_class: Callable[..., Hook]) -> Hook:
         except HttpConnectionError as error:
             raise AirflowFailException(f"connection {ids.AWS_CONNECTION}: {error}") from None
     own = settings.botocore_config
-    return hook_class(aws_conn_id=ids.AWS_CONNECTION, config=own.merge(limits) if own else limits)
+    return hook_class(aws_conn_id=ids.AWS_CONNECTION, config=own.merge(limits) if own else limits, **arguments)
 
 
 def carrier_client(connection_id: str, service_provider_name: str) -> CarrierClient:
