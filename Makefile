@@ -13,7 +13,7 @@ export UV_HTTP_TIMEOUT ?= 180
 # Airflow's processes start in half the time when their byte code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up down airflow bench test lint format docs lock clean
+.PHONY: help setup demo up down airflow bench test reliability lint format docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -39,12 +39,19 @@ airflow: setup  ## the airflow CLI in the running world: make airflow ARGS="dags
 test: setup  ## the whole test suite (TESTS=tests/unit for a part)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
 
-lint: setup  ## ruff, formatting, sqlfluff, types, import rules
+reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
+reliability: setup  ## run the tests that break things and write docs/reliability.md from what they saw
+	rm -f $(AMOP_RELIABILITY_FILE)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/property tests/e2e
+	$(BIN)/python -m tests.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
+
+lint: setup  ## ruff, formatting, sqlfluff, types, import rules, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar include/sql
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m sandbox.dependency_audit
 
 format: setup  ## put the code in the house's format
 	$(BIN)/ruff check --fix-only --quiet .

@@ -40,11 +40,11 @@ again, so clearing its tasks only repeats the message.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, Param
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.carrier_optimization import optimization_steps
 
@@ -90,7 +90,7 @@ for integration in INTEGRATIONS.values():
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=4,
-        dagrun_timeout=timedelta(hours=6),
+        dagrun_timeout=time_limits.OPTIMIZATION_RUN,
         default_args={"owner": ids.OWNER},
         params=PARAMS,
         tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],

@@ -29,7 +29,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.device_sync import cleanup, select_providers, sync
 
@@ -73,7 +73,7 @@ for integration in INTEGRATIONS.values():
         schedule=CronTriggerTimetable(integration.schedule, timezone="UTC"),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=30),
+        dagrun_timeout=time_limits.DEVICE_SYNC_RUN,
         default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
         params=PARAMS,
         tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],

@@ -63,6 +63,20 @@ class CarrierAccount:
         except KeyError:
             raise RequestRefusedError(404, f"no device with ICCID {iccid} in this account") from None
 
+    def rate_plan(self, rate_plan_code: str) -> tuple[int, bool]:
+        """Return the current version of a plan and whether it is shared; a plan that only SIMs name has version 1.
+
+        Raises:
+            RequestRefusedError: 404, neither the catalogue nor a SIM knows it.
+        """
+        try:
+            plan = self.provider.rate_plan(rate_plan_code)
+        except KeyError:
+            if all(sim.rate_plan != rate_plan_code for sim in self.sims.values()):
+                raise RequestRefusedError(404, f"rate plan {rate_plan_code!r} does not exist") from None
+            return 1, False
+        return plan.version, plan.is_shared
+
     def modified_since(self, moment: datetime) -> list[str]:
         """Return the ICCIDs modified at or after a moment, oldest modification first, ties by ICCID."""
         if self._order is None:

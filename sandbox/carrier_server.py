@@ -196,13 +196,10 @@ class CarrierServer:
             raise RequestRefusedError(400, "ratePlanName is required")
         if usage_type not in ("DATA", "SMS", "VOICE"):
             raise RequestRefusedError(400, f"usageType is {usage_type!r}, not DATA, SMS or VOICE")
-        try:
-            plan = account.provider.rate_plan(code)
-        except KeyError:
-            raise RequestRefusedError(404, f"rate plan {code!r} does not exist") from None
-        if plan.is_shared:
+        current_version, is_shared = account.rate_plan(code)
+        if is_shared:
             raise RequestRefusedError(400, f"usage of the shared rate plan {code!r} is not available")
-        version = _whole_number(query.get("ratePlanVersion", str(plan.version)), "ratePlanVersion")
+        version = _whole_number(query.get("ratePlanVersion", str(current_version)), "ratePlanVersion")
         start = query.get("cycleStartDate")
         sims = account.sims_with_usage(code, version, usage_type)
         if start is not None and not account.is_present_cycle(_cycle_start(start)):

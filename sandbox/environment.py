@@ -16,6 +16,7 @@ import socket
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from sandbox.amop import PROGRESS_PATH, SYNC_PATH
 from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
@@ -44,6 +45,11 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
+def _password() -> str:
+    """Return a secret with characters that URLs, JSON and shells treat in their own ways, as real ones have."""
+    return f"{secrets.token_urlsafe(24)}/+%&@:'"
+
+
 @dataclass
 class Secrets:
     """What the processes of one world share and nobody else knows; generated once, never committed."""
@@ -51,9 +57,10 @@ class Secrets:
     fernet_key: str = field(default_factory=_fernet_key, repr=False)
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
-    postgres_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    carrier_api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    amop_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    postgres_password: str = field(default_factory=_password, repr=False)
+    carrier_api_key: str = field(default_factory=_password, repr=False)
+    amop_token: str = field(default_factory=_password, repr=False)
+    aws_secret_key: str = field(default_factory=_password, repr=False)
     supervisor_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
@@ -172,12 +179,13 @@ class World:
             "SANDBOX_AMOP_TOKEN": self.secrets.amop_token,
             # The emulator asks for none, but boto3 looks on the network for credentials if it finds none here.
             "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": self.secrets.aws_secret_key,
             "AWS_DEFAULT_REGION": REGION,
         }
 
     def _airflow(self) -> dict[str, str]:
-        database = f"amop:{self.secrets.postgres_password}@127.0.0.1:{self.ports['postgres']}/{AIRFLOW_DATABASE}"
+        password = quote(self.secrets.postgres_password, safe="")
+        database = f"amop:{password}@127.0.0.1:{self.ports['postgres']}/{AIRFLOW_DATABASE}"
         home = self.directory / "airflow"
         return AIRFLOW_SETTINGS | {
             "AIRFLOW_HOME": str(home),
@@ -217,7 +225,7 @@ class World:
             "aws_default": {
                 "conn_type": "aws",
                 "login": "sandbox",
-                "password": "sandbox",
+                "password": self.secrets.aws_secret_key,
                 "extra": {"region_name": REGION, "endpoint_url": self.aws_address},
             },
         }

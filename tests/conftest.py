@@ -34,6 +34,8 @@ for folder in (ROOT / "plugins", ROOT):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+from tests.reliability import reliability  # noqa: E402, F401 a fixture for every test
+
 
 def _session_directory() -> Path:
     """Return the folder of this test session: made by the first process, inherited by its xdist workers."""

@@ -124,6 +124,12 @@ def status_command(
         _print_table(title, columns, ([row[column] for column in columns] for row in status[key]))
     outbox = status["outbox"]
     _print_table("Messages to AMOP", tuple(outbox), [tuple(outbox.values())])
+    if status["dead_messages"]:
+        _print_table(
+            "Messages that AMOP refused (docs/runbook.md)",
+            tuple(status["dead_messages"][0]),
+            [tuple(row.values()) for row in status["dead_messages"]],
+        )
 
 
 def warehouse_conninfo() -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from amop.notify.amop_client import AmopClient, AmopConnectionError
+from amop import time_limits
+from amop.notify.amop_client import AmopClient, AmopConnectionError, AmopUnavailableError
 from amop.pipeline.outbox_delivery import DeliveryReport, deliver_outbox
 from amop.warehouse.billing_periods import ensure_billing_period
 from amop.warehouse.connection import transaction
@@ -156,11 +161,50 @@ def test_the_token_is_in_no_message_log_or_repr(
     assert TOKEN not in str(amop.messages())
 
 
+class Dripping(BaseHTTPRequestHandler):
+    """Answers at once with a status, and then lets its body drip for ever."""
+
+    status = 200
+
+    def do_POST(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x")
+                threading.Event().wait(0.02)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_body_that_drips_does_not_hold_up_the_delivery_and_the_status_counts(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limits, "AMOP_CALL", timedelta(seconds=0.3))
+    handler = type("Handler", (Dripping,), {"status": status})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    begun = time.monotonic()
+    with AmopClient(f"http://127.0.0.1:{server.server_port}", {"progress": "/p"}) as client:
+        if status == 200:
+            client.post("progress", {}, "key")
+        else:
+            with pytest.raises(AmopUnavailableError, match="AMOP answered 503: x+"):
+                client.post("progress", {}, "key")
+    assert time.monotonic() - begun < 10
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"host": "http://amop.example.com"}, "has no TLS"),
-        ({"host": None}, "the host must be a name"),
+        ({"host": None}, "has no host"),
         ({"host": "https://user:secret@amop.example.com"}, "the host must be a name"),
         ({"host": "https://amop.example.com", "extra": {"sync_path": "/s"}}, "extra needs progress_path"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -9,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email import message_from_string
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import openpyxl
@@ -23,14 +25,22 @@ from moto.server import ThreadedMotoServer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from amop import ids
+from amop import ids, time_limits
+from amop.orchestration.staging_sensor import StagingReadyTrigger
+from amop.warehouse.billing_periods import ensure_billing_period
+from amop.warehouse.connection import transaction
+from amop.warehouse.migrations import migrate
 from amop.warehouse.reference import load_reference
+from amop.warehouse.sessions import open_session
 from sandbox.amop import RunningAmop, running_amop
 from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, aws_client, create_aws_resources, sent_mails
 from sandbox.carrier import RunningCarrier, running_carrier
 from sandbox.fleet import write_reference
 from tests.db.test_cli import as_airflow_json
 from tests.db.test_realised_savings import FINAL, Period
+
+if TYPE_CHECKING:
+    from sandbox.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 60
@@ -319,3 +329,80 @@ def test_a_closed_period_gets_its_realised_saving_once(
     assert [(row["forecast_saving"], row["realised_saving"]) for row in rows] == [(4, 2)]
     assert dag.test().state == "success"
     assert period.execute("SELECT * FROM amop.realised_saving") == rows
+
+
+def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one(day: Day) -> None:
+    day.amop.fail(422, times=1, path=day.amop.sync_path)
+    assert day.run("device_sync_jasper").state == "success"
+    assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(3)] == ["failed", "success", "success"]
+    (message,) = day.rows("SELECT state, last_error FROM amop.amop_outbox")
+    assert (message["state"], message["last_error"]) == ("dead", 'AMOP answered 422: {"errors": ["scripted fault"]}')
+
+
+def test_the_relay_ends_a_session_that_died_and_tells_amop_in_the_same_run(day: Day) -> None:
+    hours = timedelta(hours=2)
+    with transaction(day.dsn) as connection:
+        now = datetime.now(UTC)
+        period = ensure_billing_period(connection, 1, now)
+        open_session(
+            connection, service_provider_id=1, billing_period_id=period["id"], opened_by="x/y", now=now - hours
+        )
+        connection.execute(
+            "INSERT INTO amop.watchdog (looked_at, watching_since) VALUES (%(now)s, %(since)s)",
+            {"now": now, "since": now - hours},
+        )
+    assert day.run(ids.AMOP_RELAY_DAG).state == "success"
+    (session,) = day.rows("SELECT status, error FROM amop.optimization_session")
+    assert session["status"] == "failed"
+    assert "stopped at 0 % without reporting an error: no sign of life since" in session["error"]
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"], told["order_errors"]) == ([0], [session["error"]], [])
+
+
+NOTE_EVERY_SESSION = """
+CREATE TABLE public.session_seen (application_name text, settings jsonb);
+CREATE FUNCTION public.note_session() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO public.session_seen
+    SELECT current_setting('application_name'), jsonb_object_agg(name, setting)
+    FROM pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'TimeZone');
+END
+$$;
+CREATE EVENT TRIGGER note_session ON login EXECUTE FUNCTION public.note_session();
+ALTER EVENT TRIGGER note_session ENABLE ALWAYS;
+"""
+
+
+def test_every_session_that_a_day_opens_at_the_warehouse_ends_its_statements_before_its_task_is_over(
+    day: Day, postgres_server: EmbeddedPostgres
+) -> None:
+    database = conninfo_to_dict(day.dsn)["dbname"]
+    superuser = postgres_server.conninfo(str(database), user="postgres")
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(NOTE_EVERY_SESSION)
+    day.run("device_sync_jasper", optimization="always")
+    (session,) = day.rows("SELECT id FROM amop.optimization_session")
+    day.run("carrier_optimization_jasper", service_provider_id=1, optimization_session_id=session["id"])
+    day.run(ids.AMOP_RELAY_DAG)
+    migrate(day.dsn)
+    asyncio.run(StagingReadyTrigger(1, "amop_warehouse", 5, 60)._look(day.dsn))
+    with psycopg.connect(superuser, row_factory=dict_row) as connection:
+        seen = connection.execute("SELECT DISTINCT * FROM public.session_seen WHERE application_name <> ''").fetchall()
+    limits_of = {
+        task.task_id.rpartition(".")[2]: task.execution_timeout for dag in day.dags.values() for task in dag.tasks
+    }
+    names, of_tasks = set(), set()
+    for row in seen:
+        name, settings = row["application_name"].removeprefix("amop "), row["settings"]
+        statement, lock = int(settings["statement_timeout"]), int(settings["lock_timeout"])
+        longest = time_limits.MIGRATION if name == "migrate" else time_limits.STATEMENT
+        assert 0 < statement <= longest / timedelta(milliseconds=1), row
+        assert 0 < lock <= statement and settings["TimeZone"] == "UTC", row
+        assert int(settings["idle_in_transaction_session_timeout"]) == statement, row
+        names.add(name)
+        if name in limits_of and name != "wait_for_staging":
+            of_tasks.add(name)
+            assert statement == time_limits.longest_statement(limits_of[name]) / timedelta(milliseconds=1), row
+    assert {"call gate", "heartbeat", "outbox", "watchdog", "migrate", "wait_for_staging"} <= names
+    assert {"queue_sync", "fetch_devices", "fetch_usage", "merge_devices", "merge_usage", "solve"} <= of_tasks

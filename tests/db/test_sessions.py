@@ -23,7 +23,6 @@ from amop.warehouse.sessions import (
     advance_session,
     complete_session,
     fail_session,
-    fail_silent_sessions,
     open_session,
     session_row,
     touch_session,
@@ -207,25 +206,6 @@ def test_the_device_count_is_the_fleets_and_later_the_instances(dsn: str) -> Non
             "SELECT (payload->'data'->>'DeviceCount')::int AS told FROM amop.amop_outbox ORDER BY id"
         ).fetchall()
     assert [row["told"] for row in counts] == [2, 1]
-
-
-def test_only_a_session_without_any_sign_of_life_is_failed_as_silent(dsn: str) -> None:
-    with transaction(dsn) as connection:
-        silent, touched, synced = (start(connection, "dag/run", provider) for provider in (1, 2, 3))
-        touch_session(connection, touched["id"], now=NOW + timedelta(hours=5))
-        connection.execute(
-            "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, billing_period_id, is_full, "
-            "optimization_session_id, progress_at) VALUES (3, 'dag', 'run', %(period)s, true, %(session)s, %(at)s)",
-            {"period": synced["billing_period_id"], "session": synced["id"], "at": NOW + timedelta(hours=5)},
-        )
-        assert fail_silent_sessions(connection, silent_for=SIX_HOURS, now=NOW + SIX_HOURS) == []
-        later = NOW + timedelta(hours=7)
-        failed = fail_silent_sessions(connection, silent_for=SIX_HOURS, now=later)
-        assert [row["session_id"] for row in failed] == [silent["id"]]
-        assert "no sign of life since 2026-11-24 12:00:00 UTC, limit 6 h" in failed[0]["error"]
-        assert fail_silent_sessions(connection, silent_for=SIX_HOURS, now=later) == []
-        assert messages(connection, silent["id"]) == [0, failed[0]["error"]]
-        assert start(connection, "dag/next run")["status"] == "running"
 
 
 def test_a_heartbeat_never_goes_back(dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ import pytest
 import requests
 from psycopg.rows import dict_row
 
+from amop import ids
 from sandbox.airflow_api import ENDED, AirflowApi
-from sandbox.environment import DIRECTORY_VARIABLE, World
+from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
+from sandbox.environment import AIRFLOW_DATABASE, DIRECTORY_VARIABLE, WAREHOUSE_DATABASE, World
 from sandbox.supervision import Supervisor
+from tests.canaries import command_lines, files, find, tables
+from tests.reliability import RecordFault
 
 pytestmark = pytest.mark.xdist_group("world")  # one world for all of them, on one worker
 
@@ -33,10 +38,13 @@ SECONDS_UNTIL_THE_FAILURE_IS_TOLD = 60
 def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
     environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "sandbox.world", *arguments],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540,
     )  # fmt: skip
+    with (directory / "launcher-output.log").open("a") as log:  # searched for secrets like everything else
+        log.write(done.stdout + done.stderr)
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +153,93 @@ def test_a_day_by_airflow_dags_test_beside_the_running_scheduler(world: World) -
     assert not api.pause("device_sync_pod19", is_paused=False)
 
 
-def test_no_secret_of_the_world_is_in_any_log(world: World) -> None:
-    secrets = [world.secrets.carrier_api_key, world.secrets.amop_token, world.secrets.postgres_password]
-    logs = [path for path in world.directory.rglob("*.log") if path.is_file()]
-    assert len(logs) > 10
-    for path in logs:
-        text = path.read_text(errors="replace")
-        for secret in secrets:
-            assert secret not in text, path.name
+def canaries(world: World) -> dict[str, str]:
+    return {
+        "carrier API key": world.secrets.carrier_api_key,
+        "AMOP token": world.secrets.amop_token,
+        "database password": world.secrets.postgres_password,
+        "AWS secret key": world.secrets.aws_secret_key,
+    }
+
+
+def fail_in_ways_that_could_tell_a_secret(world: World) -> None:
+    """Let a carrier echo its API key, AMOP refuse everything, and the command line meet a wrong password."""
+    session = requests.Session()
+    session.trust_env = False
+    echo = {"account": "api_rogers", "status": 400, "times": 1, "error_message": f"no: {world.secrets.carrier_api_key}"}
+    session.post(f"{world.carrier_address}/sandbox/faults", json=echo, timeout=10).raise_for_status()
+    session.post(
+        f"{world.amop_address}/sandbox/faults", json={"status": 422, "times": 3}, timeout=10
+    ).raise_for_status()
+    api = AirflowApi(world.ui_address)
+    api.wait_for_dags({"device_sync_rogers", ids.AMOP_RELAY_DAG})
+    runs = [("device_sync_rogers", api.trigger("device_sync_rogers", {"optimization": "always"}))]
+    wrong = json.dumps(
+        {"conn_type": "postgres", "host": "127.0.0.1", "port": world.ports["postgres"], "login": "nobody",
+         "password": world.secrets.postgres_password, "schema": "warehouse"}
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "amop.cli", "status"], capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "plugins"), "AIRFLOW_CONN_AMOP_WAREHOUSE": wrong},
+    )  # fmt: skip
+    assert done.returncode == 1 and "the warehouse cannot be reached" in done.stderr
+    (world.directory / "cli-output.log").write_text(done.stdout + done.stderr)
+    begun = time.monotonic()
+    while not all(api.run_state(*run) in ENDED for run in runs):
+        assert time.monotonic() - begun < 300
+        time.sleep(0.5)
+    assert [api.run_state(*run) for run in runs] == ["failed"]
+    runs = [(ids.AMOP_RELAY_DAG, api.trigger(ids.AMOP_RELAY_DAG, {}))]
+    while not all(api.run_state(*run) in ENDED for run in runs):
+        assert time.monotonic() - begun < 400
+        time.sleep(0.5)
+
+
+def objects_and_messages(world: World) -> Iterator[tuple[str, bytes]]:
+    s3, sqs = aws_client("s3", world.aws_address), aws_client("sqs", world.aws_address)
+    for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        answer = s3.get_object(Bucket=BUCKET, Key=entry["Key"])
+        yield f"s3 {entry['Key']}", answer["Body"].read()
+        yield f"s3 {entry['Key']}", repr(answer["Metadata"]).encode()
+    url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    while messages := sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=600
+    ).get("Messages"):
+        yield from (("sqs", repr(message).encode()) for message in messages)
+    yield from (("mail", repr(mail).encode()) for mail in sent_mails(world.aws_address))
+    session = requests.Session()
+    session.trust_env = False
+    for page in ("messages", "sessions", "stats"):
+        yield f"AMOP {page}", session.get(f"{world.amop_address}/sandbox/{page}", timeout=30).content
+
+
+def test_no_planted_secret_is_anywhere_after_whole_days_and_failures(world: World, reliability: RecordFault) -> None:
+    fail_in_ways_that_could_tell_a_secret(world)
+    looked: dict[str, int] = {}
+
+    def counted(blobs: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+        for where, blob in blobs:
+            looked[where.partition(" ")[0]] = looked.get(where.partition(" ")[0], 0) + len(blob)
+            yield where, blob
+
+    planted = canaries(world)
+    # The one file that holds them is also the proof that the search finds them.
+    settings = world.settings_file
+    assert {name for name, _ in find(planted, [("settings", settings.read_bytes())])} == set(planted)
+    postgres = world.postgres()
+    found = find(planted, counted(files(world.directory, but={settings})))
+    for database in (AIRFLOW_DATABASE, WAREHOUSE_DATABASE):
+        found += find(planted, counted(tables(postgres.conninfo(database))))
+    found += find(planted, counted(objects_and_messages(world)))
+    found += find(planted, counted(command_lines()))
+    assert found == []
+    for place in ("public.xcom", "public.rendered_task_instance_fields", "public.dag_run", "public.log",
+                  "amop.amop_outbox", "amop.device_sync_run", "s3", "sqs", "AMOP"):  # fmt: skip
+        assert looked.get(place, 0) > 0, place
+    assert sum(path.endswith(".log") for path in looked) > 20
+    reliability(
+        fault="canary secrets planted (API key, AMOP token, database password, AWS key), whole days and failing runs",
+        injected=len(planted),
+        expected="0 found in logs, files, both databases, objects, queue, AMOP messages, command lines",
+        seen=f"{len(found)} found in {len(looked)} places, {sum(looked.values()) / 1e6:.0f} MB",
+    )

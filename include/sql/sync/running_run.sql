@@ -7,7 +7,7 @@ SELECT
     dag_id,
     dag_run_id,
     started_at,
-    progress_at
+    greatest(progress_at, heartbeat_at) AS alive_at
 FROM amop.device_sync_run
 WHERE service_provider_id = %(service_provider_id)s AND status = 'running'
 FOR UPDATE

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from amop import time_limits
 from amop.carriers.account import CarrierAccount
 from amop.carriers.errors import CarrierAuthenticationError, CarrierRequestError, CarrierUnavailableError
 from amop.carriers.http_answer import AnswerError, read_json, retry_after_seconds
@@ -27,10 +28,9 @@ log = logging.getLogger(__name__)
 
 API = "/rws/api/v1"
 PAGE_SIZE = 50
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 30
-CALL_DEADLINE_SECONDS = 60
-"""Longest time of one call from its first to its last byte, however slowly the bytes come."""
+CONNECT_TIMEOUT_SECONDS = time_limits.CARRIER_CONNECT.total_seconds()
+READ_TIMEOUT_SECONDS = time_limits.CARRIER_READ.total_seconds()
+CALL_DEADLINE_SECONDS = time_limits.CARRIER_CALL.total_seconds()
 ATTEMPTS = 8
 BUDGET_SECONDS = 300
 """Longest time that one call and its retries may take; Airflow's own retries come after."""
@@ -91,7 +91,8 @@ class ControlCenterClient:
         self._monotonic = monotonic
         self._backoff = wait_random_exponential(multiplier=0.5, max=30)
         self._session = requests.Session()
-        self._session.trust_env = "://127." not in account.base_url and "://localhost" not in account.base_url
+        self._session.trust_env = not account.is_loopback
+        self._session.verify = account.verify
         self._session.auth = (account.user, account.api_key)
         self._session.headers.update({"Accept": "application/json"})
 

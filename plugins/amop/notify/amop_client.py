@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 20
+from amop import time_limits
+from amop.domain.http_connection import HttpConnectionError, read_http_connection
+
+TIMEOUTS = time_limits.AMOP_CONNECT.total_seconds(), time_limits.AMOP_READ.total_seconds()
 TEXT_LENGTH = 300
+READ_BYTES = 2048
 LONGEST_RETRY_AFTER_SECONDS = 900.0
 PASSING_STATUSES = {401, 403, 404, 408, 425, 429}
 """4xx that are a state of AMOP or of our connection, not of the message: tried again until an operator mends it."""
@@ -68,25 +71,20 @@ class AmopClient:
         """Read an ``http`` connection in either of Airflow's forms: scheme in the host, or schema, host, port apart.
 
         Raises:
-            AmopConnectionError: host or a path is missing, or there is no TLS for a host that is not loopback.
+            AmopConnectionError: host or a path is missing, or there is no TLS, or no verification of it, for a host
+                that is not loopback.
         """
         try:
-            parts = urlsplit(host if host and "://" in host else f"{schema or 'https'}://{host or ''}")
-            name, number = parts.hostname, parts.port or port
-        except ValueError:
-            raise AmopConnectionError("connection amop_api: the host is malformed") from None
-        if not name or parts.scheme not in {"http", "https"} or parts.username or parts.password:
-            raise AmopConnectionError("connection amop_api: the host must be a name, or https://name")
-        if parts.scheme == "http" and not _is_loopback(name):
-            raise AmopConnectionError("connection amop_api has no TLS; use https (http is for loopback only)")
+            address = read_http_connection(host, schema, port, extra)
+        except HttpConnectionError as error:
+            raise AmopConnectionError(f"connection amop_api: {error}") from None
         paths = {kind: str(extra.get(key) or "") for kind, key in PATH_KEYS.items()}
         missing = sorted({PATH_KEYS[kind] for kind, path in paths.items() if not path.startswith("/")})
         if missing:
             raise AmopConnectionError(f"connection amop_api: extra needs {', '.join(missing)}, each beginning with /")
-        shown = f"[{name}]" if ":" in name else name
-        url = f"{parts.scheme}://{shown}{f':{number}' if number else ''}{parts.path.rstrip('/')}"
-        client = cls(url, paths, password or None)
-        client._session.trust_env = not _is_loopback(name)
+        client = cls(address.base_url, paths, password or None)
+        client._session.trust_env = not address.is_loopback
+        client._session.verify = address.verify
         return client
 
     def __enter__(self) -> Self:
@@ -108,16 +106,16 @@ class AmopClient:
         """
         headers = {"Idempotency-Key": idempotency_key}
         try:
-            response = self._session.post(
+            with self._session.post(
                 f"{self.base_url}{self.paths[kind]}", json=payload, headers=headers, auth=self._authorize,
-                allow_redirects=False,
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-            )  # fmt: skip
-        except requests.RequestException as error:
+                allow_redirects=False, stream=True, timeout=TIMEOUTS,
+            ) as response:  # fmt: skip
+                said = _beginning_of(response)
+        except (OSError, HTTPError) as error:
             raise AmopUnavailableError(f"AMOP cannot be reached ({type(error).__name__})") from None
         if response.ok and not response.is_redirect:
             return
-        text = f"AMOP answered {response.status_code}: {self._without_token(response.text)[:TEXT_LENGTH]}"
+        text = f"AMOP answered {response.status_code}: {self._without_token(said)[:TEXT_LENGTH]}"
         if 400 <= response.status_code < 500 and response.status_code not in PASSING_STATUSES:
             raise AmopRefusedError(text)
         raise AmopUnavailableError(text, _retry_after_seconds(response.headers.get("Retry-After")))
@@ -132,11 +130,14 @@ class AmopClient:
         return text.replace(self.token, "***") if self.token else text
 
 
-def _is_loopback(name: str) -> bool:
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+def _beginning_of(response: requests.Response) -> str:
+    """Return what AMOP says, as far as it comes within the limits of a call: only its status decides anything."""
+    body, deadline = bytearray(), time.monotonic() + time_limits.AMOP_CALL.total_seconds()
+    for byte in response.iter_content(1):  # a larger piece would be waited for, however slowly it comes
+        body += byte
+        if len(body) >= READ_BYTES or time.monotonic() > deadline:
+            break
+    return body.decode("utf-8", "replace")
 
 
 def _retry_after_seconds(value: str | None) -> float | None:

@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from amop import ids, time_limits
 from amop.orchestration.connections import amop_client, warehouse_conninfo
 
 log = logging.getLogger(__name__)
 
-SILENT_FOR = timedelta(hours=6)
-"""A running session without any sign of life for so long has died."""
+
+@task(execution_timeout=time_limits.BRIEF_TASK)
+def end_silent_sessions() -> int:
+    """End the sync runs and sessions that died without saying so, each with one ErrorMessage; return how many."""
+    from amop.pipeline.watchdog import end_the_silent
+
+    told = end_the_silent(warehouse_conninfo(), now=datetime.now(UTC), is_queued=_optimization_is_queued)
+    for text in told:
+        log.error("%s", text)
+    return len(told)
 
 
-@task(execution_timeout=timedelta(minutes=2))
-def end_silent_sessions() -> list[int]:
-    """End the sessions that died without saying so, each with one ErrorMessage; return their ids."""
-    from amop.pipeline.optimization_runs import end_instance_of_failed_session
-    from amop.warehouse.connection import transaction
-    from amop.warehouse.sessions import fail_silent_sessions
-
-    conninfo, now = warehouse_conninfo(), datetime.now(UTC)
-    with transaction(conninfo, application_name="amop end_silent_sessions") as connection:
-        ended = fail_silent_sessions(connection, silent_for=SILENT_FOR, now=now)
-    for session in ended:
-        log.error("%s", session["error"])
-        end_instance_of_failed_session(conninfo, session["session_id"], now=now)
-    return [session["session_id"] for session in ended]
+def _optimization_is_queued(integration: str, session_id: int) -> bool:
+    queued = get_current_context()["ti"].get_dr_count(
+        dag_id=ids.carrier_optimization_dag(integration),
+        run_ids=[ids.optimization_run_id(session_id)],
+        states=["queued"],
+    )
+    return bool(queued)
 
 
-@task(execution_timeout=timedelta(minutes=4))
+@task(execution_timeout=time_limits.BRIEF_TASK)
 def deliver_messages() -> int:
-    """Send every message of the outbox whose time has come, in order within a session; return how many AMOP took.
-
-    Raises:
-        AirflowFailException: AMOP refused messages for good; the log and the outbox say which and why.
-    """
+    """Send the messages of the outbox whose time has come, in order within a session; return how many AMOP took."""
     from amop.pipeline.outbox_delivery import deliver_outbox
 
     client = amop_client()
@@ -47,8 +45,24 @@ def deliver_messages() -> int:
     with client:
         report = deliver_outbox(warehouse_conninfo(), client, now=lambda: datetime.now(UTC))
     log.info("%s messages sent, %s given up, %s wait", report.sent, report.dead, report.pending)
-    if report.dead:
-        raise AirflowFailException(
-            f"AMOP refused {report.dead} messages for good; see the log, and amop.amop_outbox where state = 'dead'"
-        )
     return report.sent
+
+
+@task(execution_timeout=time_limits.BRIEF_TASK)
+def report_refused_messages() -> None:
+    """Fail, once, for messages that AMOP refused for good, whichever task met the refusal.
+
+    Raises:
+        AirflowFailException: there are such messages; their keys and what AMOP said are in its text.
+    """
+    from amop.warehouse.connection import transaction
+    from amop.warehouse.outbox import report_refused
+
+    run_id = get_current_context()["dag_run"].run_id
+    with transaction(warehouse_conninfo(), application_name="amop report_refused_messages") as connection:
+        refused = report_refused(connection, reported_in=run_id)
+    if refused:
+        listed = "; ".join(f"{message['dedupe_key']}: {message['last_error']}" for message in refused)
+        raise AirflowFailException(
+            f"AMOP refused {len(refused)} messages for good; they are set aside, see `bin/amop status`. {listed}"
+        )

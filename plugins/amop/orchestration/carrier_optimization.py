@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from amop import ids
+from amop import ids, time_limits
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.dag_runs import asked_at
 from amop.orchestration.failures import recorded_failure
@@ -29,9 +29,6 @@ STEP: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=5),
 }
 """Patience with passing faults of the warehouse; errors of the data fail at once, whatever retries are left."""
-
-BRIEF, LONG = timedelta(minutes=10), timedelta(hours=1)
-"""Longest run of a task that handles groups, and of one that handles every SIM."""
 
 
 @contextmanager
@@ -59,7 +56,7 @@ def _end_instance(session_id: int) -> None:
         log.exception("The end of session %s could not be written to its instance", session_id)
 
 
-@task(execution_timeout=BRIEF, **STEP)
+@task(execution_timeout=time_limits.TASK, **STEP)
 def open_instance(integration: str) -> dict[str, int]:
     """Open the instance of the session; a run without a session opens one (AMOP 0 and 20 %)."""
     from amop.pipeline.errors import PipelineError
@@ -88,7 +85,7 @@ def open_instance(integration: str) -> dict[str, int]:
     return instance
 
 
-@task(execution_timeout=BRIEF, **STEP)
+@task(execution_timeout=time_limits.TASK, **STEP)
 def group_communication_plans(instance: dict[str, int]) -> int:
     """Write the comm groups: communication plans that allow the same set of rate plans (AMOP 30 %)."""
     from amop.pipeline import optimization_inputs
@@ -97,7 +94,7 @@ def group_communication_plans(instance: dict[str, int]) -> int:
         return optimization_inputs.group_communication_plans(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=BRIEF, **STEP)
+@task(execution_timeout=time_limits.TASK, **STEP)
 def validate_groups(instance: dict[str, int]) -> dict[str, int]:
     """Decide what is done with every comm group; end with errors where rate plans cannot be billed."""
     from amop.pipeline import optimization_inputs
@@ -106,7 +103,7 @@ def validate_groups(instance: dict[str, int]) -> dict[str, int]:
         return optimization_inputs.validate_groups(conninfo, instance["instance_id"], now=datetime.now(UTC))
 
 
-@task(execution_timeout=LONG, **STEP)
+@task(execution_timeout=time_limits.BULK_TASK, **STEP)
 def project_usage(instance: dict[str, int]) -> dict[str, int]:
     """Read the eligible SIMs and project their usage to the end of the billing period."""
     from amop.pipeline import optimization_inputs
@@ -115,7 +112,7 @@ def project_usage(instance: dict[str, int]) -> dict[str, int]:
         return optimization_inputs.project_usage(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=LONG, **STEP)
+@task(execution_timeout=time_limits.BULK_TASK, **STEP)
 def assign_base(instance: dict[str, int]) -> None:
     """Put each SIM on the plan whose included data is closest to its usage; cost that and today's plans (AMOP 40 %)."""
     from amop.pipeline import carrier_optimization
@@ -124,7 +121,7 @@ def assign_base(instance: dict[str, int]) -> None:
         carrier_optimization.assign_base(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=LONG, **STEP)
+@task(execution_timeout=time_limits.BULK_TASK, **STEP)
 def solve(instance: dict[str, int]) -> None:
     """Find the cheapest plans for the whole provider and verify the proof (AMOP 50 %)."""
     from amop.pipeline import carrier_optimization
@@ -133,7 +130,7 @@ def solve(instance: dict[str, int]) -> None:
         carrier_optimization.solve(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=LONG, **STEP)
+@task(execution_timeout=time_limits.BULK_TASK, **STEP)
 def write_results(instance: dict[str, int]) -> dict[str, int]:
     """Write a result row per SIM, the sums of the groups and the proposed plan changes; nothing is applied."""
     from amop.pipeline import carrier_optimization
@@ -142,7 +139,7 @@ def write_results(instance: dict[str, int]) -> dict[str, int]:
         return carrier_optimization.write_results(conninfo, instance["instance_id"])
 
 
-@task(execution_timeout=BRIEF, trigger_rule=TriggerRule.NONE_FAILED, **STEP)
+@task(execution_timeout=time_limits.TASK, trigger_rule=TriggerRule.NONE_FAILED, **STEP)
 def publish_report(instance: dict[str, int]) -> dict[str, int]:
     """End instance and session as complete (AMOP 100 %); also where no workbook was to be written."""
     from amop.pipeline import carrier_optimization
@@ -170,10 +167,10 @@ def optimization_steps(integration: str) -> None:
         >> WriteWorkbookOperator(
             task_id="write_workbook",
             instance=instance,
-            execution_timeout=LONG,
+            execution_timeout=time_limits.BULK_TASK,
             doc_md="Write the workbook to S3, where a bucket is set; a failure is a warning on the instance.",
             **STEP,
         )
         >> publish_report.override(outlets=[results])(instance)
-        >> mail_report.override(execution_timeout=BRIEF, **STEP)(instance)
+        >> mail_report.override(execution_timeout=time_limits.TASK, **STEP)(instance)
     )

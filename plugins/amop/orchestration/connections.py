@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseHook, Connection, Variable
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import BaseHook, Connection, Variable, get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
-from amop import ids
+from amop import ids, time_limits
+from amop.domain.http_connection import HttpConnectionError, read_http_connection
+from amop.warehouse.connection import with_statement_limit
 from amop.warehouse.conninfo import conninfo_from_fields
 
 if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
     from amop.carriers.protocol import CarrierClient
     from amop.notify.amop_client import AmopClient
 
 log = logging.getLogger(__name__)
+
+Hook = TypeVar("Hook", bound="AwsGenericHook[Any]")
 
 
 def conninfo_of(connection: Connection) -> str:
@@ -39,10 +46,45 @@ def conninfo_of(connection: Connection) -> str:
 def warehouse_conninfo() -> str:
     """Return the connection string of the warehouse, from connection ``amop_warehouse``.
 
+    Its sessions end a statement well before the running task's own time is over.
+
     Raises:
         AirflowNotFoundException: the connection is not defined; the message says which.
     """
-    return conninfo_of(BaseHook.get_connection(ids.WAREHOUSE_CONNECTION))
+    try:
+        task_limit = get_current_context()["task"].execution_timeout
+    except RuntimeError:  # no task is running
+        task_limit = None
+    conninfo = conninfo_of(BaseHook.get_connection(ids.WAREHOUSE_CONNECTION))
+    return with_statement_limit(conninfo, time_limits.longest_statement(task_limit))
+
+
+def aws_hook(hook_class: Callable[..., Hook], **arguments: Any) -> Hook:
+    """Return a hook on connection ``aws_default`` whose calls end in time and trust no unknown certificate.
+
+    Args:
+        hook_class: Airflow's hook of an AWS service.
+        **arguments: more of the hook's own arguments.
+
+    Raises:
+        AirflowFailException: the connection switches the verification of certificates off for another machine.
+    """
+    from botocore.config import Config
+
+    limits = Config(
+        connect_timeout=time_limits.AWS_CONNECT.total_seconds(),
+        read_timeout=time_limits.AWS_READ.total_seconds(),
+        retries={"total_max_attempts": time_limits.AWS_ATTEMPTS, "mode": "standard"},
+    )
+    settings = hook_class(aws_conn_id=ids.AWS_CONNECTION).conn_config
+    if settings.verify is not None:
+        endpoint = settings.endpoint_url or "https://amazonaws.com"
+        try:
+            read_http_connection(endpoint, None, None, {"verify": settings.verify})
+        except HttpConnectionError as error:
+            raise AirflowFailException(f"connection {ids.AWS_CONNECTION}: {error}") from None
+    own = settings.botocore_config
+    return hook_class(aws_conn_id=ids.AWS_CONNECTION, config=own.merge(limits) if own else limits, **arguments)
 
 
 def carrier_client(connection_id: str, service_provider_name: str) -> CarrierClient:

@@ -11,9 +11,10 @@ from airflow.sdk import Asset, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import Integration
 from amop.orchestration.connections import (
+    aws_hook,
     carrier_client,
     deliver_message,
     deliver_session_messages,
@@ -33,7 +34,7 @@ SECONDS_BETWEEN_LOOKS = 5
 
 
 @task(
-    execution_timeout=timedelta(minutes=5),
+    execution_timeout=time_limits.BRIEF_TASK,
 )
 def select_providers(integration: str) -> list[dict[str, Any]]:
     """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
@@ -84,7 +85,7 @@ PROVIDER_TASK: dict[str, Any] = {
 
 @task(
     task_id="queue_sync",
-    execution_timeout=timedelta(minutes=5),
+    execution_timeout=time_limits.BRIEF_TASK,
     **PROVIDER_TASK,
 )
 def queue_sync_task(run: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ def queue_sync_task(run: dict[str, Any]) -> None:
 
 @task(
     task_id="fetch_devices",
-    execution_timeout=timedelta(minutes=720),
+    execution_timeout=time_limits.FETCH_TASK,
     **PROVIDER_TASK,
 )
 def fetch_devices_task(run: dict[str, Any]) -> int:
@@ -114,7 +115,7 @@ def fetch_devices_task(run: dict[str, Any]) -> int:
 
 @task(
     task_id="fetch_usage",
-    execution_timeout=timedelta(minutes=720),
+    execution_timeout=time_limits.FETCH_TASK,
     **PROVIDER_TASK,
 )
 def fetch_usage_task(run: dict[str, Any]) -> int:
@@ -130,7 +131,7 @@ def fetch_usage_task(run: dict[str, Any]) -> int:
 
 @task(
     task_id="publish_notification",
-    execution_timeout=timedelta(minutes=10),
+    execution_timeout=time_limits.TASK,
     **PROVIDER_TASK,
 )
 def publish_notification_task(run: dict[str, Any]) -> None:
@@ -144,7 +145,7 @@ def publish_notification_task(run: dict[str, Any]) -> None:
         notification = notification_to_send(warehouse_conninfo(), run["run_id"])
         if queue is None or notification is None:
             return
-        client = SqsHook(aws_conn_id=ids.AWS_CONNECTION).get_conn()
+        client = aws_hook(SqsHook).get_conn()
         url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
         client.send_message(QueueUrl=url, MessageBody=notification.body, MessageAttributes=notification.attributes)
         mark_notified(warehouse_conninfo(), run["run_id"], now=datetime.now(UTC))
@@ -152,7 +153,7 @@ def publish_notification_task(run: dict[str, Any]) -> None:
 
 @task(
     task_id="merge_devices",
-    execution_timeout=timedelta(minutes=60),
+    execution_timeout=time_limits.BULK_TASK,
     **PROVIDER_TASK,
 )
 def merge_devices_task(run: dict[str, Any]) -> dict[str, int]:
@@ -165,7 +166,7 @@ def merge_devices_task(run: dict[str, Any]) -> dict[str, int]:
 
 @task(
     task_id="merge_usage",
-    execution_timeout=timedelta(minutes=60),
+    execution_timeout=time_limits.BULK_TASK,
     **PROVIDER_TASK,
 )
 def merge_usage_task(run: dict[str, Any]) -> int:
@@ -178,7 +179,7 @@ def merge_usage_task(run: dict[str, Any]) -> int:
 
 @task(
     task_id="update_communication_plans",
-    execution_timeout=timedelta(minutes=10),
+    execution_timeout=time_limits.TASK,
     **PROVIDER_TASK,
 )
 def update_communication_plans_task(run: dict[str, Any]) -> list[str]:
@@ -191,7 +192,7 @@ def update_communication_plans_task(run: dict[str, Any]) -> list[str]:
 
 @task(
     task_id="check_quality",
-    execution_timeout=timedelta(minutes=10),
+    execution_timeout=time_limits.TASK,
     **PROVIDER_TASK,
 )
 def check_quality_task(run: dict[str, Any]) -> dict[str, int]:
@@ -204,7 +205,7 @@ def check_quality_task(run: dict[str, Any]) -> dict[str, int]:
 
 @task(
     task_id="publish_summary",
-    execution_timeout=timedelta(minutes=30),
+    execution_timeout=time_limits.REPORT_TASK,
     **PROVIDER_TASK,
 )
 def publish_summary_task(run: dict[str, Any], integration: str) -> None:
@@ -221,13 +222,13 @@ def publish_summary_task(run: dict[str, Any], integration: str) -> None:
         if bucket is not None:
             key = sync_log_key(integration, run["service_provider_id"], run["run_id"])
             with write_sync_log(warehouse_conninfo(), run["run_id"]) as path:
-                S3Hook(aws_conn_id=ids.AWS_CONNECTION).load_file(path, key, bucket_name=bucket, replace=True)
+                aws_hook(S3Hook).load_file(path, key, bucket_name=bucket, replace=True)
             log.info("Sync log: s3://%s/%s", bucket, key)
 
 
 @task(
     task_id="notify_amop",
-    execution_timeout=timedelta(minutes=10),
+    execution_timeout=time_limits.TASK,
     **PROVIDER_TASK,
 )
 def notify_amop_task(run: dict[str, Any]) -> None:
@@ -242,7 +243,7 @@ def notify_amop_task(run: dict[str, Any]) -> None:
 
 @task(
     task_id="should_optimize",
-    execution_timeout=timedelta(minutes=5),
+    execution_timeout=time_limits.BRIEF_TASK,
     multiple_outputs=True,
     **PROVIDER_TASK,
 )
@@ -288,8 +289,8 @@ def cleanup(run: Any, integration: Integration) -> None:
         task_id="wait_for_staging",
         run=run,
         poke_interval=SECONDS_BETWEEN_LOOKS,
-        timeout=timedelta(hours=24).total_seconds(),
-        execution_timeout=timedelta(hours=24),
+        timeout=time_limits.WAIT_FOR_STAGING.total_seconds(),
+        execution_timeout=time_limits.WAIT_FOR_STAGING,
         deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),
         doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
         **PROVIDER_TASK | {"map_index_template": "{{ task.run['service_provider_name'] }}"},
@@ -317,7 +318,7 @@ def cleanup(run: Any, integration: Integration) -> None:
             fail_when_dag_is_paused=True,
             wait_for_completion=False,
             deferrable=False,
-            execution_timeout=timedelta(minutes=5),
+            execution_timeout=time_limits.BRIEF_TASK,
             doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",
             **PROVIDER_TASK | {"map_index_template": "{{ task.trigger_run_id }}"},
         )

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
 
 from amop.carriers.errors import CarrierAuthenticationError, CarrierConnectionError, CarrierRequestError
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
+from amop.orchestration.heartbeat import heartbeat
 from amop.pipeline.errors import MergeRefusedError, PipelineError
 from amop.pipeline.sync_runs import end_run, load_run
 from amop.warehouse.connection import transaction
@@ -40,13 +41,17 @@ FINAL_ERRORS = (
 
 @contextmanager
 def recorded_failure(*, sync_run_id: int | None = None, session_id: int | None = None) -> Iterator[None]:
-    """Run a task's work; on its final failure end the sync run and its session, with one ErrorMessage to AMOP.
+    """Run a task's work, with a heartbeat; on its final failure end run and session, with one ErrorMessage to AMOP.
 
     Raises:
         AirflowFailException: the error is of a kind that trying again does not cure.
     """
     try:
-        yield
+        if sync_run_id is None and session_id is None:
+            yield
+        else:
+            with heartbeat(warehouse_conninfo(), sync_run_id=sync_run_id, session_id=session_id):
+                yield
     except (AirflowSkipException, AirflowRescheduleException):
         raise
     except (Exception, AirflowTaskTimeout) as error:

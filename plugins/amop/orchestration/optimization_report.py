@@ -18,8 +18,9 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from amop import ids
-from amop.orchestration.connections import optional_variable, warehouse_conninfo
+from amop.orchestration.connections import aws_hook, optional_variable, warehouse_conninfo
 from amop.orchestration.failures import FINAL_ERRORS, is_last_try
+from amop.orchestration.heartbeat import heartbeat
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -71,9 +72,12 @@ class WriteWorkbookOperator(BaseOperator):
         bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the workbook in S3")
         if bucket is None:
             raise AirflowSkipException(f"Variable {ids.REPORTS_BUCKET_VARIABLE} is not set")
-        instance_id = self.instance["instance_id"]
-        with _warned_failure(instance_id, "The workbook was not written to S3"):
-            hook = S3Hook(aws_conn_id=ids.AWS_CONNECTION, extra_args={"ContentType": WORKBOOK_TYPE})
+        instance_id, session_id = self.instance["instance_id"], self.instance["session_id"]
+        with (
+            _warned_failure(instance_id, "The workbook was not written to S3"),
+            heartbeat(warehouse_conninfo(), session_id=session_id),
+        ):
+            hook = aws_hook(S3Hook, extra_args={"ContentType": WORKBOOK_TYPE})
             with write_workbook(warehouse_conninfo(), instance_id) as workbook:
                 hook.load_file(workbook.path, workbook.key, bucket_name=bucket, replace=True)
             note_workbook(warehouse_conninfo(), instance_id, f"s3://{bucket}/{workbook.key}")
@@ -99,14 +103,14 @@ def mail_report(instance: dict[str, int]) -> None:
         links = {"Run in Airflow": _run_address(get_current_context())}
         uri = report_uri_of(conninfo, instance_id)
         if uri is not None:
-            hook = S3Hook(aws_conn_id=ids.AWS_CONNECTION)
+            hook = aws_hook(S3Hook)
             links = {"Workbook": object_address(hook, *hook.parse_s3_url(uri))} | links
         mail = mail_to_send(conninfo, instance_id, sender=sender, recipients=recipients, links=links)
         if mail is None:
             log.info("The report of instance %s was mailed before", instance_id)
             return
         to = [address.addr_spec for address in mail["To"].addresses]
-        SesHook(aws_conn_id=ids.AWS_CONNECTION).get_conn().send_raw_email(
+        aws_hook(SesHook).get_conn().send_raw_email(
             Source=mail["From"].addresses[0].addr_spec, Destinations=to, RawMessage={"Data": mail.as_bytes()}
         )
         note_mailed(conninfo, instance_id, now=datetime.now(UTC))

@@ -15,11 +15,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from psycopg.rows import dict_row
 
+from amop import time_limits
 from amop.orchestration.connections import conninfo_of, warehouse_conninfo
 from amop.orchestration.failures import record_failure
 from amop.pipeline.errors import SyncRunEndedError
 from amop.warehouse import sql
-from amop.warehouse.connection import connect
+from amop.warehouse.connection import connect, session_settings
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,7 @@ class StagingReadyTrigger(BaseTrigger):
             conninfo,
             row_factory=dict_row,
             autocommit=True,
-            connect_timeout=10,
-            application_name="amop wait_for_staging",
+            **session_settings(conninfo, application_name="amop wait_for_staging", statement=time_limits.LOOK),
         ) as connection:
             cursor = await connection.execute(sql.load("sync/staging_progress"), {"run_id": self.run_id})
             progress = await cursor.fetchone()
@@ -129,7 +129,7 @@ class StagingReadySensor(BaseSensorOperator):
         self,
         *,
         run: Any,
-        no_progress_limit: timedelta = timedelta(minutes=30),
+        no_progress_limit: timedelta = time_limits.NO_PROGRESS,
         deferrable: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from amop import time_limits
 from amop.notify.amop_client import AmopClient, AmopRefusedError, AmopUnavailableError
 from amop.warehouse.connection import transaction
 from amop.warehouse.outbox import (
@@ -49,7 +50,8 @@ def deliver_outbox(
     """Send every message that may be sent now; what AMOP does not take is tried again later, with back-off.
 
     A message is claimed and committed before it is sent, and marked after: a process that is killed in between leaves a
-    message that the next one sends again, with the same idempotency key. No transaction is open while HTTP runs.
+    message that the next one sends again, with the same idempotency key. No transaction is open while HTTP runs. What
+    is not begun within `DELIVERY` is left for the next call.
 
     Args:
         conninfo: libpq connection string of the warehouse.
@@ -59,9 +61,10 @@ def deliver_outbox(
         dedupe_key: only this message.
     """
     sent = dead = failures = 0
+    until = now() + time_limits.DELIVERY
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         dead += bury_followers(connection, session_id)
-    while failures < FAILURES_IN_A_ROW:
+    while failures < FAILURES_IN_A_ROW and now() < until:
         with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
             message = claim_message(connection, session_id=session_id, dedupe_key=dedupe_key, now=now())
         if message is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from amop import time_limits
 from amop.pipeline.due_sessions import session_is_due, sessions_of_day
 from amop.pipeline.errors import PipelineError, SyncRunEndedError
 from amop.warehouse import sql
@@ -24,10 +25,6 @@ FULL_SYNC_EVERY = timedelta(days=6, hours=12)
 
 OVERLAP = timedelta(days=1)
 """An incremental list begins this long before the start of the last complete run."""
-
-ABANDONED_AFTER = timedelta(hours=1)
-"""A running run that has not moved for this long was killed; a new run may take its provider over."""
-
 
 TRIAL_RUN_PREFIX = "__airflow_temporary_run_"
 """Run ids of ``airflow tasks test``: nothing follows such a task, so that the next run takes its provider over."""
@@ -198,10 +195,10 @@ def _take_over_abandoned(
     if holder is None or (holder["dag_id"], holder["dag_run_id"]) == (request.dag_id, request.dag_run_id):
         return
     is_trial = holder["dag_run_id"].startswith(TRIAL_RUN_PREFIX)
-    if is_trial or now - holder["progress_at"] > ABANDONED_AFTER:
+    if is_trial or now - holder["alive_at"] > time_limits.SILENCE:
         message = (
-            f"Run {holder['id']} of {provider['name']} ({holder['dag_run_id']}) has not moved since "
-            f"{holder['progress_at']:%Y-%m-%d %H:%M:%S %Z} and was taken over by {request.dag_run_id}"
+            f"Run {holder['id']} of {provider['name']} ({holder['dag_run_id']}) has given no sign of life since "
+            f"{holder['alive_at']:%Y-%m-%d %H:%M:%S %Z} and was taken over by {request.dag_run_id}"
         )
         log.warning("%s", message)
         end_run(connection, holder["id"], "failed", message, now=now)
@@ -213,7 +210,7 @@ def _held_by(provider: dict[str, Any], holder: dict[str, Any] | None) -> str:
     return (
         f"Provider {provider['id']} {provider['name']!r} is held by run {holder['id']} of {holder['dag_id']} "
         f"({holder['dag_run_id']}, running since {holder['started_at']:%Y-%m-%d %H:%M:%S %Z}); wait for it, or mark it "
-        f"failed if it is dead: it is taken over by itself after {ABANDONED_AFTER.total_seconds() / 60:.0f} minutes"
+        f"failed if it is dead: it is taken over by itself after {time_limits.SILENCE.total_seconds() / 60:.0f} minutes"
     )
 
 
@@ -282,4 +279,5 @@ def end_run(connection: WarehouseConnection, run_id: int, status: str, error: st
         sql.load("sync/end_run"), {"run_id": run_id, "status": status, "error": error, "now": now}
     ).fetchone()
     if ended and status in {"failed", "refused"} and ended["optimization_session_id"] is not None:
-        fail_session(connection, ended["optimization_session_id"], error or f"device sync run {run_id} {status}")
+        text = error or f"device sync run {run_id} {status}"
+        fail_session(connection, ended["optimization_session_id"], text, now=now)

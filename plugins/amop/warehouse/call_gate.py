@@ -11,7 +11,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from amop import time_limits
 from amop.warehouse import sql
+from amop.warehouse.connection import session_settings
 
 MARGIN_SECONDS = 0.02
 """Added to the window, because the carrier counts a call when it arrives, not when we sent or ended it."""
@@ -73,10 +75,10 @@ class PostgresCallGate:
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                self._conninfo, autocommit=True, row_factory=dict_row, application_name="amop call gate",
-                connect_timeout=10,
-            )  # fmt: skip
+            settings = session_settings(
+                self._conninfo, application_name="amop call gate", lock=time_limits.CALL_GATE_LOCK
+            )
+            self._connection = psycopg.connect(self._conninfo, autocommit=True, row_factory=dict_row, **settings)
         return self._connection
 
     def _locked(self) -> psycopg.Connection[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -12,7 +13,9 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration, MigrationList, default_migration_table, read_migrations
 
+from amop import time_limits
 from amop.warehouse import sql
+from amop.warehouse.connection import session_settings
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +24,6 @@ SCHEMA = "amop"
 
 LOCK_KEY = 7_000_001
 """Key of the advisory lock that lets one migration run at a time in a database."""
-
-LOCK_TIMEOUT_SECONDS = 60
-"""Longest wait of a migration for a table that something else holds."""
 
 
 class MigrationError(RuntimeError):
@@ -70,7 +70,7 @@ def migrate(conninfo: str) -> list[str]:
         psycopg.OperationalError: the server cannot be reached or refuses the role.
     """
     # A lock of the session, not yoyo's lock row: a killed process cannot leave it behind.
-    with psycopg.connect(conninfo, autocommit=True, application_name="amop migrate", connect_timeout=10) as holder:
+    with psycopg.connect(conninfo, autocommit=True, **_settings(conninfo, lock=time_limits.MIGRATION)) as holder:
         holder.execute(sql.load("reference/lock_migrations"), {"lock_key": LOCK_KEY})
         holder.execute(sql.load("migrations/0000.schema"))
         with _WarehouseBackend(_database_uri(conninfo), default_migration_table) as backend:
@@ -95,8 +95,12 @@ def _migrations() -> MigrationList:
 def _database_uri(conninfo: str) -> DatabaseURI:
     """Return yoyo's form of a libpq connection string; built from parts, so no character needs quoting."""
     parts: dict[str, Any] = dict(conninfo_to_dict(conninfo))
-    options = f"{parts.pop('options', None) or ''} -c lock_timeout={LOCK_TIMEOUT_SECONDS}s -c timezone=UTC"
     user, password = parts.pop("user", None), parts.pop("password", None)
     host, port, database = parts.pop("host", None), parts.pop("port", None), parts.pop("dbname", None)
-    extra = {**parts, "options": options.strip(), "application_name": "amop migrate", "schema": SCHEMA}
+    extra = {**parts, **_settings(conninfo), "schema": SCHEMA}
     return DatabaseURI("postgresql+psycopg", user, password, host, port, database, extra)
+
+
+def _settings(conninfo: str, *, lock: timedelta = time_limits.LOCK) -> dict[str, Any]:
+    """Return the session's limits; only who waits for another migration waits for a lock for longer."""
+    return session_settings(conninfo, application_name="amop migrate", statement=time_limits.MIGRATION, lock=lock)

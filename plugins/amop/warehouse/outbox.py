@@ -134,6 +134,17 @@ def bury_followers(connection: WarehouseConnection, session_id: int | None = Non
     return connection.execute(sql.load("outbox/bury_followers"), {"session_id": session_id}).rowcount
 
 
+def report_refused(connection: WarehouseConnection, *, reported_in: str) -> list[dict[str, Any]]:
+    """Return the refused messages that no other run of the relay has reported, oldest first; they are its own now.
+
+    Args:
+        connection: in whose transaction it is noted.
+        reported_in: id of the relay's run; asking again in the same run gives the same messages.
+    """
+    rows = connection.execute(sql.load("outbox/report_refused"), {"reported_in": reported_in}).fetchall()
+    return sorted(rows, key=lambda row: row["id"])
+
+
 def waiting(
     connection: WarehouseConnection, *, session_id: int | None = None, dedupe_key: str | None = None
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ at most one ErrorMessage after them. ``now`` None is the database's clock.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from amop.domain.amop_messages import SessionFacts, error_message, error_text, progress_message
@@ -175,7 +175,7 @@ def fail_session(
 
 
 def touch_session(connection: WarehouseConnection, session_id: int, *, now: datetime | None = None) -> bool:
-    """Stamp a running session as alive; False if it has ended. Long work calls this at least once an hour."""
+    """Stamp a running session as alive; False if it has ended."""
     values = {"session_id": session_id, "now": now}
     return connection.execute(sql.load("sessions/touch_session"), values).rowcount == 1
 
@@ -190,29 +190,6 @@ def session_row(connection: WarehouseConnection, session_id: int) -> dict[str, A
     if row is None:
         raise SessionNotFoundError(f"optimization session {session_id} does not exist")
     return row
-
-
-def fail_silent_sessions(
-    connection: WarehouseConnection, *, silent_for: timedelta, now: datetime
-) -> list[dict[str, Any]]:
-    """Fail the running sessions that have given no sign of life for so long; return their id and the error told.
-
-    Signs of life are a step, `touch_session`, and every page that the session's device sync has staged.
-    """
-    failed = []
-    with connection.transaction():
-        silent = connection.execute(sql.load("sessions/silent_sessions"), {"silent_since": now - silent_for}).fetchall()
-        for session in silent:
-            text = (
-                f"Optimization session {session['id']} of {session['service_provider_name']} "
-                f"({session['service_provider_id']}) stopped at {session['progress']} % without reporting an error: no "
-                f"sign of life since {session['alive_at']:%Y-%m-%d %H:%M:%S %Z}, limit "
-                f"{silent_for.total_seconds() / 3600:g} h. It was opened by {session['opened_by']}; look at that run "
-                "in Airflow, then start the provider again"
-            )
-            if fail_session(connection, session["id"], text, now=now):
-                failed.append({"session_id": session["id"], "error": text})
-    return failed
 
 
 def _locked_session(connection: WarehouseConnection, session_id: int) -> dict[str, Any]:

@@ -18,8 +18,8 @@ def read_status(conninfo: str, *, now: datetime | None = None) -> dict[str, Any]
 
     Returns:
         ``service_providers``, ``last_sync_runs``, ``last_optimizations``, ``realised_savings`` and
-        ``running_sessions`` (lists), ``outbox`` (pending, dead, sent, oldest_pending) and ``work_rows_left`` (of the
-        last runs together).
+        ``running_sessions`` (lists), ``outbox`` (pending, dead, sent, oldest_pending), ``dead_messages`` (the latest
+        that AMOP refused) and ``work_rows_left`` (of the last runs together).
 
     Raises:
         psycopg.Error: the warehouse cannot be read, for instance because it was never migrated.
@@ -35,6 +35,7 @@ def read_status(conninfo: str, *, now: datetime | None = None) -> dict[str, Any]
             "last_optimizations": connection.execute(sql.load("status/last_optimizations")).fetchall(),
             "realised_savings": connection.execute(sql.load("status/realised_savings")).fetchall(),
             "running_sessions": connection.execute(sql.load("status/running_sessions")).fetchall(),
+            "dead_messages": connection.execute(sql.load("status/dead_messages")).fetchall(),
             "outbox": connection.execute(sql.load("status/outbox")).fetchone(),
             "work_rows_left": sum(run["work_rows_left"] for run in runs),
         }
