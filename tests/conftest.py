@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from sandbox.postgres import EmbeddedPostgres
@@ -76,6 +77,10 @@ def _set_environment() -> None:
 
 
 _set_environment()
+
+# How long one example takes depends on what else the machine does; CI draws the same examples every time.
+settings.register_profile("amop", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("amop")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,5 +14,5 @@ SELECT
         WHERE
             run.service_provider_id = %(service_provider_id)s
             AND run.status = 'running'
-            AND run.progress_at >= %(alive_since)s
+            AND greatest(run.progress_at, run.heartbeat_at) >= %(alive_since)s
     ) AS sync_run_id

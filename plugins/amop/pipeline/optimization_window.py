@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from amop import time_limits
 from amop.domain.session_window import MAXIMUM_FAILURES_A_DAY, is_last_day, reason_to_wait
 from amop.pipeline.due_sessions import session_is_due, sessions_of_day
-from amop.pipeline.sync_runs import ABANDONED_AFTER
 from amop.warehouse import sql
 from amop.warehouse.billing_periods import ensure_billing_period
 from amop.warehouse.connection import WarehouseConnection, transaction
@@ -52,7 +52,7 @@ def _due_provider(connection: WarehouseConnection, provider: dict[str, Any], now
         return None
     running = connection.execute(
         sql.load("sessions/running_work"),
-        {"service_provider_id": provider["id"], "alive_since": now - ABANDONED_AFTER},
+        {"service_provider_id": provider["id"], "alive_since": now - time_limits.SILENCE},
     ).fetchone() or {"session_id": None, "sync_run_id": None}
     calendar = {"cycle_end": period["cycle_end"], "time_zone": provider["time_zone"]}
     reason = reason_to_wait(now, day, **calendar)

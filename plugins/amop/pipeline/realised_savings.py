@@ -97,7 +97,7 @@ def _measure(connection: WarehouseConnection, instance: dict[str, Any]) -> dict[
     inputs = realised_savings.inputs_as_solved(connection, instance)
     usage, sms = realised_savings.real_usage(connection, instance, inputs)
     current = inputs.devices.current_rate_plan
-    old = np.where(current == NONE, inputs.base_assignment, current)  # as the forecast counts unknown plans
+    old = np.where(current == NONE, _base_assignment(instance, inputs), current)  # as the forecast counts unknown plans
     applied, applied_changes = realised_savings.applied_assignment(connection, instance, inputs, old)
     projected = inputs.devices.usage_micro_mb
     forecast_old, forecast_applied = _bills(instance, inputs, old, applied)
@@ -131,6 +131,12 @@ def _bills(instance: dict[str, Any], inputs: InstanceInputs, old: Integers, appl
         return 0, 0
     model = CostModel(inputs.devices, inputs.rate_plans, inputs.eligibility, _terms(instance))
     return model.bill(old), model.bill(applied)
+
+
+def _base_assignment(instance: dict[str, Any], inputs: InstanceInputs) -> Integers:
+    if not len(inputs.devices):
+        return inputs.devices.current_rate_plan
+    return CostModel(inputs.devices, inputs.rate_plans, inputs.eligibility, _terms(instance)).base_assignment()
 
 
 def _terms(instance: dict[str, Any]) -> Terms:

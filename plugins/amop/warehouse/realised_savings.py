@@ -55,7 +55,6 @@ def inputs_as_solved(connection: WarehouseConnection, instance: Mapping[str, Any
         rate_plans=rate_plans_as_arrays(stored),
         eligibility=replace(inputs.eligibility, allowed=inputs.eligibility.allowed[:, old_numbers]),
         rate_plan_ids=inputs.rate_plan_ids[old_numbers],
-        base_assignment=new_numbers[inputs.base_assignment],
         solved_assignment=new_numbers[inputs.solved_assignment],
     )
 
