@@ -61,6 +61,12 @@ PARAMS = {
         description="auto = when the billing period's window is open and the day has no completed session yet (on its "
         "last day always); always = now; never = only sync.",
     ),
+    "allow_mass_deactivation": Param(
+        False,
+        type="boolean",
+        title="Allow mass deactivation",
+        description="Deactivate the SIMs that two full lists in a row do not name, however many; only for this run.",
+    ),
 }
 
 for integration in INTEGRATIONS.values():

@@ -1,7 +1,7 @@
 -- Purpose: usage of a SIM that the provider's device list does not know moves from staging to quarantine: not lost.
 -- Parameters: run_id, service_provider_id, now.
 -- Locks: the moved rows.
--- Repeatable: what has moved is no longer in staging; one row per run and SIM.
+-- Repeatable: what has moved is no longer in staging; one row per run and usage record.
 WITH moved AS (
     DELETE FROM amop.device_usage_staging AS usage
     WHERE
@@ -13,19 +13,26 @@ WITH moved AS (
     RETURNING *
 )
 
-INSERT INTO amop.device_quarantine (run_id, kind, record_key, raw, reason, quarantined_at)
+INSERT INTO amop.device_quarantine (
+    run_id, kind, source, record_key, raw, reason, iccid, usage_type, rate_plan_code, rate_plan_version, page_number,
+    row_number, quarantined_at
+)
 SELECT
     moved.run_id,
     'usage',
-    moved.iccid,
-    jsonb_agg(
-        jsonb_build_object(
-            'iccid', moved.iccid, 'usageType', moved.usage_type, 'usage', moved.usage,
-            'ratePlanName', moved.rate_plan_code, 'ratePlanVersion', moved.rate_plan_version
-        )
+    'rate_plan_usage',
+    concat_ws(
+        ':', moved.iccid, moved.usage_type, moved.rate_plan_code, moved.rate_plan_version,
+        moved.page_number || '.' || moved.row_number
     ),
+    jsonb_build_object('deviceId', moved.iccid, 'zone', moved.zone, 'usage', moved.usage),
     'the device list does not name this ICCID',
+    moved.iccid,
+    moved.usage_type,
+    moved.rate_plan_code,
+    moved.rate_plan_version,
+    moved.page_number,
+    moved.row_number,
     %(now)s
 FROM moved
-GROUP BY moved.run_id, moved.iccid
 ON CONFLICT DO NOTHING
