@@ -6,7 +6,7 @@
 --   the next sync brings it whole. A SIM that a later run has brought to a later cycle is left as it is.
 --   A SIM with a usage record that is still in quarantine is left as it was,
 --   and so is one that the latest full list did not name.
--- Parameters: run_id, service_provider_id, billing_period_id.
+-- Parameters: run_id, service_provider_id, billing_period_id, iccids (text[], only these SIMs; null = all).
 -- Locks: none; fills a temporary table of this transaction.
 -- Repeatable: the table is dropped at the end of the transaction.
 CREATE TEMPORARY TABLE collected_usage ON COMMIT DROP AS
@@ -96,6 +96,7 @@ LEFT JOIN LATERAL (
 ) AS final ON true
 WHERE
     device.is_active
+    AND (%(iccids)s::text[] IS NULL OR device.iccid = any(%(iccids)s::text[]))
     AND (single.iccid IS NOT NULL OR bulk.rate_plan_code IS NOT NULL)
     AND device.status IS DISTINCT FROM 'RETIRED'
     AND coalesce(held.cycle_start <= run.cycle_start, true)

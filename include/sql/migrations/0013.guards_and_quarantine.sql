@@ -45,8 +45,6 @@ COMMENT ON COLUMN amop.device_quarantine.is_exact IS
 'False where raw had to be altered to be stored (NUL, half a surrogate pair, too deep); it cannot be tried again.';
 
 UPDATE amop.device_quarantine
-SET
-    iccid = substring(record_key FROM '^[0-9]{18,22}'),
-    source = CASE kind WHEN 'device' THEN 'device_list' END;
+SET iccid = substring(record_key FROM '^[0-9]{18,22}');
 
 CREATE INDEX device_quarantine_open ON amop.device_quarantine (run_id, kind) WHERE resolved_at IS NULL;

@@ -135,11 +135,11 @@ class ControlCenterClient:
 
     def device_details(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_as_it_is)
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_of_sim(iccid))
 
     def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_as_it_is)
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_of_sim(iccid))
 
     def rate_plan_usage_page(
         self, *, rate_plan_code: str, rate_plan_version: int, usage_type: str, cycle_start: date, page_number: int
@@ -159,7 +159,7 @@ class ControlCenterClient:
             if not isinstance(zones, list) or not isinstance(is_last, bool):
                 raise _PassingError("the page has no list of zones or does not say whether it is the last")
             _require_page(document, page_number)
-            records = _usage_records(zones, USAGE_KEYS[usage_type])
+            records = _usage_records(zones, usage_type)
             if not records and not is_last:
                 # Taken as it is, the SIMs that it should name would count as having used nothing.
                 raise _PassingError("the page is empty and not the last one")
@@ -277,13 +277,24 @@ def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _of_sim(iccid: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a reader that takes the answer unless it is about another SIM."""
+
+    def read(document: dict[str, Any]) -> dict[str, Any]:
+        if document.get("iccid") not in (None, iccid):
+            raise _PassingError("the answer is about another SIM")
+        return document
+
+    return read
+
+
 def _require_page(document: dict[str, Any], page_number: int) -> None:
     given = document.get("pageNumber")
     if given is not None and given != page_number:
         raise _PassingError(f"asked for page {page_number}, the carrier gave page {given}")
 
 
-def _usage_records(zones: list[Any], key: str) -> list[RawUsage]:
+def _usage_records(zones: list[Any], usage_type: str) -> list[RawUsage]:
     """Return the records of all zones; a malformed one is kept, so that validation can set it aside."""
     records = []
     for zone in zones:
@@ -293,7 +304,11 @@ def _usage_records(zones: list[Any], key: str) -> list[RawUsage]:
             continue
         for device in devices if isinstance(devices, list) else [zone]:
             raw = device if isinstance(device, dict) else {"record": device}
-            usage = raw.get("usage")
-            value = usage.get(key) if isinstance(usage, dict) else usage
-            records.append(RawUsage(raw.get("deviceId"), value, name, raw))
+            records.append(RawUsage(raw.get("deviceId"), usage_of(raw, usage_type), name, raw))
     return records
+
+
+def usage_of(raw: dict[str, Any], usage_type: str) -> Any:
+    """Return the value of a raw usage record of ``/usages``, not validated."""
+    usage = raw.get("usage")
+    return usage.get(USAGE_KEYS[usage_type]) if isinstance(usage, dict) else usage

@@ -105,6 +105,8 @@ CTD_COUNTERS = {
 
 def validate_ctd_usage(raw: Mapping[str, object]) -> dict[str, int] | str:
     """Return the counters of the single-SIM usage call by usage type, or the reason why one of them is none."""
+    if not any(key in raw for key in CTD_COUNTERS.values()):
+        return f"no counter at all, not one of {', '.join(CTD_COUNTERS.values())}"
     counters, wrong = {}, []
     for usage_type, key in CTD_COUNTERS.items():
         usage = validate_usage(raw.get(key))

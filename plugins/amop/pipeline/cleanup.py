@@ -38,7 +38,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
             scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
             new = connection.execute(sql.load("merge/count_new_devices"), scope).fetchone()
             inserted = new["devices"] if new else 0
-            written = connection.execute(sql.load("merge/merge_devices"), scope | {"now": now}).rowcount
+            written = connection.execute(sql.load("merge/merge_devices"), scope | {"iccids": None, "now": now}).rowcount
             vanished = missing = 0
             is_exact_full = run["is_full"] and run["list_is_exact"]
             if is_exact_full:
@@ -137,20 +137,32 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
         if run["usage_merged_at"] is not None:
             return int(run["usage_updated"])
         scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
-        period = {"billing_period_id": run["billing_period_id"]}
-        connection.execute(sql.load("merge/quarantine_unknown_usage"), scope | {"now": now})
-        connection.execute(sql.load("merge/collect_usage"), scope | period)
-        usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
-        connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
-        updated = connection.execute(
-            sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
-        ).rowcount
+        connection.execute(sql.load("merge/quarantine_unusable_usage"), scope | {"now": now})
+        updated = merge_staged_usage(connection, run, now=now)
         connection.execute(sql.load("quarantine/supersede_usage"), scope | {"now": now})
         connection.execute(
             sql.load("merge/note_usage_merged"), {"run_id": run_id, "usage_updated": updated, "now": now}
         )
     log.info("%s: usage of %s SIMs updated", run["service_provider_name"], updated)
     return updated
+
+
+def merge_staged_usage(
+    connection: WarehouseConnection, run: dict[str, Any], *, now: datetime, iccids: list[str] | None = None
+) -> int:
+    """Bring a run's staged usage, or that of some SIMs, to counters and daily rows; return how many SIMs changed.
+
+    In the caller's transaction, which holds the provider's lock. Repeating it changes nothing.
+    """
+    period = {"billing_period_id": run["billing_period_id"]}
+    scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "iccids": iccids}
+    connection.execute(sql.load("merge/collect_usage"), scope | period)
+    usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
+    connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
+    written = connection.execute(
+        sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
+    )
+    return written.rowcount
 
 
 def update_communication_plans(conninfo: str, run_id: int, *, now: datetime) -> list[str]:

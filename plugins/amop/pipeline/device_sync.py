@@ -108,7 +108,8 @@ def fetch_devices(
             page_number = (position["last_staged_page"] or position["scan_first_page"] - 1) + 1
             page = client.list_devices_page(modified_since=modified_since, page_number=page_number)
             _stage_page(connection, run_id, position["scan_pass"], page_number, page, clock())
-            check_paging_of_list(connection, run, position["scan_pass"], page_number)
+            if not page.is_last_page:
+                check_paging_of_list(connection, run, position["scan_pass"], page_number)
             connection.commit()
             if page_number % LOG_EVERY_PAGES == 0 or page.is_last_page:
                 log.info("%s: page %s of the device list staged", run["service_provider_name"], page_number)
@@ -245,8 +246,8 @@ def _read_rate_plan_usage(
     )
     now = clock()
     _stage_usage_page(connection, run["id"], work, page, now)
-    check_paging_of_usage(connection, run, work)
     if not page.is_last_page:
+        check_paging_of_usage(connection, run, work)
         connection.execute(
             sql.load("sync/advance_work_row"), {"work_row_id": work["id"], "page_number": work["page_number"]}
         )

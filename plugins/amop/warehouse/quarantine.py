@@ -49,7 +49,7 @@ class QuarantineFilter:
     kind: str | None = None
     ids: Sequence[int] = ()
     with_resolved: bool = False
-    limit: int | None = None
+    maximum: int | None = None
 
 
 def set_aside(connection: WarehouseConnection, record: BadRecord, now: datetime) -> None:
