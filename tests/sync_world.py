@@ -132,6 +132,18 @@ class SyncWorld:
         """Return the rows that a sync leaves, without what differs from run to run: ids and times of writing."""
         return {name: [tuple(row.values()) for row in self.rows(statement)] for name, statement in FINAL_STATE.items()}
 
+    def forget_days(self) -> None:
+        """Empty the tables that a day fills, so that the same world can have the same day again."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "TRUNCATE amop.device, amop.device_sync_run, amop.device_staging, amop.device_detail_staging,"
+                " amop.device_usage_staging, amop.amop_outbox CASCADE"
+            )
+            connection.execute(
+                "DELETE FROM amop.communication_plan AS plan WHERE NOT EXISTS (SELECT 1 FROM"
+                " amop.communication_plan_rate_plan AS mapping WHERE mapping.communication_plan_id = plan.id)"
+            )
+
     def truth(self) -> dict[str, dict[str, Any]]:
         """Return the carrier's SIMs by ICCID."""
         return {device["iccid"]: device for device in self.carrier.truth("api_jasper")["devices"]}

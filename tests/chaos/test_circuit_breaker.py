@@ -14,7 +14,6 @@ import pytest
 from amop.carriers.errors import CarrierUnavailableError
 from amop.domain.circuit_breaker import FAILURES_TO_OPEN, LONGEST_PAUSE, CircuitOpenError
 from amop.warehouse.call_gate import PostgresCallGate
-from amop.warehouse.connection import connect
 from sandbox.carrier import running_carrier
 from tests.reliability import RecordFault
 from tests.simulated_clock import SimulatedClock
@@ -29,17 +28,6 @@ DEAD: dict[str, dict[str, Any]] = {"503": {"status": 503}, "connection resets": 
 def world(warehouse_dsn: str, tmp_path: Path) -> Iterator[SyncWorld]:
     with running_carrier(devices_per_account=120, accounts=("jasper",), limits_are_enforced=False) as carrier:
         yield SyncWorld(warehouse_dsn, carrier, tmp_path)
-
-
-def forget_everything(world: SyncWorld) -> None:
-    """Empty the tables that a day fills, so that the same world can have the same day again."""
-    world.rows(
-        "WITH gone AS (DELETE FROM amop.amop_outbox), plans AS (DELETE FROM amop.communication_plan AS p WHERE NOT"
-        " EXISTS (SELECT 1 FROM amop.communication_plan_rate_plan AS m WHERE m.communication_plan_id = p.id)) SELECT 1"
-    )
-    with connect(world.dsn) as connection:
-        connection.execute("TRUNCATE amop.device, amop.device_sync_run, amop.device_staging,"
-                           " amop.device_detail_staging, amop.device_usage_staging CASCADE")  # fmt: skip
 
 
 def stage(world: SyncWorld, run_id: int, clock: SimulatedClock) -> CarrierUnavailableError | None:
@@ -68,7 +56,7 @@ def test_ten_minutes_dead_cost_six_calls_and_the_day_ends_with_the_same_rows(
     world.sync("undisturbed")
     expected = world.final_state()
     calls_undisturbed = world.carrier.stats("api_jasper")["calls"]
-    forget_everything(world)
+    world.forget_days()
     world.carrier.reset_stats()
 
     clock = SimulatedClock()

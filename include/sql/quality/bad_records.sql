@@ -24,16 +24,14 @@ SELECT
     %(devices_seen)s::bigint AS devices_read,
     count(DISTINCT sim) FILTER (WHERE kind = 'device' AND NOT is_listed_well) AS devices_bad,
     count(DISTINCT sim) FILTER (WHERE kind = 'usage' OR NOT is_listed_well) AS sims_bad,
-    greatest(
-        %(devices_seen)s::bigint,
-        (
-            SELECT count(*) FROM (
-                SELECT usage.iccid FROM amop.device_usage_staging AS usage
-                WHERE usage.run_id = %(run_id)s
-                UNION
-                SELECT rejected.sim FROM rejected
-                WHERE rejected.kind = 'usage'
-            ) AS usage_read
-        )
+    (
+        SELECT count(*) FROM (
+            SELECT listed.iccid FROM listed
+            UNION
+            SELECT usage.iccid FROM amop.device_usage_staging AS usage
+            WHERE usage.run_id = %(run_id)s
+            UNION
+            SELECT rejected.sim FROM rejected
+        ) AS known
     ) AS sims_read
 FROM rejected
