@@ -1,4 +1,4 @@
-"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, optimize.
+"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, quarantine, optimize.
 
 The warehouse is the one of the environment variable ``AIRFLOW_CONN_AMOP_WAREHOUSE``, else Airflow's
 connection ``amop_warehouse``. Exit status: 0 done, 1 failed, 2 wrong usage, wrong file or no warehouse
