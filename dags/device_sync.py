@@ -14,10 +14,13 @@ For every active service provider of the integration, side by side:
   optimization. `auto` optimizes once a day when fewer than 8 days of the billing period are left, and on its last day
   every time: the rule of `optimization_window`, which starts syncs by itself there.
 * `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
+* *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, which is refused otherwise; SIMs go only
+  when two full lists in a row do not name them.
 * A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
   (with downstream): it goes on where its ledger stopped.
 
 ### When it fails
+A fetch task that is *up for reschedule* waits for a carrier that does not answer, and goes on by itself.
 The failed task's log says which provider and connection, what was asked and what to do. The same text is in
 `amop.device_sync_run.error`, and AMOP got it as one ErrorMessage if a session was open. Nothing is merged unless the
 whole list and all usage are staged.
@@ -60,6 +63,12 @@ PARAMS = {
         title="Optimization",
         description="auto = when the billing period's window is open and the day has no completed session yet (on its "
         "last day always); always = now; never = only sync.",
+    ),
+    "allow_mass_deactivation": Param(
+        False,
+        type="boolean",
+        title="Allow mass deactivation",
+        description="Deactivate the SIMs that two full lists in a row do not name, however many; only for this run.",
     ),
 }
 

@@ -8,8 +8,6 @@ import binascii
 import hmac
 import random
 import re
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -20,6 +18,7 @@ from aiohttp import web
 
 from sandbox.carrier_account import CarrierAccount, RequestRefusedError, StateFile
 from sandbox.faults import Fault, FaultScript
+from sandbox.faulty_answers import Answer, endless_page, repeated_page, reset_connection, send_half, send_slowly
 from sandbox.rate_limit import CallLimiter
 
 API = "/rws/api/v1"
@@ -28,7 +27,6 @@ CYCLE_START = re.compile(r"(\d{4}-\d{2}-\d{2})Z?")
 """The contract says ``yyyy-MM-ddZ``, the vendor's page of this call ``yyyy-MM-dd``: both are taken."""
 
 Entry = TypeVar("Entry")
-Answer = Callable[[CarrierAccount, web.Request], Awaitable[dict[str, Any]]]
 
 
 class CarrierServer:
@@ -130,7 +128,7 @@ class CarrierServer:
         self, fault: Fault, account: CarrierAccount, request: web.Request, answer: Answer
     ) -> web.StreamResponse:
         if fault.reset:
-            _reset_connection(request)
+            reset_connection(request)
             raise web.HTTPServiceUnavailable  # nobody hears it: the connection is gone
         if fault.status is not None:
             retry_after = fault.retry_after()
@@ -138,8 +136,14 @@ class CarrierServer:
             return _error(fault.status, fault.error_message, headers=headers)
         if fault.hang_seconds is not None:
             await asyncio.sleep(fault.hang_seconds)
+        if fault.repeat_page:
+            return web.json_response(await repeated_page(account, request, answer))
+        if fault.endless_pages:
+            return web.json_response(await endless_page(account, request, answer))
         response = await self._true_answer(account, request, answer)
         account.touch(fault.touch)
+        if fault.drip_seconds is not None:
+            return await send_slowly(request, cast(bytes, response.body), fault.drip_seconds)
         if fault.empty_page:
             return web.json_response(
                 {
@@ -150,7 +154,7 @@ class CarrierServer:
                 }
             )
         if fault.truncate:
-            return await _send_half(request, cast(bytes, response.body))
+            return await send_half(request, cast(bytes, response.body))
         return response
 
     # The vendor's calls
@@ -353,22 +357,3 @@ async def _json_object(request: web.Request) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RequestRefusedError(400, "the body is not a JSON object")
     return document
-
-
-def _reset_connection(request: web.Request) -> None:
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    # Linger 0: closing sends RST instead of FIN.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-
-
-async def _send_half(request: web.Request, body: bytes) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Length": str(len(body)), "Content-Type": "application/json"})
-    await response.prepare(request)
-    await response.write(body[: len(body) // 2])
-    if request.transport is not None:
-        request.transport.close()
-    return response

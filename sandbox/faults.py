@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-ACTIONS = ("status", "reset", "truncate", "hang_seconds", "empty_page", "touch")
+ACTIONS = (
+    "status", "reset", "truncate", "hang_seconds", "drip_seconds",
+    "empty_page", "repeat_page", "endless_pages", "touch",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -38,8 +41,14 @@ class Fault:
     """Announce the whole body and send half of it."""
     hang_seconds: float | None = None
     """Wait before the usual answer."""
+    drip_seconds: float | None = None
+    """Send the usual answer in pieces of 64 bytes, one in so many seconds."""
     empty_page: bool = False
     """Answer a page without entries that does not claim to be the last one."""
+    repeat_page: bool = False
+    """Answer with the entries of the page before, under the number that was asked for."""
+    endless_pages: bool = False
+    """Never say that a page is the last one; behind the last one it comes again and again."""
     touch: list[str] = field(default_factory=list)
     """ICCIDs to mark as modified after the call."""
     matched: int = 0

@@ -19,9 +19,28 @@ from amop.warehouse.call_gate import PostgresCallGate
 from amop.warehouse.reference import load_reference
 from sandbox.carrier import RunningCarrier
 from sandbox.fleet import write_reference
+from tests.simulated_clock import SimulatedClock
 
 JASPER = 1
 """Id of the sandbox's provider on integration ``jasper``."""
+
+
+FINAL_STATE = {
+    "device": (
+        "SELECT service_provider_id, iccid, imsi, msisdn, imei, status, rate_plan, communication_plan, ctd_data_usage,"
+        " ctd_sms_usage, ctd_voice_usage, ctd_session_count, date_activated, billing_period_id, is_active"
+        " FROM amop.device ORDER BY 1, 2"
+    ),
+    "device_usage": (
+        "SELECT device.iccid, daily.billing_period_id, daily.data_usage, daily.sms_usage, daily.voice_usage"
+        " FROM amop.device_usage AS daily JOIN amop.device AS device ON device.id = daily.device_id ORDER BY 1, 2"
+    ),
+    "communication_plan": "SELECT service_provider_id, name FROM amop.communication_plan ORDER BY 1, 2",
+    "quarantine": "SELECT kind, record_key, raw::text, reason FROM amop.device_quarantine ORDER BY 1, 2",
+    "run": "SELECT status, devices_seen, devices_inserted, devices_vanished, error FROM amop.device_sync_run",
+    "notices": "SELECT kind, payload::text FROM amop.amop_outbox ORDER BY id",
+}
+"""Table → the statement that reads what a day leaves in it."""
 
 
 class SyncWorld:
@@ -51,8 +70,10 @@ class SyncWorld:
         return int(runs[0]["run_id"])
 
     @contextmanager
-    def client(self, api_key: str | None = None) -> Iterator[ControlCenterClient]:
-        """Yield a client of the Jasper account that is not slowed down."""
+    def client(
+        self, api_key: str | None = None, *, clock: SimulatedClock | None = None
+    ) -> Iterator[ControlCenterClient]:
+        """Yield a client of the Jasper account that is not slowed down, on the real clock or on another."""
         account = CarrierAccount.from_connection_fields(
             connection_id="carrier_jasper",
             service_provider_name="AT&T Control Center",
@@ -63,14 +84,17 @@ class SyncWorld:
             password=api_key or self.carrier.api_key,
             extra={"calls_per_second": 1000},
         )
-        gate = PostgresCallGate(self.dsn, account.gate_key, account.calls_per_second)
-        with ControlCenterClient(account, gate) as client:
+        gate = PostgresCallGate(
+            self.dsn, account.gate_key, account.calls_per_second, clock=clock.now if clock else None
+        )
+        times = {"sleep": clock.sleep, "clock": clock.now, "monotonic": clock.monotonic} if clock else {}
+        with ControlCenterClient(account, gate, **times) as client:
             yield client
 
-    def stage(self, run_id: int) -> None:
+    def stage(self, run_id: int, *, clock: SimulatedClock | None = None) -> None:
         """Do what group ``sync`` does."""
         device_sync.queue_sync(self.dsn, run_id)
-        with self.client() as client:
+        with self.client(clock=clock) as client:
             device_sync.fetch_devices(self.dsn, run_id, client)
             device_sync.fetch_usage(self.dsn, run_id, client)
 
@@ -103,6 +127,22 @@ class SyncWorld:
     def count(self, table: str, condition: str = "true") -> int:
         """Return the number of rows of a table of schema amop."""
         return int(self.rows(f"SELECT count(*) AS n FROM amop.{table} WHERE {condition}")[0]["n"])
+
+    def final_state(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return the rows that a sync leaves, without what differs from run to run: ids and times of writing."""
+        return {name: [tuple(row.values()) for row in self.rows(statement)] for name, statement in FINAL_STATE.items()}
+
+    def forget_days(self) -> None:
+        """Empty the tables that a day fills, so that the same world can have the same day again."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "TRUNCATE amop.device, amop.device_sync_run, amop.device_staging, amop.device_detail_staging,"
+                " amop.device_usage_staging, amop.amop_outbox CASCADE"
+            )
+            connection.execute(
+                "DELETE FROM amop.communication_plan AS plan WHERE NOT EXISTS (SELECT 1 FROM"
+                " amop.communication_plan_rate_plan AS mapping WHERE mapping.communication_plan_id = plan.id)"
+            )
 
     def truth(self) -> dict[str, dict[str, Any]]:
         """Return the carrier's SIMs by ICCID."""

@@ -1,4 +1,4 @@
-"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, optimize.
+"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, quarantine, optimize.
 
 The warehouse is the one of the environment variable ``AIRFLOW_CONN_AMOP_WAREHOUSE``, else Airflow's
 connection ``amop_warehouse``. Exit status: 0 done, 1 failed, 2 wrong usage, wrong file or no warehouse
@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from amop import ids
+from amop.cli_quarantine import quarantine_commands
 from amop.domain.reference_file import ReferenceFileError
 from amop.warehouse.conninfo import (
     ConnectionFormError,
@@ -173,6 +174,9 @@ def _airflow_conninfo() -> str:
             raise WarehouseNotDefinedError(missing) from None
         finally:
             logging.disable(logging.NOTSET)
+
+
+app.add_typer(quarantine_commands(warehouse_conninfo, lambda *table: _print_table(*table)), name="quarantine")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

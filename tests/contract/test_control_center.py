@@ -33,12 +33,19 @@ class OpenGate:
     def __init__(self) -> None:
         self.calls = 0
         self.blocked: list[float] = []
+        self.outcomes: list[str] = []
         self.is_closed = False
 
     @contextmanager
     def call(self) -> Iterator[None]:
         self.calls += 1
         yield
+
+    def note_success(self) -> None:
+        self.outcomes.append("success")
+
+    def note_failure(self, reason: str) -> None:
+        self.outcomes.append(reason)
 
     def block(self, seconds: float) -> None:
         self.blocked.append(seconds)

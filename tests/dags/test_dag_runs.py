@@ -22,11 +22,16 @@ import openpyxl
 import psycopg
 import pytest
 import requests
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskreschedule import TaskReschedule
+from airflow.utils.session import create_session
 from moto.server import ThreadedMotoServer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
+from sqlalchemy import func, select
 
 from amop import ids, time_limits
+from amop.domain import circuit_breaker
 from amop.orchestration.staging_sensor import StagingReadyTrigger
 from amop.warehouse.billing_periods import ensure_billing_period
 from amop.warehouse.connection import transaction
@@ -39,6 +44,7 @@ from sandbox.carrier import RunningCarrier, running_carrier
 from sandbox.fleet import write_reference
 from tests.db.test_cli import as_airflow_json
 from tests.db.test_realised_savings import FINAL, Period
+from tests.reliability import RecordFault
 
 if TYPE_CHECKING:
     from sandbox.postgres import EmbeddedPostgres
@@ -418,3 +424,30 @@ def test_every_session_that_a_day_opens_at_the_warehouse_ends_its_statements_bef
             assert statement == time_limits.longest_statement(limits_of[name]) / timedelta(milliseconds=1), row
     assert {"call gate", "heartbeat", "outbox", "watchdog", "migrate", "wait_for_staging"} <= names
     assert {"queue_sync", "fetch_devices", "fetch_usage", "merge_devices", "merge_usage", "solve"} <= of_tasks
+
+
+def test_a_task_that_meets_a_carrier_that_is_down_gives_its_slot_back_and_goes_on_without_using_up_a_try(
+    day: Day, monkeypatch: pytest.MonkeyPatch, reliability: RecordFault
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", timedelta(seconds=3))
+    monkeypatch.setattr(circuit_breaker, "FAILURES_TO_OPEN", 1)
+    day.carrier.add_fault(status=503, path="/rws/api/v1/devices", page_number=2)
+    day.carrier.add_fault(reset=True, path="/rws/api/v1/usages")
+    run = day.run("device_sync_jasper", optimization="never")
+    assert run.state == "success"
+    (sync,) = day.rows("SELECT status, attempt FROM amop.device_sync_run")
+    assert (sync["status"], sync["attempt"]) == ("complete", 1)
+    assert [fault["applied"] for fault in day.carrier.faults()] == [1, 1]
+    with create_session() as session:
+        waits = session.execute(
+            select(TaskInstance.task_id, TaskInstance.try_number, func.count(TaskReschedule.id))
+            .join(TaskReschedule, TaskReschedule.ti_id == TaskInstance.id)
+            .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id.startswith("sync."))
+            .group_by(TaskInstance.task_id, TaskInstance.try_number)
+        ).all()
+    assert sorted(tuple(row) for row in waits) == [("sync.fetch_devices", 1, 1), ("sync.fetch_usage", 1, 1)]
+    reliability(
+        fault="carrier down in the middle of a task, under Airflow", injected=2,
+        expected="the task waits as up_for_reschedule, no try is used up, the run ends as success",
+        seen=f"{len(waits)} tasks rescheduled once, all on try 1; run {run.state}",
+    )  # fmt: skip

@@ -87,6 +87,7 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
         sync = dags[f"device_sync_{name}"].params
         assert {key: sync[key] for key in sync} == {
             "service_provider_ids": [], "full_sync": False, "modified_since": None, "optimization": "auto",
+            "allow_mass_deactivation": False,
         }  # fmt: skip
         optimization = dags[f"carrier_optimization_{name}"].params
         assert set(optimization) == {

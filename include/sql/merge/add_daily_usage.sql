@@ -1,5 +1,6 @@
 -- Purpose: the usage since the previous sync of the cycle, as a row per SIM and usage date.
---   A counter that went down began anew, so that all of it is new usage; a delta is never negative.
+--   A counter that went down began anew, so that all of it is new usage; a delta is never negative. A day's
+--   sum that a bigint cannot hold, which no SIM can use, stays at its largest.
 -- Parameters: usage_date, billing_period_id.
 -- Locks: the rows that are written.
 -- Repeatable: reads collected_usage of the same transaction that then raises the counters; run once per run.
@@ -26,6 +27,6 @@ FROM (
 WHERE delta.data_usage > 0 OR delta.sms_usage > 0 OR delta.voice_usage > 0
 ON CONFLICT (device_id, usage_date, billing_period_id) DO UPDATE
 SET
-    data_usage = daily.data_usage + excluded.data_usage,
-    sms_usage = daily.sms_usage + excluded.sms_usage,
-    voice_usage = daily.voice_usage + excluded.voice_usage
+    data_usage = least(daily.data_usage::numeric + excluded.data_usage, 9223372036854775807),
+    sms_usage = least(daily.sms_usage::numeric + excluded.sms_usage, 9223372036854775807),
+    voice_usage = least(daily.voice_usage::numeric + excluded.voice_usage, 9223372036854775807)

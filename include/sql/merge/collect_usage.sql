@@ -1,11 +1,12 @@
 -- Purpose: for every SIM that this run read, its counters of the cycle as the carrier has them now.
 --   Zones, plan versions and pages add up. A SIM that the bulk call of its plan does not name has used nothing.
 --   A counter that this run did not read keeps its value within a cycle and starts at 0 in a new one.
---   A SIM with a quarantined usage record is left as it was.
 --   Where the cycle has ended while the run was reading: bulk usage is asked for by cycle, so that it is the final one
 --   and never lowers a counter; a single read of a SIM gives the counters of the next cycle, so that it is left out and
 --   the next sync brings it whole. A SIM that a later run has brought to a later cycle is left as it is.
--- Parameters: run_id, service_provider_id, billing_period_id.
+--   A SIM with a usage record that is still in quarantine is left as it was,
+--   and so is one that the latest full list did not name.
+-- Parameters: run_id, service_provider_id, billing_period_id, iccids (text[], only these SIMs; null = all).
 -- Locks: none; fills a temporary table of this transaction.
 -- Repeatable: the table is dropped at the end of the transaction.
 CREATE TEMPORARY TABLE collected_usage ON COMMIT DROP AS
@@ -95,10 +96,17 @@ LEFT JOIN LATERAL (
 ) AS final ON true
 WHERE
     device.is_active
+    AND (%(iccids)s::text[] IS NULL OR device.iccid = any(%(iccids)s::text[]))
     AND (single.iccid IS NOT NULL OR bulk.rate_plan_code IS NOT NULL)
     AND device.status IS DISTINCT FROM 'RETIRED'
     AND coalesce(held.cycle_start <= run.cycle_start, true)
     AND NOT EXISTS (
+        SELECT 1 FROM amop.device_missing AS missing
+        WHERE missing.device_id = device.id
+    )
+    AND NOT EXISTS (
         SELECT 1 FROM amop.device_quarantine AS rejected
-        WHERE rejected.run_id = run.id AND rejected.kind = 'usage' AND rejected.record_key = device.iccid
+        WHERE
+            rejected.run_id = run.id AND rejected.kind = 'usage' AND rejected.iccid = device.iccid
+            AND rejected.resolved_at IS NULL
     )

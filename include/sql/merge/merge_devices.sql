@@ -1,5 +1,5 @@
 -- Purpose: staged SIMs and their details into amop.device: new ones inserted, changed ones updated, the rest untouched.
--- Parameters: run_id, service_provider_id, now.
+-- Parameters: run_id, service_provider_id, iccids (text[], only these SIMs; null = all), now.
 -- Locks: the rows that change; the provider's advisory lock is held by the caller.
 -- Repeatable: the guard writes only what differs, so a second run writes nothing.
 MERGE INTO amop.device AS device
@@ -16,7 +16,9 @@ USING (
         detail.received_at AS details_read_at
     FROM amop.device_staging AS staged
     LEFT JOIN amop.device_detail_staging AS detail ON staged.run_id = detail.run_id AND staged.iccid = detail.iccid
-    WHERE staged.run_id = %(run_id)s
+    WHERE
+        staged.run_id = %(run_id)s
+        AND (%(iccids)s::text[] IS NULL OR staged.iccid = any(%(iccids)s::text[]))
     ORDER BY staged.iccid ASC, staged.scan_pass DESC, staged.page_number DESC, staged.row_number DESC
 ) AS staged ON device.service_provider_id = %(service_provider_id)s AND device.iccid = staged.iccid
 WHEN MATCHED AND (

@@ -16,7 +16,7 @@ SET
                 OR (collected.data_usage, collected.sms_usage, collected.voice_usage) IS DISTINCT FROM (
                     collected.old_data_usage, collected.old_sms_usage, collected.old_voice_usage
                 )
-            ) AND collected.data_usage + collected.sms_usage + collected.voice_usage > 0
+            ) AND greatest(collected.data_usage, collected.sms_usage, collected.voice_usage) > 0
             THEN %(usage_as_of)s
         ELSE device.last_usage_date
     END,

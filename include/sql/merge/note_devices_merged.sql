@@ -1,5 +1,6 @@
 -- Purpose: note what the device merge did, in its own transaction.
--- Parameters: run_id, devices_inserted, devices_updated, devices_vanished, now.
+-- Parameters: run_id, devices_inserted, devices_updated, devices_vanished,
+--   devices_missing, now.
 -- Locks: the run's row.
 -- Repeatable: the merge runs once per run (devices_merged_at).
 UPDATE amop.device_sync_run
@@ -7,6 +8,7 @@ SET
     devices_inserted = %(devices_inserted)s,
     devices_updated = %(devices_updated)s,
     devices_vanished = %(devices_vanished)s,
+    devices_missing = %(devices_missing)s,
     devices_merged_at = %(now)s,
     progress_at = %(now)s
 WHERE id = %(run_id)s AND status = 'running'

@@ -24,7 +24,9 @@ SELECT
     ) AS devices_quarantined,
     (
         SELECT count(*) FROM amop.device_quarantine AS rejected
-        WHERE rejected.run_id = run.id AND rejected.kind = 'usage'
+        WHERE
+            rejected.run_id = run.id AND rejected.kind = 'usage'
+            AND rejected.resolution IS DISTINCT FROM 'merged by retry'
     ) AS usage_quarantined,
     (
         SELECT count(*) FROM amop.device_usage_staging AS usage WHERE usage.run_id = run.id

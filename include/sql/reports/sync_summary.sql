@@ -9,6 +9,7 @@ SELECT
     run.devices_inserted,
     run.devices_updated,
     run.devices_vanished,
+    run.devices_missing,
     run.usage_as_of AS usage_last_sync_date,
     run.work_rows_queued AS usage_queue_count,
     run.usage_updated AS usage_updated_count,

@@ -10,19 +10,21 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
 
 from amop import time_limits
 from amop.carriers.account import CarrierAccount
 from amop.carriers.errors import CarrierAuthenticationError, CarrierRequestError, CarrierUnavailableError
 from amop.carriers.http_answer import AnswerError, read_json, retry_after_seconds
 from amop.carriers.protocol import DevicePage, RawUsage, UsagePage
+from amop.domain.circuit_breaker import CircuitOpenError
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,18 @@ Result = TypeVar("Result")
 
 
 class CallGate(Protocol):
-    """Holds a call back until the vendor's limit allows it; one call at a time for each API user."""
+    """Holds a call back until the vendor's limit allows it; one call at a time, and none to a carrier that is down."""
 
     def call(self) -> AbstractContextManager[None]:
-        """Return the context in which one call may be made."""
+        """Return the context in which one call may be made; entering it raises `CircuitOpenError` where none may."""
+        ...
+
+    def note_success(self) -> None:
+        """Say, within the context, that the carrier answered."""
+        ...
+
+    def note_failure(self, reason: str) -> None:
+        """Say, within the context, that it did not, or with a fault of its own; may raise `CircuitOpenError`."""
         ...
 
     def block(self, seconds: float) -> None:
@@ -125,11 +135,11 @@ class ControlCenterClient:
 
     def device_details(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_as_it_is)
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_of_sim(iccid))
 
     def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_as_it_is)
+        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_of_sim(iccid))
 
     def rate_plan_usage_page(
         self, *, rate_plan_code: str, rate_plan_version: int, usage_type: str, cycle_start: date, page_number: int
@@ -149,7 +159,7 @@ class ControlCenterClient:
             if not isinstance(zones, list) or not isinstance(is_last, bool):
                 raise _PassingError("the page has no list of zones or does not say whether it is the last")
             _require_page(document, page_number)
-            records = _usage_records(zones, USAGE_KEYS[usage_type])
+            records = _usage_records(zones, usage_type)
             if not records and not is_last:
                 # Taken as it is, the SIMs that it should name would count as having used nothing.
                 raise _PassingError("the page is empty and not the last one")
@@ -192,10 +202,14 @@ class ControlCenterClient:
         )  # fmt: skip
         try:
             return retrying(lambda: read(self._call_once(method, path, parameters, body, about)))
+        except CircuitOpenError as error:
+            raise CarrierUnavailableError(f"{about}: {error}", retry_at=error.circuit.open_until) from None
         except _PassingError as error:
+            asked = self._clock() + timedelta(seconds=error.retry_after) if error.retry_after else None
             raise CarrierUnavailableError(
                 f"{about}: {error}, after {self._monotonic() - begun:.0f} s of trying. The carrier is not well or not "
-                "reachable; the task goes on where it stopped when it is run again"
+                "reachable; the task goes on where it stopped when it is run again",
+                retry_at=asked,
             ) from None
 
     def _call_once(
@@ -210,9 +224,14 @@ class ControlCenterClient:
                     document = read_json(response, deadline=self._monotonic() + CALL_DEADLINE_SECONDS,
                                          monotonic=self._monotonic)  # fmt: skip
                     status, headers = response.status_code, response.headers
-            except (requests.RequestException, AnswerError) as error:
-                reason = str(error) if isinstance(error, AnswerError) else type(error).__name__
-                raise _PassingError(f"no whole answer ({reason})") from None
+            except (requests.RequestException, HTTPError, AnswerError) as error:
+                reason = f"no whole answer ({error if isinstance(error, AnswerError) else type(error).__name__})"
+                self._gate.note_failure(reason)
+                raise _PassingError(reason) from None
+            if status == 408 or status >= 500:
+                self._gate.note_failure(f"the carrier answered {status}{self._said(document)}")
+            elif status != 429:  # throttled is not unwell: `block` is for that
+                self._gate.note_success()
         if status < 300 and isinstance(document, dict):
             return document
         self._raise_for(status, headers.get("Retry-After"), document, about)
@@ -258,13 +277,24 @@ def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _of_sim(iccid: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a reader that takes the answer unless it is about another SIM."""
+
+    def read(document: dict[str, Any]) -> dict[str, Any]:
+        if document.get("iccid") not in (None, iccid):
+            raise _PassingError("the answer is about another SIM")
+        return document
+
+    return read
+
+
 def _require_page(document: dict[str, Any], page_number: int) -> None:
     given = document.get("pageNumber")
     if given is not None and given != page_number:
         raise _PassingError(f"asked for page {page_number}, the carrier gave page {given}")
 
 
-def _usage_records(zones: list[Any], key: str) -> list[RawUsage]:
+def _usage_records(zones: list[Any], usage_type: str) -> list[RawUsage]:
     """Return the records of all zones; a malformed one is kept, so that validation can set it aside."""
     records = []
     for zone in zones:
@@ -274,7 +304,11 @@ def _usage_records(zones: list[Any], key: str) -> list[RawUsage]:
             continue
         for device in devices if isinstance(devices, list) else [zone]:
             raw = device if isinstance(device, dict) else {"record": device}
-            usage = raw.get("usage")
-            value = usage.get(key) if isinstance(usage, dict) else usage
-            records.append(RawUsage(raw.get("deviceId"), value, name, raw))
+            records.append(RawUsage(raw.get("deviceId"), usage_of(raw, usage_type), name, raw))
     return records
+
+
+def usage_of(raw: dict[str, Any], usage_type: str) -> Any:
+    """Return the value of a raw usage record of ``/usages``, not validated."""
+    usage = raw.get("usage")
+    return usage.get(USAGE_KEYS[usage_type]) if isinstance(usage, dict) else usage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class CarrierError(Exception):
     """A carrier could not give what was asked; the message says who, what, where and what to do, and no secret."""
@@ -31,4 +33,14 @@ class CarrierRequestError(CarrierError):
 
 
 class CarrierUnavailableError(CarrierError):
-    """The retry budget of a call is spent: 429, 5xx, time-outs, resets, truncated or malformed answers."""
+    """The retry budget of a call is spent or the circuit is open: 429, 5xx, time-outs, resets, malformed answers.
+
+    Args:
+        message: the whole sentence.
+        retry_at: when the circuit lets the next call through, or the carrier asked to be called again; None where
+            neither says.
+    """
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at

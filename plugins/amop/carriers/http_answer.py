@@ -30,9 +30,11 @@ def read_json(response: requests.Response, *, deadline: float, monotonic: Callab
 
     Raises:
         AnswerError: too slow, too large, or a success whose body is not JSON.
+        urllib3.exceptions.HTTPError: the connection broke, or a pause between two bytes was too long.
     """
     body = bytearray()
-    for chunk in response.iter_content(CHUNK_BYTES):
+    # `read1` returns with what has arrived; `iter_content` waits until its chunk is full, however slowly that goes.
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
         body += chunk
         if len(body) > MAXIMUM_BYTES:
             raise AnswerError(f"the body is larger than {MAXIMUM_BYTES} bytes")

@@ -45,21 +45,21 @@ class DeviceDetails:
     date_activated: datetime | None
 
 
-def record_key(raw: object) -> str:
-    """Return what identifies a record within a run: its ICCID if it is usable text, else a digest of its content.
+def usable_iccid(value: object) -> str | None:
+    """Return an ICCID of 18 to 22 digits as it is, None for anything else."""
+    return value if isinstance(value, str) and ICCID.fullmatch(value) else None
 
-    A usage record (key ``record``) has both: a SIM has one in every zone.
-    """
+
+def record_key(raw: object) -> str:
+    """Return what identifies a listed SIM within a run: its ICCID if it is usable text, else a digest of the record."""
     iccid = raw.get("iccid") if isinstance(raw, Mapping) else None
-    is_text = isinstance(iccid, str) and 0 < len(iccid) <= LONGEST_KEY and iccid.isprintable()
-    if is_text and isinstance(raw, Mapping) and "record" not in raw:
-        return str(iccid)
+    if isinstance(iccid, str) and 0 < len(iccid) <= LONGEST_KEY and iccid.isprintable():
+        return iccid
     try:
         content = json.dumps(raw, sort_keys=True, default=str)
     except (TypeError, ValueError, RecursionError):
         content = type(raw).__name__
-    digest = hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:32]
-    return f"{iccid}:{digest}" if is_text else f"sha256:{digest}"
+    return f"sha256:{hashlib.sha256(content.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
 
 
 def validate_listed_device(raw: object) -> ListedDevice | Rejected:
@@ -67,14 +67,16 @@ def validate_listed_device(raw: object) -> ListedDevice | Rejected:
     if not isinstance(raw, Mapping):
         return Rejected(record_key(raw), f"a device is a JSON object, not {_kind(raw)}")
     iccid = raw.get("iccid")
-    if not isinstance(iccid, str) or not ICCID.fullmatch(iccid):
+    if usable_iccid(iccid) is None:
         return Rejected(record_key(raw), f"iccid is {_shown(iccid)}, not 18 to 22 digits")
     fields = {name: raw.get(name) for name in ("status", "ratePlan", "communicationPlan")}
     for name, value in fields.items():
         reason = _why_unusable_text(value)
         if reason is not None:
             return Rejected(record_key(raw), f"{name} {reason}")
-    return ListedDevice(iccid, _text(fields["status"]), _text(fields["ratePlan"]), _text(fields["communicationPlan"]))
+    return ListedDevice(
+        str(iccid), _text(fields["status"]), _text(fields["ratePlan"]), _text(fields["communicationPlan"])
+    )
 
 
 def validate_usage(value: object) -> int | str:
@@ -90,6 +92,29 @@ def validate_usage(value: object) -> int | str:
     if value > LARGEST_BIGINT:
         return "usage is beyond bigint"
     return int(value)
+
+
+CTD_COUNTERS = {
+    "DATA": "ctdDataUsage",
+    "SMS": "ctdSMSUsage",
+    "VOICE": "ctdVoiceUsage",
+    "SESSIONS": "ctdSessionCount",
+}
+"""Usage type → key of the single-SIM usage call."""
+
+
+def validate_ctd_usage(raw: Mapping[str, object]) -> dict[str, int] | str:
+    """Return the counters of the single-SIM usage call by usage type, or the reason why one of them is none."""
+    if not any(key in raw for key in CTD_COUNTERS.values()):
+        return f"no counter at all, not one of {', '.join(CTD_COUNTERS.values())}"
+    counters, wrong = {}, []
+    for usage_type, key in CTD_COUNTERS.items():
+        usage = validate_usage(raw.get(key))
+        if isinstance(usage, str):
+            wrong.append(f"{key}: {usage}")
+        else:
+            counters[usage_type] = usage
+    return "; ".join(wrong) or counters
 
 
 def validate_details(raw: object) -> DeviceDetails | Rejected:

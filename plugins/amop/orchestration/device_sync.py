@@ -22,7 +22,7 @@ from amop.orchestration.connections import (
     warehouse_conninfo,
 )
 from amop.orchestration.dag_runs import asked_at
-from amop.orchestration.failures import recorded_failure
+from amop.orchestration.failures import may_reopen_run, patience_with_carrier, recorded_failure
 from amop.orchestration.staging_sensor import StagingReadySensor
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def select_providers(integration: str) -> list[dict[str, Any]]:
                 modified_since=_aware(modified_since) if modified_since else None,
                 optimization=params["optimization"],
                 asked_at=asked_at(dag_run, now),
+                allow_mass_deactivation=params["allow_mass_deactivation"],
             ),
             now=now,
         )
@@ -93,7 +94,7 @@ def queue_sync_task(run: dict[str, Any]) -> None:
     from amop.pipeline.device_sync import queue_sync
 
     with recorded_failure(sync_run_id=run["run_id"]):
-        queue_sync(warehouse_conninfo(), run["run_id"])
+        queue_sync(warehouse_conninfo(), run["run_id"], may_reopen=may_reopen_run())
     deliver_session_messages(_session_of(run))
 
 
@@ -108,9 +109,10 @@ def fetch_devices_task(run: dict[str, Any]) -> int:
 
     with (
         recorded_failure(sync_run_id=run["run_id"]),
+        patience_with_carrier(run["run_id"]),
         carrier_client(run["connection_id"], run["service_provider_name"]) as client,
     ):
-        return fetch_devices(warehouse_conninfo(), run["run_id"], client)
+        return fetch_devices(warehouse_conninfo(), run["run_id"], client, may_reopen=may_reopen_run())
 
 
 @task(
@@ -124,9 +126,10 @@ def fetch_usage_task(run: dict[str, Any]) -> int:
 
     with (
         recorded_failure(sync_run_id=run["run_id"]),
+        patience_with_carrier(run["run_id"]),
         carrier_client(run["connection_id"], run["service_provider_name"]) as client,
     ):
-        return fetch_usage(warehouse_conninfo(), run["run_id"], client)
+        return fetch_usage(warehouse_conninfo(), run["run_id"], client, may_reopen=may_reopen_run())
 
 
 @task(

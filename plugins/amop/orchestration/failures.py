@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import (
@@ -16,7 +16,12 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from amop.carriers.errors import CarrierAuthenticationError, CarrierConnectionError, CarrierRequestError
+from amop.carriers.errors import (
+    CarrierAuthenticationError,
+    CarrierConnectionError,
+    CarrierRequestError,
+    CarrierUnavailableError,
+)
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.heartbeat import heartbeat
 from amop.pipeline.errors import MergeRefusedError, PipelineError
@@ -37,6 +42,46 @@ FINAL_ERRORS = (
     SessionEndedError,
 )
 """Errors that the next try would meet again: the task fails at once."""
+
+
+LONGEST_OUTAGE = timedelta(minutes=20)
+"""A carrier that is away is waited for so long after the run's last progress, without using up a try. Shorter than the
+time without progress after which `wait_for_staging` gives the run up, so that the failure tells of the carrier."""
+
+
+@contextmanager
+def patience_with_carrier(sync_run_id: int) -> Iterator[None]:
+    """Run a task's calls; while the carrier is away the task gives its slot back until the next call is due.
+
+    Raises:
+        AirflowRescheduleException: the carrier is away; the task runs again when its circuit lets a call through.
+        AirflowFailException: it has been away for too long.
+    """
+    try:
+        yield
+    except CarrierUnavailableError as error:
+        if error.retry_at is None:
+            raise
+        with transaction(warehouse_conninfo(), application_name="amop patience_with_carrier") as connection:
+            moved_at = load_run(connection, sync_run_id)["progress_at"]
+        if error.retry_at - moved_at > LONGEST_OUTAGE:
+            raise AirflowFailException(
+                f"{error}. The run has not moved since {moved_at:%Y-%m-%d %H:%M:%S} UTC and is given up; clear this "
+                "task when the carrier is back: it goes on where it stopped"
+            ) from error
+        log.warning("%s. The task goes on at %s", error, error.retry_at)
+        raise AirflowRescheduleException(error.retry_at) from error
+
+
+def may_reopen_run() -> bool:
+    """Return True when an operator started or cleared this task, False when it comes back by itself.
+
+    A run that was ended while its task waited for the carrier, or for its next try, stays ended.
+    """
+    context = get_current_context()
+    task_instance = context["ti"]
+    is_first_try = task_instance.max_tries - task_instance.try_number >= context["task"].retries - 1
+    return is_first_try and not context.get("task_reschedule_count")
 
 
 @contextmanager

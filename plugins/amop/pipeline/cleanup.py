@@ -11,19 +11,25 @@ from zoneinfo import ZoneInfo
 from psycopg.types.json import Jsonb
 
 from amop.pipeline.errors import BalanceError, MergeRefusedError
-from amop.pipeline.sync_runs import end_run, load_run, running_run
+from amop.pipeline.sync_runs import end_run, load_run, newer_merged_run, older_than, running_run
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection, transaction
 from amop.warehouse.outbox import enqueue_daily_sync_notice
 
 log = logging.getLogger(__name__)
 
+COUNTS_OF_MERGE = ("devices_inserted", "devices_updated", "devices_vanished", "devices_missing")
+
 
 def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int]:
-    """Bring the staged SIMs to ``amop.device``; mark the vanished after an exact full list. Runs once per run.
+    """Bring the staged SIMs to ``amop.device``. Runs once per run.
+
+    A SIM that an exact full list does not name is noted as missing; one that two such lists in a row do not name is
+    deactivated.
 
     Raises:
-        MergeRefusedError: the list is incomplete, too many records are bad, or too much of the fleet would vanish.
+        MergeRefusedError: the list is incomplete, too many records are bad, too much of the fleet would be deactivated,
+            or a run that began later has merged already.
     """
     with transaction(conninfo, application_name="amop merge_devices") as connection:
         run = _locked_run(connection, run_id)
@@ -32,11 +38,15 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
             scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
             new = connection.execute(sql.load("merge/count_new_devices"), scope).fetchone()
             inserted = new["devices"] if new else 0
-            written = connection.execute(sql.load("merge/merge_devices"), scope | {"now": now}).rowcount
-            vanished = 0
-            if run["is_full"] and run["list_is_exact"]:
-                _refuse_mass_vanishing(connection, run, scope)
-                vanished = connection.execute(sql.load("merge/mark_vanished_devices"), scope | {"now": now}).rowcount
+            written = connection.execute(sql.load("merge/merge_devices"), scope | {"iccids": None, "now": now}).rowcount
+            vanished = missing = 0
+            is_exact_full = run["is_full"] and run["list_is_exact"]
+            if is_exact_full:
+                vanished, missing = _deactivate_vanished(connection, run, scope, now)
+            connection.execute(sql.load("merge/forget_missing_devices"), scope)
+            connection.execute(
+                sql.load("quarantine/supersede_devices"), scope | {"is_exact_full": is_exact_full, "now": now}
+            )
             connection.execute(
                 sql.load("merge/note_devices_merged"),
                 {
@@ -44,19 +54,27 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
                     "devices_inserted": inserted,
                     "devices_updated": written - inserted,
                     "devices_vanished": vanished,
+                    "devices_missing": missing,
                     "now": now,
                 },
             )
         run = load_run(connection, run_id)
-    counts = {name: run[name] for name in ("devices_inserted", "devices_updated", "devices_vanished")}
+    counts = {name: run[name] for name in COUNTS_OF_MERGE}
     log.info("%s: devices merged, %s", run["service_provider_name"], counts)
     return counts
 
 
 def _locked_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
-    """Return the running run, after taking the provider's advisory lock: one writer per provider."""
+    """Return the running run, after taking the provider's advisory lock: one writer per provider, and none backwards.
+
+    Raises:
+        MergeRefusedError: a run that began later has merged already.
+    """
     run = running_run(connection, run_id)
     connection.execute(sql.load("merge/lock_provider"), {"service_provider_id": run["service_provider_id"]})
+    newer = newer_merged_run(connection, run)
+    if newer is not None:
+        raise MergeRefusedError(older_than(run, newer))
     return running_run(connection, run_id)
 
 
@@ -66,26 +84,50 @@ def _refuse_unless_complete(connection: WarehouseConnection, run: dict[str, Any]
     whose = f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}"
     if not run["list_is_complete"] or left:
         raise MergeRefusedError(f"{whose}: the sync is not complete ({left} work rows left); nothing was merged")
-    balance = _balance(connection, run)
-    bad = balance["devices_quarantined"] + balance["usage_quarantined"]
-    seen = run["devices_seen"]
-    if seen and Decimal(bad) / seen > run["maximum_bad_share"]:
-        raise MergeRefusedError(
-            f"{whose}: {bad} of {seen} SIMs have bad records, more than the allowed share "
-            f"{run['maximum_bad_share']} (service_provider.maximum_bad_share); see amop.device_quarantine where "
-            f"run_id = {run['id']}; nothing was merged"
-        )
+    counts = (
+        connection.execute(
+            sql.load("quality/bad_records"), {"run_id": run["id"], "devices_seen": run["devices_seen"]}
+        ).fetchone()
+        or {}
+    )
+    for bad, read, where in (
+        (counts["devices_bad"], counts["devices_read"], "the device list"),
+        (counts["sims_bad"], counts["sims_read"], "the device list or their usage"),
+    ):
+        if bad and Decimal(bad) / max(read, 1) > run["maximum_bad_share"]:
+            raise MergeRefusedError(
+                f"{whose}: {bad} of {read} SIMs have bad records in {where}, more than the allowed share "
+                f"{run['maximum_bad_share']} (service_provider.maximum_bad_share); see `bin/amop quarantine list "
+                f"--run {run['id']}`; nothing was merged"
+            )
 
 
-def _refuse_mass_vanishing(connection: WarehouseConnection, run: dict[str, Any], scope: dict[str, Any]) -> None:
-    found = connection.execute(sql.load("merge/count_vanished_devices"), scope).fetchone()
-    if found and found["fleet"] and Decimal(found["vanished"]) / found["fleet"] > run["maximum_vanished_share"]:
+def _deactivate_vanished(
+    connection: WarehouseConnection, run: dict[str, Any], scope: dict[str, Any], now: datetime
+) -> tuple[int, int]:
+    """Deactivate the SIMs that two exact full lists in a row did not name, note those that this one is the first of.
+
+    Returns how many were deactivated and how many noted.
+
+    Raises:
+        MergeRefusedError: too much of the fleet would be deactivated, and nobody has allowed it.
+    """
+    active = connection.execute(sql.load("merge/count_active_devices"), scope).fetchone()
+    fleet = active["devices"] if active else 0
+    vanished = connection.execute(sql.load("merge/deactivate_vanished_devices"), scope | {"now": now}).rowcount
+    missing = connection.execute(sql.load("merge/note_missing_devices"), scope | {"now": now}).rowcount
+    whose = f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}"
+    if Decimal(vanished) / max(fleet, 1) > run["maximum_vanished_share"] and not run["allows_mass_deactivation"]:
+        # The transaction is rolled back: neither these SIMs nor anything else of this run is written.
         raise MergeRefusedError(
-            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}: {found['vanished']} of "
-            f"{found['fleet']} SIMs are missing from a full list, more than the allowed share "
-            f"{run['maximum_vanished_share']} (service_provider.maximum_vanished_share); nothing was merged. If the "
-            "carrier really removed them, raise that setting for one run"
+            f"{whose}: {vanished} of {fleet} SIMs are missing from a full list for the second time and would be "
+            f"deactivated, more than the allowed share {run['maximum_vanished_share']} "
+            "(service_provider.maximum_vanished_share); nothing was merged. If the carrier really removed them, "
+            "trigger the sync with full_sync and allow_mass_deactivation"
         )
+    if missing:
+        log.warning("%s: a full list does not name %s SIMs for the first time; the next one decides", whose, missing)
+    return vanished, missing
 
 
 def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
@@ -95,19 +137,32 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
         if run["usage_merged_at"] is not None:
             return int(run["usage_updated"])
         scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
-        period = {"billing_period_id": run["billing_period_id"]}
-        connection.execute(sql.load("merge/quarantine_unknown_usage"), scope | {"now": now})
-        connection.execute(sql.load("merge/collect_usage"), scope | period)
-        usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
-        connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
-        updated = connection.execute(
-            sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
-        ).rowcount
+        connection.execute(sql.load("merge/quarantine_unusable_usage"), scope | {"now": now})
+        updated = merge_staged_usage(connection, run, now=now)
+        connection.execute(sql.load("quarantine/supersede_usage"), scope | {"now": now})
         connection.execute(
             sql.load("merge/note_usage_merged"), {"run_id": run_id, "usage_updated": updated, "now": now}
         )
     log.info("%s: usage of %s SIMs updated", run["service_provider_name"], updated)
     return updated
+
+
+def merge_staged_usage(
+    connection: WarehouseConnection, run: dict[str, Any], *, now: datetime, iccids: list[str] | None = None
+) -> int:
+    """Bring a run's staged usage, or that of some SIMs, to counters and daily rows; return how many SIMs changed.
+
+    In the caller's transaction, which holds the provider's lock. Repeating it changes nothing.
+    """
+    period = {"billing_period_id": run["billing_period_id"]}
+    scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "iccids": iccids}
+    connection.execute(sql.load("merge/collect_usage"), scope | period)
+    usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
+    connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
+    written = connection.execute(
+        sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
+    )
+    return written.rowcount
 
 
 def update_communication_plans(conninfo: str, run_id: int, *, now: datetime) -> list[str]:

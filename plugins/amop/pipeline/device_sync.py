@@ -15,18 +15,28 @@ from zoneinfo import ZoneInfo
 from amop.carriers.errors import CarrierRequestError
 from amop.carriers.protocol import CarrierClient, DevicePage, UsagePage
 from amop.domain.validation import (
+    LONGEST_TEXT,
     Rejected,
-    record_key,
+    usable_iccid,
+    validate_ctd_usage,
     validate_details,
     validate_listed_device,
     validate_usage,
 )
-from amop.pipeline.errors import ListGuardError
+from amop.pipeline.list_guards import (
+    MAXIMUM_SCAN_PASSES,
+    check_paging_of_list,
+    check_paging_of_usage,
+    check_repeated_pages,
+    queue_unnamed_usage,
+    reads_usage_again,
+)
 from amop.pipeline.sync_runs import load_run, note_progress, reopen_run, running_run
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection, connect, transaction
+from amop.warehouse.quarantine import BadRecord, set_aside, storable_form
 from amop.warehouse.sessions import advance_session
-from amop.warehouse.staging import COPY_DEVICES, COPY_USAGE, copy_rows, quarantine
+from amop.warehouse.staging import COPY_DEVICES, COPY_USAGE, copy_rows
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +44,6 @@ Clock = Callable[[], datetime]
 
 BEGINNING_OF_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """``modifiedSince`` of a full list: before the first SIM of any account."""
-
-MAXIMUM_PAGES = 100_000
-"""A list of more pages than this (5 million SIMs) is a carrier that pages without end."""
-
-MAXIMUM_SCAN_PASSES = 5
-"""How often the list is read again because SIMs moved during the scan."""
 
 LOG_EVERY_PAGES = 20
 
@@ -49,13 +53,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now) -> None:
+def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now, may_reopen: bool = True) -> None:
     """Write the first work row of the run and tell AMOP 20 %: from here on the clean-up has something to wait for.
+
+    ``may_reopen`` lets a run that failed go on, here and in the other two steps; False for a task that comes back by
+    itself, so that a run that was given up meanwhile stays so.
 
     Raises:
         SyncRunEndedError: the run was refused, or ended before it began.
     """
-    reopen_run(conninfo, run_id, now=clock())
+    if may_reopen:
+        reopen_run(conninfo, run_id, now=clock())
     with transaction(conninfo, application_name="amop queue_sync") as connection:
         run = running_run(connection, run_id)
         connection.execute(sql.load("sync/queue_device_list"), {"run_id": run_id})
@@ -70,7 +78,9 @@ def _session_has_ended(connection: WarehouseConnection, run: dict[str, Any]) -> 
     return session is None or session["status"] != "running"
 
 
-def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
+def fetch_devices(
+    conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now, may_reopen: bool = True
+) -> int:
     """Page the carrier's device list into staging until it is complete; return the number of SIMs listed.
 
     Goes on after the last page in the ledger. When a SIM stands twice in the list, others may have moved past the
@@ -81,7 +91,8 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
         ListGuardError: the carrier pages without end.
         SyncRunEndedError: the run has ended meanwhile.
     """
-    reopen_run(conninfo, run_id, now=clock())
+    if may_reopen:
+        reopen_run(conninfo, run_id, now=clock())
     with connect(conninfo, application_name="amop fetch_devices") as connection:
         run = running_run(connection, run_id)
         modified_since = run["modified_since"] or BEGINNING_OF_TIME
@@ -95,13 +106,10 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
                 connection.commit()
                 continue
             page_number = (position["last_staged_page"] or position["scan_first_page"] - 1) + 1
-            if page_number > MAXIMUM_PAGES:
-                raise ListGuardError(
-                    f"{run['service_provider_name']} ({run['service_provider_id']}): the device list has more than "
-                    f"{MAXIMUM_PAGES} pages and no last one; ask the carrier, nothing was merged"
-                )
             page = client.list_devices_page(modified_since=modified_since, page_number=page_number)
             _stage_page(connection, run_id, position["scan_pass"], page_number, page, clock())
+            if not page.is_last_page:
+                check_paging_of_list(connection, run, position["scan_pass"], page_number)
             connection.commit()
             if page_number % LOG_EVERY_PAGES == 0 or page.is_last_page:
                 log.info("%s: page %s of the device list staged", run["service_provider_name"], page_number)
@@ -123,7 +131,12 @@ def _stage_page(
     for row_number, raw in enumerate(page.devices):
         device = validate_listed_device(raw)
         if isinstance(device, Rejected):
-            quarantine(connection, run_id, "device", device.record_key, raw, device.reason, now)
+            iccid = usable_iccid(raw.get("iccid")) if isinstance(raw, dict) else None
+            bad = BadRecord(
+                run_id, "device", "device_list", device.record_key, raw, device.reason, iccid,
+                scan_pass=scan_pass, page_number=page_number, row_number=row_number,
+            )  # fmt: skip
+            set_aside(connection, bad, now)
             continue
         rows.append(
             (run_id, scan_pass, page_number, row_number, device.iccid, device.status, device.rate_plan,
@@ -170,6 +183,8 @@ def _end_scan_pass(
             },
         )
         return
+    if is_permanent:
+        check_repeated_pages(connection, run, position["last_staged_page"])
     _close_list(connection, run, is_exact=not duplicates or is_permanent, now=now)
 
 
@@ -186,20 +201,25 @@ def _close_list(connection: WarehouseConnection, run: dict[str, Any], *, is_exac
     connection.execute(sql.load("sync/complete_list"), {"run_id": run["id"], "list_is_exact": is_exact, "now": now})
 
 
-def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
+def fetch_usage(
+    conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now, may_reopen: bool = True
+) -> int:
     """Empty the run's work rows: bulk usage per rate plan, single SIMs, details; return the number of calls made.
 
     Raises:
         CarrierError: the carrier refused a bulk read or could not be reached within the retry budget.
         SyncRunEndedError: the run has ended meanwhile.
     """
-    reopen_run(conninfo, run_id, now=clock())
+    if may_reopen:
+        reopen_run(conninfo, run_id, now=clock())
     calls = 0
     with connect(conninfo, application_name="amop fetch_usage") as connection:
         run = running_run(connection, run_id)
         while True:
             work = connection.execute(sql.load("sync/next_work_row"), {"run_id": run_id}).fetchone()
             connection.commit()
+            if work is None and queue_unnamed_usage(connection, run):
+                continue
             if work is None:
                 log.info("%s: usage is staged, %s calls", run["service_provider_name"], calls)
                 return calls
@@ -226,46 +246,39 @@ def _read_rate_plan_usage(
     )
     now = clock()
     _stage_usage_page(connection, run["id"], work, page, now)
-    if page.is_last_page:
-        connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
-    elif work["page_number"] >= MAXIMUM_PAGES:
-        raise ListGuardError(
-            f"{run['service_provider_name']} ({run['service_provider_id']}): the usage of rate plan "
-            f"{work['rate_plan_code']!r} has more than {MAXIMUM_PAGES} pages; ask the carrier, nothing was merged"
-        )
-    else:
+    if not page.is_last_page:
+        check_paging_of_usage(connection, run, work)
         connection.execute(
             sql.load("sync/advance_work_row"), {"work_row_id": work["id"], "page_number": work["page_number"]}
         )
+    elif not reads_usage_again(connection, run, work):
+        connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
     note_progress(connection, run["id"], pages=1, now=now)
 
 
 def _stage_usage_page(
     connection: WarehouseConnection, run_id: int, work: dict[str, Any], page: UsagePage, now: datetime
 ) -> None:
+    read = (work["usage_type"], work["rate_plan_code"], work["rate_plan_version"])
     rows = []
     for row_number, record in enumerate(page.records):
-        listed = validate_listed_device({"iccid": record.iccid})
+        iccid = usable_iccid(record.iccid)
         usage = validate_usage(record.usage)
-        if isinstance(listed, Rejected) or isinstance(usage, str):
-            reason = listed.reason if isinstance(listed, Rejected) else usage
-            key = record_key({"iccid": record.iccid, "record": record.raw})
-            quarantine(connection, run_id, "usage", key, record.raw, str(reason), now)
+        if iccid is None or isinstance(usage, str):
+            reason = usage if isinstance(usage, str) else "deviceId is not an ICCID of 18 to 22 digits"
+            place = f"{work['page_number']}.{row_number}"
+            bad = BadRecord(
+                run_id, "usage", "rate_plan_usage", ":".join([iccid or "", *map(str, read), place]), record.raw, reason,
+                iccid, *read, page_number=work["page_number"], row_number=row_number,
+            )  # fmt: skip
+            set_aside(connection, bad, now)
             continue
-        rows.append(
-            (run_id, listed.iccid, work["usage_type"], work["rate_plan_code"], work["rate_plan_version"],
-             work["page_number"], row_number, usage, now)
-        )  # fmt: skip
+        rows.append((run_id, iccid, *read, work["page_number"], row_number, usage, now, _zone_name(record.zone)))
     copy_rows(connection, COPY_USAGE, rows)
 
 
-CTD_COUNTERS = {
-    "DATA": "ctdDataUsage",
-    "SMS": "ctdSMSUsage",
-    "VOICE": "ctdVoiceUsage",
-    "SESSIONS": "ctdSessionCount",
-}
-"""Usage type → key of ``/ctdUsages``; data in bytes, voice in seconds."""
+def _zone_name(zone: object) -> str:
+    return str(storable_form(zone[:LONGEST_TEXT])[0]) if isinstance(zone, str) else ""
 
 
 def _read_device_usage(
@@ -278,13 +291,12 @@ def _read_device_usage(
     raw = _read_one_device(connection, run, work, client.device_ctd_usage, "usage", clock)
     now = clock()
     if raw is not None:
-        counters = {kind: validate_usage(raw.get(key)) for kind, key in CTD_COUNTERS.items()}
-        wrong = {CTD_COUNTERS[kind]: value for kind, value in counters.items() if isinstance(value, str)}
-        if wrong:
-            reason = "; ".join(f"{key}: {why}" for key, why in wrong.items())
-            quarantine(connection, run["id"], "usage", work["iccid"], raw, reason, now)
+        counters = validate_ctd_usage(raw)
+        if isinstance(counters, str):
+            bad = BadRecord(run["id"], "usage", "device_usage", work["iccid"], raw, counters, work["iccid"])
+            set_aside(connection, bad, now)
         else:
-            rows = [(run["id"], work["iccid"], kind, "", 0, 1, 0, value, now) for kind, value in counters.items()]
+            rows = [(run["id"], work["iccid"], kind, "", 0, 1, 0, value, now, "") for kind, value in counters.items()]
             copy_rows(connection, COPY_USAGE, rows)
     connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
     note_progress(connection, run["id"], pages=0, now=now)
@@ -340,7 +352,8 @@ def _read_one_device(
         log.warning("%s: %s", run["service_provider_name"], error)
         if kind == "usage":
             raw = {"iccid": work["iccid"], "status": error.status, "errorMessage": error.error_message}
-            quarantine(connection, run["id"], "usage", work["iccid"], raw, str(error), clock())
+            bad = BadRecord(run["id"], "usage", "refusal", work["iccid"], raw, str(error), work["iccid"])
+            set_aside(connection, bad, clock())
         return None
 
 

@@ -53,6 +53,7 @@ class SyncRequest:
     optimization: str = "auto"
     asked_at: datetime | None = None
     """Whose billing period the runs belong to; None = now."""
+    allow_mass_deactivation: bool = False
 
 
 def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[dict[str, Any]]:
@@ -99,9 +100,14 @@ def _open_provider_run(
         "billing_period_id": period["id"],
         "is_full": is_full,
         "modified_since": modified_since,
+        "allows_mass_deactivation": request.allow_mass_deactivation,
         "now": now,
     }
     _take_over_abandoned(connection, provider, request, now)
+    outdated = _why_outdated(connection, request, provider)
+    if outdated:
+        values |= {"status": "refused", "error": outdated}
+        log.error("%s", outdated)
     try:
         with connection.transaction():
             run = connection.execute(sql.load("sync/open_run"), values).fetchone()
@@ -124,6 +130,37 @@ def _open_provider_run(
         modified_since,
     )
     return ProviderRun(run["id"], provider["id"], provider["name"], provider["connection_id"])
+
+
+def _why_outdated(connection: WarehouseConnection, request: SyncRequest, provider: dict[str, Any]) -> str | None:
+    """Return why a DAG run that is run once more must not go on: what it read then is older than what is here now."""
+    known = connection.execute(
+        sql.load("sync/known_run"),
+        {"service_provider_id": provider["id"], "dag_id": request.dag_id, "dag_run_id": request.dag_run_id},
+    ).fetchone()
+    if known is None or known["status"] == "complete":
+        return None
+    run = load_run(connection, known["id"])
+    newer = newer_merged_run(connection, run)
+    return older_than(run, newer) if newer else None
+
+
+def newer_merged_run(connection: WarehouseConnection, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a run of the same provider that began later and has merged, None if there is none."""
+    return connection.execute(
+        sql.load("merge/newer_merged_run"),
+        {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "started_at": run["started_at"]},
+    ).fetchone()
+
+
+def older_than(run: dict[str, Any], newer: dict[str, Any]) -> str:
+    """Return the sentence that tells why a run must not merge any more."""
+    return (
+        f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']} began at "
+        f"{run['started_at']:%Y-%m-%d %H:%M:%S} UTC; run {newer['id']} ({newer['dag_run_id']}) began at "
+        f"{newer['started_at']:%Y-%m-%d %H:%M:%S} UTC and has merged. Nothing older overwrites anything newer: trigger "
+        "a new run instead"
+    )
 
 
 def _open_session(
@@ -184,6 +221,9 @@ def _which_list(
     if request.modified_since is not None:
         return False, request.modified_since
     if last_start is None or last_full_start is None or now - last_full_start >= FULL_SYNC_EVERY:
+        return True, None
+    if latest and latest["has_missing_devices"]:
+        # A SIM that one full list did not name waits for a second one: a week is too long to be billed for it.
         return True, None
     return False, last_start - OVERLAP
 
@@ -257,14 +297,18 @@ def reopen_run(conninfo: str, run_id: int, *, now: datetime) -> None:
     """Let a cleared task of a failed run go on where the ledger stopped; a running run is left alone.
 
     Raises:
-        SyncRunEndedError: another run holds the provider, or this one ended as complete or refused.
+        SyncRunEndedError: another run holds the provider, one that began later has merged, or this one ended as
+            complete or refused.
     """
     with transaction(conninfo, application_name="amop reopen_run") as connection:
+        run = load_run(connection, run_id)
+        newer = newer_merged_run(connection, run) if run["status"] == "failed" else None
+        if newer is not None:
+            raise SyncRunEndedError(older_than(run, newer))
         try:
             with connection.transaction():
                 connection.execute(sql.load("sync/reopen_run"), {"run_id": run_id, "now": now})
         except psycopg.errors.UniqueViolation:
-            run = load_run(connection, run_id)
             holder = connection.execute(
                 sql.load("sync/running_run"), {"service_provider_id": run["service_provider_id"]}
             ).fetchone()

@@ -1,0 +1,20 @@
+-- Purpose: how many records the reading of one rate plan's usage has brought, and of how many SIMs in how many zones.
+-- Parameters: run_id, rate_plan_code, rate_plan_version, usage_type.
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    coalesce(sum(place.records), 0) AS records,
+    count(*) AS sims
+FROM (
+    SELECT
+        iccid,
+        zone,
+        count(*) AS records
+    FROM amop.device_usage_staging
+    WHERE
+        run_id = %(run_id)s
+        AND rate_plan_code = %(rate_plan_code)s
+        AND rate_plan_version = %(rate_plan_version)s
+        AND usage_type = %(usage_type)s
+    GROUP BY iccid, zone
+) AS place
