@@ -84,8 +84,8 @@ for integration in INTEGRATIONS.values():
         is_paused_upon_creation=False,  # it runs only when it is triggered, and a paused one would fail the sync
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        max_active_runs=4,
-        dagrun_timeout=timedelta(hours=6),
+        max_active_runs=100,  # a run that waits for a person is active, too, and must not keep others out
+        dagrun_timeout=timedelta(days=33),  # the longest wait is a billing period; every task has its own time-out
         default_args={"owner": ids.OWNER},
         params=PARAMS,
         tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],

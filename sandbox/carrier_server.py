@@ -138,6 +138,8 @@ class CarrierServer:
             return _error(fault.status, fault.error_message, headers=headers)
         if fault.hang_seconds is not None:
             await asyncio.sleep(fault.hang_seconds)
+        if fault.forget_write and request.method == "PUT":
+            return web.json_response({"iccid": request.match_info["iccid"]})
         response = await self._true_answer(account, request, answer)
         account.touch(fault.touch)
         if fault.empty_page:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-ACTIONS = ("status", "reset", "truncate", "hang_seconds", "empty_page", "touch")
+ACTIONS = ("status", "reset", "truncate", "hang_seconds", "empty_page", "touch", "forget_write")
 
 
 @dataclass(slots=True)
@@ -42,6 +42,8 @@ class Fault:
     """Answer a page without entries that does not claim to be the last one."""
     touch: list[str] = field(default_factory=list)
     """ICCIDs to mark as modified after the call."""
+    forget_write: bool = False
+    """Answer a write as done without doing it."""
     matched: int = 0
     applied: int = 0
 

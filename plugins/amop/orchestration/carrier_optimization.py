@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from amop import ids
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.failures import recorded_failure
+from amop.orchestration.plan_changes import change_steps
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,12 @@ STEP: dict[str, Any] = {
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
+    "max_active_tis_per_dag": 4,
 }
-"""Patience with passing faults of the warehouse; errors of the data fail at once, whatever retries are left."""
+"""Patience with passing faults of the warehouse; errors of the data fail at once, whatever retries are left.
+
+Runs that wait for a person count as active, so that their number limits nothing; here is what may work side by side.
+"""
 
 BRIEF, LONG = timedelta(minutes=10), timedelta(hours=1)
 """Longest run of a task that handles groups, and of one that handles every SIM."""
@@ -149,9 +154,10 @@ def publish_report(instance: dict[str, int]) -> dict[str, int]:
 
 
 def optimization_steps(integration: str) -> None:
-    """Wire the tasks of an optimization, one after another."""
+    """Wire the tasks of an optimization, one after another, and what becomes of its plan changes."""
     instance: Any = open_instance(integration)
     results = Asset(ids.optimization_results_asset(integration))
+    published = publish_report.override(outlets=[results])(instance)
     (
         group_communication_plans(instance)
         >> validate_groups(instance)
@@ -159,5 +165,6 @@ def optimization_steps(integration: str) -> None:
         >> assign_base(instance)
         >> solve(instance)
         >> write_results(instance)
-        >> publish_report.override(outlets=[results])(instance)
+        >> published
     )
+    change_steps(instance, integration, published)

@@ -16,7 +16,12 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
-from amop.carriers.errors import CarrierAuthenticationError, CarrierConnectionError, CarrierRequestError
+from amop.carriers.errors import (
+    CarrierAuthenticationError,
+    CarrierConnectionError,
+    CarrierRequestError,
+    CarrierWriteForbiddenError,
+)
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.pipeline.errors import MergeRefusedError, PipelineError
 from amop.pipeline.sync_runs import end_run, load_run
@@ -31,6 +36,7 @@ FINAL_ERRORS = (
     CarrierAuthenticationError,
     CarrierConnectionError,
     CarrierRequestError,
+    CarrierWriteForbiddenError,
     PipelineError,
     SessionAlreadyRunningError,
     SessionEndedError,
@@ -51,7 +57,7 @@ def recorded_failure(*, sync_run_id: int | None = None, session_id: int | None =
         raise
     except (Exception, AirflowTaskTimeout) as error:
         is_final = isinstance(error, FINAL_ERRORS)
-        if is_final or _is_last_try():
+        if is_final or is_last_try():
             record_failure(error, sync_run_id=sync_run_id, session_id=session_id)
         if is_final and not isinstance(error, AirflowFailException):
             raise AirflowFailException(str(error)) from error
@@ -76,6 +82,7 @@ def record_failure(error: BaseException, *, sync_run_id: int | None = None, sess
     deliver_session_messages(session_id)
 
 
-def _is_last_try() -> bool:
+def is_last_try() -> bool:
+    """Return whether the running task has no retry left."""
     task_instance = get_current_context()["ti"]
     return bool(task_instance.try_number > task_instance.max_tries)
