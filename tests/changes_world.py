@@ -95,7 +95,8 @@ class ChangesWorld:
     ) -> int:
         """Return a completed instance that proposes to move these SIMs; each saves 1, 2, 3 … in their order."""
         session_id = self.execute(
-            "INSERT INTO amop.optimization_session (service_provider_id, billing_period_id, opened_by, status, progress)"
+            "INSERT INTO amop.optimization_session"
+            " (service_provider_id, billing_period_id, opened_by, status, progress)"
             " VALUES (%s, %s, gen_random_uuid()::text, 'complete', 100) RETURNING id",
             self.provider.id, billing_period_id or self.billing_period_id,
         )[0]["id"]  # fmt: skip

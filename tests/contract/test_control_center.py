@@ -92,9 +92,7 @@ def client_of(base_url: str, gate: OpenGate, waiting: Waiting, *, may_write: boo
         connection_id="carrier_jasper", service_provider_name="AT&T Jasper", host=base_url, schema=None, port=None,
         login="api_jasper", password=CANARY, extra={},
     )  # fmt: skip
-    return ControlCenterClient(
-        account, gate, may_write=may_write, sleep=waiting.sleep, monotonic=waiting.monotonic
-    )
+    return ControlCenterClient(account, gate, may_write=may_write, sleep=waiting.sleep, monotonic=waiting.monotonic)
 
 
 def first_page(client: ControlCenterClient) -> list[str]:
@@ -171,9 +169,7 @@ def test_changed_rate_plan_is_the_sims_plan_at_the_carrier(
     assert carrier.stats("api_jasper")["calls_by_endpoint"]["PUT /devices/{iccid}"] == 1
 
 
-def test_client_that_may_only_read_sends_no_write(
-    carrier: RunningCarrier, gate: OpenGate, waiting: Waiting
-) -> None:
+def test_client_that_may_only_read_sends_no_write(carrier: RunningCarrier, gate: OpenGate, waiting: Waiting) -> None:
     with client_of(carrier.base_url, gate, waiting, may_write=False) as reader:
         iccid = first_page(reader)[0]
         with pytest.raises(CarrierWriteForbiddenError, match=r"carrier_jasper.*write_is_enabled is off"):

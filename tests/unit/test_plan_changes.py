@@ -24,9 +24,7 @@ END = datetime(2026, 11, 18, 23, 0, tzinfo=UTC)
 ICCID = "8901170000000000001"
 
 
-@pytest.mark.parametrize(
-    ("changes", "calls"), [(0, 0), (1, 3), (50, 150), (51, 152), (1000, 2050), (100_000, 200_050)]
-)
+@pytest.mark.parametrize(("changes", "calls"), [(0, 0), (1, 3), (50, 150), (51, 152), (1000, 2050), (100_000, 200_050)])
 def test_each_change_takes_a_read_and_a_write_and_the_sample_one_more_read(changes: int, calls: int) -> None:
     assert calls_needed(changes) == calls
 
