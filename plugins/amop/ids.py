@@ -20,6 +20,10 @@ TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
 APPROVE_CHANGES_TASK = "approve_changes"
 APPLY_CHANGES_TASK = "apply_changes"
 
+APPROVE, REJECT = "Approve", "Reject"
+APPROVAL_COMMENT = "comment"
+"""Options and form field of the question to a person."""
+
 AIRFLOW_URL_SETTING = "AMOP_AIRFLOW_URL"
 AIRFLOW_TOKEN_SETTING = "AMOP_AIRFLOW_TOKEN"  # noqa: S105
 AIRFLOW_USER_SETTING = "AMOP_AIRFLOW_USER"

@@ -23,8 +23,6 @@ from amop.warehouse import sql
 
 log = logging.getLogger(__name__)
 
-APPROVE, REJECT = "Approve", "Reject"
-COMMENT = "comment"
 SECONDS_BETWEEN_LOOKS = 20.0
 LONGEST_WAIT = timedelta(days=32)
 """Longer than any billing period; what ends the wait is the deadline in the warehouse."""
@@ -45,8 +43,8 @@ class PlanChangeApprovalTrigger(HITLTrigger):
     def __init__(self, *, instance_id: int, ti_id: UUID | str, poke_interval: float = SECONDS_BETWEEN_LOOKS) -> None:
         super().__init__(
             ti_id=UUID(str(ti_id)),
-            options=[APPROVE, REJECT],
-            defaults=[REJECT],
+            options=[ids.APPROVE, ids.REJECT],
+            defaults=[ids.REJECT],
             params={},
             timeout_datetime=None,
             poke_interval=poke_interval,
@@ -104,11 +102,11 @@ class PlanChangeApproval(HITLOperator):
     def __init__(self, *, instance: Any, **kwargs: Any) -> None:
         super().__init__(
             subject="Apply rate plan changes?",
-            options=[APPROVE, REJECT],
-            defaults=[REJECT],
+            options=[ids.APPROVE, ids.REJECT],
+            defaults=[ids.REJECT],
             response_timeout=LONGEST_WAIT,
             params={
-                COMMENT: Param(
+                ids.APPROVAL_COMMENT: Param(
                     "", type="string", title="Comment", description="Kept with the answer; may be empty.",
                 )
             },
@@ -134,7 +132,7 @@ class PlanChangeApproval(HITLOperator):
         answer = super().execute_complete(context, event)
         person = answer["responded_by_user"]
         return {
-            "is_approval": answer["chosen_options"] == [APPROVE],
+            "is_approval": answer["chosen_options"] == [ids.APPROVE],
             "by": None if person is None else person["name"] or person["id"],
-            "comment": str((answer["params_input"] or {}).get(COMMENT) or ""),
+            "comment": str((answer["params_input"] or {}).get(ids.APPROVAL_COMMENT) or ""),
         }
