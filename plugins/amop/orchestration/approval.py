@@ -27,6 +27,11 @@ SECONDS_BETWEEN_LOOKS = 20.0
 LONGEST_WAIT = timedelta(days=32)
 """Longer than any billing period; what ends the wait is the deadline in the warehouse."""
 
+ANSWER_FORM = {
+    ids.APPROVAL_COMMENT: Param("", type="string", title="Comment", description="Kept with the answer; may be empty.")
+}
+"""``params`` of the question: what a person may fill in besides the choice."""
+
 
 def calls_per_second(connection_id: str, service_provider_name: str) -> float:
     """Return the pace of the carrier account behind a connection."""
@@ -105,13 +110,8 @@ class PlanChangeApproval(HITLOperator):
             options=[ids.APPROVE, ids.REJECT],
             defaults=[ids.REJECT],
             response_timeout=LONGEST_WAIT,
-            params={
-                ids.APPROVAL_COMMENT: Param(
-                    "", type="string", title="Comment", description="Kept with the answer; may be empty.",
-                )
-            },
             **kwargs,
-        )  # fmt: skip
+        )
         self.instance = instance
 
     def execute(self, context: Context) -> None:

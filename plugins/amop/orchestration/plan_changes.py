@@ -12,7 +12,7 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from amop import ids
-from amop.orchestration.approval import PlanChangeApproval, calls_per_second
+from amop.orchestration.approval import ANSWER_FORM, PlanChangeApproval, calls_per_second
 from amop.orchestration.connections import carrier_client, warehouse_conninfo
 from amop.orchestration.failures import is_last_try, recorded_failure
 from amop.orchestration.staging_sensor import DAG_TEST_USER
@@ -130,6 +130,7 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
     question = PlanChangeApproval(
         task_id=ids.APPROVE_CHANGES_TASK,
         instance=instance,
+        params=ANSWER_FORM,
         execution_timeout=BRIEF,
         doc_md=(
             "Ask a person, where the changes exceed the provider's limits, by Airflow's human-in-the-loop operator. No "
