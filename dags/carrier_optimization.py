@@ -11,8 +11,13 @@ proves how close to the least it is:
    to the period's end.
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
-6. **write_results** stores plans and costs of every SIM and *proposes* the changes; nothing is sent to the carrier.
-   **publish_report** ends the session (100 %).
+6. **write_results** stores plans and costs of every SIM and *proposes* the changes. **publish_report** ends the session
+   (100 %).
+7. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
+   time for *all* of them before the period ends, plus 10 minutes), approved, or a person is asked: **approve_changes**
+   waits for it (*Required Actions*, or `bin/amop approvals`), **record_approval** writes the answer down.
+8. **apply_changes** moves one SIM after another, if the carrier still shows the plan it was on, within the account's
+   pace; **verify_changes** reads 50 of them back. A newer optimization of the provider takes older proposals back.
 
 ### How to run it
 `device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
@@ -23,14 +28,16 @@ once and names the session that is running.
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
 `amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
 `no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
-keep their present plan and are outside of every total. Per SIM: `amop.optimization_device_result`; proposals:
-`amop.rate_plan_change`.
+keep their present plan and are outside of every total. Per SIM: `amop.optimization_device_result`. What became of the
+proposals: `changes_status`, `changes_reason` of the instance, and per SIM `state`, `error` of `amop.rate_plan_change`.
+`amop.device.rate_plan` follows with the next sync, which confirms the changes.
 
 ### When it fails
 Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log
 names provider, rate plan or SIM) fails at once, ends the session with one ErrorMessage to AMOP, and is in
 `amop.optimization_instance.error`. Mend the cause and **trigger a new run**: a session that has ended is not taken up
-again, so clearing its tasks only repeats the message.
+again, so clearing its tasks only repeats the message. From **plan_changes** on it is otherwise: the session has ended
+well, and a failed task may be cleared; it goes on with the changes that are still approved.
 """
 
 from __future__ import annotations
@@ -68,7 +75,7 @@ PARAMS = {
         "provider_setting",
         enum=["provider_setting", "never"],
         title="Apply changes",
-        description="Kept with the result: may its proposals be applied as the provider's settings say, or never?",
+        description="May the proposals be applied as the provider's settings say, or never (only proposed)?",
     ),
 }
 
