@@ -15,6 +15,11 @@ proves how close to the least it is:
 7. **write_workbook** puts the result as a workbook into S3 (button *Workbook* on the task); **publish_report** ends the
    session (100 %); **mail_report** mails totals and links, once. Both are skipped where their Variables are unset, and
    where S3 or SES fail for good: the result stands, and the instance has a `warning`.
+8. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
+   time for *all* of them before the period ends, plus 10 minutes), approved, or a person is asked: **approve_changes**
+   waits for it (*Required Actions*, or `bin/amop approvals`), **record_approval** writes the answer down.
+9. **apply_changes** moves one SIM after another, if the carrier still shows the plan it was on, within the account's
+   pace; **verify_changes** reads 50 of them back. A newer optimization of the provider takes older proposals back.
 
 ### How to run it
 `device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
@@ -29,13 +34,16 @@ The form takes **any billing period** of the provider, also one that is over: th
 `amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
 `no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
 keep their present plan and are outside of every total: `amop.optimization_device_left_out` says why. Per SIM:
-`amop.optimization_device_result`; proposals: `amop.rate_plan_change`; all of it for people: the workbook.
+`amop.optimization_device_result`; all of it for people: the workbook. What became of the proposals: `changes_status`,
+`changes_reason` of the instance, and per SIM `state`, `error` of `amop.rate_plan_change`. `amop.device.rate_plan`
+follows with the next sync, which confirms the changes.
 
 ### When it fails
 Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log
 names provider, rate plan or SIM) fails at once, ends the session with one ErrorMessage to AMOP, and is in
 `amop.optimization_instance.error`. Mend the cause and **trigger a new run**: a session that has ended is not taken up
-again, so clearing its tasks only repeats the message.
+again, so clearing its tasks only repeats the message. From **plan_changes** on it is otherwise: the session has ended
+well, and a failed task may be cleared; it goes on with the changes that are still approved.
 """
 
 from __future__ import annotations
@@ -73,7 +81,7 @@ PARAMS = {
         "provider_setting",
         enum=["provider_setting", "never"],
         title="Apply changes",
-        description="Kept with the result: may its proposals be applied as the provider's settings say, or never?",
+        description="May the proposals be applied as the provider's settings say, or never (only proposed)?",
     ),
 }
 
@@ -89,7 +97,7 @@ for integration in INTEGRATIONS.values():
         is_paused_upon_creation=False,  # it runs only when it is triggered, and a paused one would fail the sync
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        max_active_runs=4,
+        max_active_runs=100,  # a run that waits for a person is active, too, and must not keep others out
         dagrun_timeout=time_limits.OPTIMIZATION_RUN,
         default_args={"owner": ids.OWNER},
         params=PARAMS,

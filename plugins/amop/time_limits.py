@@ -69,7 +69,7 @@ WAIT_FOR_STAGING = timedelta(hours=24)
 """A sync's tasks together, with a margin: the sensor outlasts what it waits for."""
 
 DEVICE_SYNC_RUN = timedelta(hours=30)
-OPTIMIZATION_RUN = timedelta(hours=6)
+OPTIMIZATION_RUN = timedelta(days=33)
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
