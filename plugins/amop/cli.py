@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from amop import ids
+from amop.cli_optimize import optimize_command
 from amop.domain.reference_file import ReferenceFileError
 from amop.warehouse.conninfo import (
     ConnectionFormError,
@@ -46,6 +47,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command("optimize")(optimize_command)
 
 
 class WarehouseNotDefinedError(RuntimeError):
