@@ -100,6 +100,12 @@ class Table:
         """Return the line of the file on which a row begins."""
         return int(self._lines[row]) if self._lines is not None else row + 2
 
+    def sort(self, column: str) -> None:
+        """Sort the rows by a column; each keeps its line."""
+        order = self.frame[column].arg_sort().to_list()
+        self._lines = [self.line(row) for row in order]
+        self.frame = self.frame[order]
+
     def note(self, problems: Problems, column: str, wrong: Flags, message: str) -> None:
         """Note every wrong value of a column; ``{value}`` of the message is the value."""
         rows = np.flatnonzero(wrong)
@@ -160,10 +166,12 @@ class Table:
         return np.where(wrong | outside, least, number)
 
     def flags(self, column: str, problems: Problems) -> Flags:
-        """Return a column of true and false; false where the value is neither, which is noted."""
+        """Return a column of true and false; true where a value is neither, which is noted."""
         texts = self.frame[column].str.strip_chars().str.to_lowercase().to_list()
         found = [FLAGS.get(text) for text in texts]
-        return np.array([bool(flag) for flag in found], dtype=bool)
+        wrong = np.array([flag is None for flag in found], dtype=bool)
+        self.note(problems, column, wrong, "{value} is not true or false")
+        return np.array([flag is not False for flag in found], dtype=bool)
 
     def _units(self, column: str, problems: Problems) -> tuple[Integers, Flags]:
         texts = self.frame[column]

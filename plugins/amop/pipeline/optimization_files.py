@@ -1,7 +1,8 @@
 """The optimizer's input as three CSV files, its answer as one, its figures as JSON: `bin/amop optimize`.
 
 What is unknown, out of range, there twice or contradictory is an error that names file, line, column and value. Columns
-that nobody asked for are left out. Outputs appear under their names only when they are complete.
+that nobody asked for are left out. Rate plans are sorted by code, so that the order of no file's rows matters. Outputs
+appear under their names only when they are complete.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class OptimizationInputs:
         if named and named[1] == "device":
             row = self.row_of(ast.literal_eval(named[2]))
         elif named:
-            table, row = self.rate_plan_table, self.rate_plans.code.index(ast.literal_eval(named[2]))
+            table, row = (
+                self.rate_plan_table,
+                self.rate_plan_table.frame["rate_plan_code"].index_of(ast.literal_eval(named[2])),
+            )
         line = 0 if row is None else table.line(row)
         return InputFileError(f"{Problem(table.file, line, '', message)}\n1 problem(s); nothing was written")
 
@@ -102,7 +106,9 @@ def read_inputs(devices: Path, rate_plans: Path, eligibility: Path, *, period_da
 
 
 def _rate_plans(table: Table, problems: Problems) -> RatePlans:
-    codes = table.unique_texts("rate_plan_code", problems).to_list()
+    table.unique_texts("rate_plan_code", problems)
+    table.sort("rate_plan_code")
+    codes = table.frame["rate_plan_code"].to_list()
     prices = {name: table.numbers(name, problems, above_zero=name in ABOVE_ZERO) for name in PRICE_COLUMNS}
     pooled = table.flags("allows_sim_pooling", problems)
     names = table.frame[POOL_COLUMN].to_list()
@@ -139,7 +145,7 @@ def _check_pools(table: Table, pool: Integers, prices: dict[str, Integers], prob
 
 def _eligibility(table: Table, plan_table: Table, codes: Sequence[str], problems: Problems) -> tuple[Flags, list[str]]:
     """Return what is allowed, shape (communication plans, rate plans), and the names of the communication plans."""
-    names = table.texts("communication_plan", problems).unique(maintain_order=True).to_list()
+    names = table.texts("communication_plan", problems).unique().sort().to_list()
     known = list(dict.fromkeys(codes))
     unknown = f"{{value}} is not in {_escaped(plan_table.file)}"
     plan = table.known("rate_plan_code", known, problems, unknown, empty=False)
