@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from amop import cli
-from amop.optimization import from_micro, optimize
+from amop.optimization import Terms, from_micro
 from bench.instances import make_instance, write_csv
-from tests.optimizer_cases import with_plans_in_order
+from tests.optimizer_cases import Case
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,26 +100,27 @@ def test_the_answer_and_the_figures_are_those_of_the_formula(folder: Folder) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "terms"),
+    ("options", "terms", "preference"),
     [
-        ([], {"uses_proration": False}),
-        (["--prorate"], {"uses_proration": True}),
-        (["--prorate", "--prorate-allowance"], {"uses_proration": True, "prorate_allowance": True}),
-        (["--prorate", "--max-changes", "40"], {"uses_proration": True, "max_changes": 40}),
-        (["--min-saving", "0.75"], {"uses_proration": False, "min_saving_per_change": "0.75"}),
+        ([], {"uses_proration": False}, {}),
+        (["--prorate"], {"uses_proration": True}, {}),
+        (["--prorate", "--prorate-allowance"], {"uses_proration": True, "prorate_allowance": True}, {}),
+        (["--prorate", "--max-changes", "40"], {"uses_proration": True}, {"max_changes": 40}),
+        (["--min-saving", "0.75"], {"uses_proration": False}, {"min_saving_per_change": "0.75"}),
     ],
 )
-def test_the_command_says_what_the_library_says(folder: Folder, options: list[str], terms: dict[str, object]) -> None:
+def test_the_command_says_what_the_library_says(
+    folder: Folder, options: list[str], terms: dict[str, bool], preference: dict[str, object]
+) -> None:
     instance = make_instance("default", 400, plan_count=6)
     write_csv(instance, folder.path)
     assert folder.run("--time-limit", "0", *options)[0] == 0
     codes = instance.rate_plans.code
     by_code = sorted(range(len(codes)), key=lambda plan: codes[plan])  # as the command reads them
-    devices, plans, eligibility = with_plans_in_order(
-        instance.devices, instance.rate_plans, instance.eligibility, by_code
-    )
-    expected = optimize(devices, plans, eligibility, period_days=30, time_limit=0, **terms)  # type: ignore[arg-type]
-    answer = zip(devices.device_id.tolist(), expected.assignment, strict=True)
+    case = Case(instance.devices, instance.rate_plans, instance.eligibility, Terms(30, **terms))
+    case = case.with_plans_in_order(by_code)
+    expected, plans = case.optimize(time_limit=0, **preference), case.rate_plans
+    answer = zip(case.devices.device_id.tolist(), expected.assignment, strict=True)
     assert list(folder.answer().items()) == [(device, plans.code[plan]) for device, plan in answer]
     summary = folder.summary()
     for name in ("total_cost", "lower_bound", "current_cost", "base_cost", "savings"):
