@@ -1,9 +1,9 @@
 """The peers that the optimizer is measured against: what an operator could do instead.
 
-Each is a function of the fleet's cost model that returns the plan of every SIM; `measure` bills it exactly and times
-it, the cost model not included.
+Each method is a function of the fleet's cost model that returns the plan of every SIM. `BASELINES` has them by name as
+functions of an instance that bill the answer exactly and time it (cost model and bill not included):
 
-    measure("direct_milp", CostModel(instance.devices, …), time_limit=60)
+    BASELINES["direct MILP (HiGHS)"](make_instance("default", 1000), time_limit=20)
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import highspy
 import numpy as np
 
-from amop.optimization import CostModel
+from amop.optimization import CostModel, Terms
+from amop.optimization.highs import quiet_solver
 from amop.optimization.model import MICRO, NONE, Integers
+from bench.instances import PERIOD_DAYS, Instance
 
 MOST_PLANS = 15
 """Plans that the system replaced puts into sequences; of more, those that are the cheapest for a whole group alone."""
@@ -36,10 +39,12 @@ class Baseline:
     seconds: float
 
 
-def measure(name: str, model: CostModel, **options: Any) -> Baseline:
-    """Return what the peer of a name (`BASELINES`) reaches; its options are those of its function."""
+def measure(name: str, instance: Instance, **options: Any) -> Baseline:
+    """Return what the peer of a name (`METHODS`) reaches; its options are those of its function."""
+    terms = Terms(PERIOD_DAYS, uses_proration=True)
+    model = CostModel(instance.devices, instance.rate_plans, instance.eligibility, terms)
     begun = time.perf_counter()
-    assignment = BASELINES[name](model, **options)
+    assignment = METHODS[name](model, **options)
     seconds = time.perf_counter() - begun
     return Baseline(name, assignment, None if assignment is None else model.bill(assignment), seconds)
 
@@ -230,10 +235,9 @@ def direct_milp(model: CostModel, *, time_limit: float = 60.0) -> Integers | Non
     program.a_matrix_.start_ = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=columns + pools))])
     program.a_matrix_.index_, program.a_matrix_.value_ = row[order], value[order]
     program.integrality_ = [highspy.HighsVarType.kInteger] * (columns + pools)
-    solver = highspy.Highs()
-    solver.silent()
-    for name, setting in (("threads", 1), ("time_limit", float(time_limit)), ("mip_rel_gap", 0.0)):
-        solver.setOptionValue(name, setting)
+    solver = quiet_solver()
+    solver.setOptionValue("time_limit", float(time_limit))
+    solver.setOptionValue("mip_rel_gap", 0.0)
     solver.passModel(program)
     solver.run()
     if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
@@ -244,10 +248,11 @@ def direct_milp(model: CostModel, *, time_limit: float = 60.0) -> Integers | Non
     return assignment
 
 
-BASELINES: dict[str, Callable[..., Integers | None]] = {
-    "current_plans": current_plans,
-    "cheapest_alone": cheapest_alone,
-    "base_assignment": base_assignment,
-    "replaced_heuristic": replaced_heuristic,
-    "direct_milp": direct_milp,
+METHODS: dict[str, Callable[..., Integers | None]] = {
+    "current plans": current_plans,
+    "base assignment": base_assignment,
+    "cheapest plan per SIM": cheapest_alone,
+    "replaced heuristic": replaced_heuristic,
+    "direct MILP (HiGHS)": direct_milp,
 }
+BASELINES: dict[str, Callable[..., Baseline]] = {name: partial(measure, name) for name in METHODS}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -169,17 +171,17 @@ def may_have(of: Case, row: int) -> list[int]:
 
 
 def own_cost(of: Case, row: int, plan: int) -> tuple[int, int]:
-    """Return what a SIM costs by itself (1e-6 currency) and its usage less its allowance (1e-6 MB), in decimals."""
+    """Return what a SIM costs by itself (1e-6 currency) and its usage less its allowance (1e-6 MB), in fractions."""
     devices, plans, terms = of.devices, of.rate_plans, of.terms
-    share = Decimal(1)
+    days = terms.period_days
     if terms.uses_proration and devices.is_prorated[row]:
-        share = Decimal(int(devices.days_active[row])) / terms.period_days
-    rate = (Decimal(int(plans.rate_charge[plan])) * share).quantize(Decimal(1), ROUND_HALF_UP)
-    included = Decimal(int(plans.plan_micro_mb[plan]))
+        days = int(devices.days_active[row])
+    rate = floor(Fraction(int(plans.rate_charge[plan]) * days, terms.period_days) + Fraction(1, 2))
+    included = int(plans.plan_micro_mb[plan])
     if terms.prorate_allowance:
-        included = (included * share).quantize(Decimal(1), ROUND_FLOOR)
-    above = int(devices.usage_micro_mb[row]) - int(included)
-    cost = int(rate) + int(plans.base_rate[plan]) + int(devices.sms_usage[row]) * int(plans.sms_rate[plan])
+        included = floor(Fraction(included * days, terms.period_days))
+    above = int(devices.usage_micro_mb[row]) - included
+    cost = rate + int(plans.base_rate[plan]) + int(devices.sms_usage[row]) * int(plans.sms_rate[plan])
     if plans.pool[plan] < 0:
         cost += -(-max(0, above) // int(plans.block_micro_mb[plan])) * int(plans.overage_rate[plan])
     return cost, above

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -17,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from amop.optimization import CertificateError, OptimizerInputError, micro, optimize, verify
+from amop.optimization import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.optimization.explanation import Explanation, FinalPrices, explain, money
 from amop.pipeline.csv_table import InputFileError
 from amop.pipeline.optimization_files import OptimizationInputs, read_inputs, write_outputs
@@ -68,23 +66,28 @@ def optimize_command(
             rows = _rows_to_explain(inputs, explain_device or [])
             step("solving")
             try:
-                with _silent_solver():
-                    result = optimize(
-                        inputs.devices, inputs.rate_plans, inputs.eligibility, period_days=period_days,
-                        uses_proration=prorate, prorate_allowance=prorate_allowance, min_saving_per_change=saving,
-                        max_changes=max_changes, time_limit=time_limit,
-                    )  # fmt: skip
+                result = optimize(
+                    inputs.devices, inputs.rate_plans, inputs.eligibility, period_days=period_days,
+                    uses_proration=prorate, prorate_allowance=prorate_allowance, min_saving_per_change=saving,
+                    max_changes=max_changes, time_limit=time_limit,
+                )  # fmt: skip
             except OptimizerInputError as error:
                 raise inputs.located(error) from None
             step("verifying")
             verify(result.certificate, result.model, result.assignment)
             step("writing")
             figures = write_outputs(inputs, result, out, summary, time.perf_counter() - begun)
-        if inputs.ignored_columns:
-            typer.echo(f"amop: columns that mean nothing here: {', '.join(inputs.ignored_columns)}", err=True)
-        _print_figures(figures)
-        for row in rows:
-            _print_explanation(explain(result.model, result.assignment, FinalPrices.of(result.certificate), row))
+    _print_result(inputs, result, figures, rows)
+
+
+def _print_result(
+    inputs: OptimizationInputs, result: OptimizationResult, figures: dict[str, Any], rows: Sequence[int]
+) -> None:
+    if inputs.ignored_columns:
+        typer.echo(f"amop: columns that mean nothing here: {', '.join(inputs.ignored_columns)}", err=True)
+    _print_figures(figures)
+    for row in rows:
+        _print_explanation(explain(result.model, result.assignment, FinalPrices.of(result.certificate), row))
 
 
 @contextlib.contextmanager
@@ -150,20 +153,6 @@ def _progress() -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(STEPS[0], total=len(STEPS))
         yield lambda name: progress.update(task, description=name, completed=STEPS.index(name))
-
-
-@contextlib.contextmanager
-def _silent_solver() -> Iterator[None]:
-    """Keep the banner that HiGHS writes to file descriptor 1, whatever its options say, out of the output."""
-    sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nothing)
 
 
 def _console() -> Console:
