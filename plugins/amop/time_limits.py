@@ -69,7 +69,8 @@ WAIT_FOR_STAGING = timedelta(hours=24)
 """A sync's tasks together, with a margin: the sensor outlasts what it waits for."""
 
 DEVICE_SYNC_RUN = timedelta(hours=30)
-OPTIMIZATION_RUN = timedelta(days=33)
+OPTIMIZATION_RUN = timedelta(days=35)
+"""A billing period of waiting for a person, and everything before and after it."""
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
