@@ -79,6 +79,10 @@ DELIVERY = timedelta(minutes=2)
 NO_PROGRESS = timedelta(minutes=30)
 """A sync that stages nothing for so long hangs, however alive its process is."""
 
+CARRIER_OUTAGE = timedelta(minutes=20)
+"""How long after a sync's last progress its tasks wait for a carrier that is down; shorter than `NO_PROGRESS`, so that
+the failure tells of the carrier."""
+
 HEARTBEAT = timedelta(minutes=2)
 """How often a working task says that it lives."""
 
@@ -86,7 +90,7 @@ SILENCE = timedelta(minutes=45)
 """A run or session without any sign of life for so long has died.
 
 Longer than everything that is silent and alive: Airflow notices a lost worker after 5 minutes and waits up to 10
-before the next try, a carrier may be away for 20, and a task may wait for a slot.
+before the next try, a carrier may be away for `CARRIER_OUTAGE`, and a task may wait for a slot.
 """
 
 WATCHDOG_ABSENCE = timedelta(minutes=15)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import (
@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
+from amop import time_limits
 from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierConnectionError,
@@ -46,11 +47,6 @@ FINAL_ERRORS = (
 """Errors that the next try would meet again: the task fails at once."""
 
 
-LONGEST_OUTAGE = timedelta(minutes=20)
-"""A carrier that is away is waited for so long after the run's last progress, without using up a try. Shorter than the
-time without progress after which `wait_for_staging` gives the run up, so that the failure tells of the carrier."""
-
-
 @contextmanager
 def patience_with_carrier(sync_run_id: int) -> Iterator[None]:
     """Run a task's calls; while the carrier is away the task gives its slot back until the next call is due.
@@ -66,7 +62,7 @@ def patience_with_carrier(sync_run_id: int) -> Iterator[None]:
             raise
         with transaction(warehouse_conninfo(), application_name="amop patience_with_carrier") as connection:
             moved_at = load_run(connection, sync_run_id)["progress_at"]
-        if error.retry_at - moved_at > LONGEST_OUTAGE:
+        if error.retry_at - moved_at > time_limits.CARRIER_OUTAGE:
             raise AirflowFailException(
                 f"{error}. The run has not moved since {moved_at:%Y-%m-%d %H:%M:%S} UTC and is given up; clear this "
                 "task when the carrier is back: it goes on where it stopped"
