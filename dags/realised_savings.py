@@ -14,7 +14,8 @@ were applied within the period, and writes one row to `amop.realised_saving`:
   SIMs / real usage.
 * `usage_read_at`: until when the real usage is known. Later usage of the period was never read and is not in the row.
 
-Prices and terms are those that the optimization was solved with, also where the reference data has changed since.
+Prices and terms are those that the optimization was solved with, also where the reference data has changed since. An
+optimization of a period that was over already is a look back, forecast nothing and is not measured.
 
 ### How to run it
 By itself. *Trigger* it by hand after a failure; it does whatever is missing. To measure an optimization again delete
