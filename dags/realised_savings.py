@@ -33,7 +33,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, AssetAny
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.realised_savings import find_closed_periods, measure_savings
 
@@ -48,7 +48,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=6),
+    dagrun_timeout=time_limits.SAVINGS_RUN,
     default_args={
         "owner": ids.OWNER,
         "retries": 3,

@@ -62,6 +62,9 @@ REPORT_TASK = timedelta(minutes=30)
 BULK_TASK = timedelta(hours=1)
 """Handles every SIM of a provider in the warehouse or in memory."""
 
+SAVINGS_TASK = timedelta(hours=2)
+"""Handles every SIM of a provider for every closed period."""
+
 FETCH_TASK = timedelta(hours=11)
 """Reads a provider at the carrier's pace: 180,000 calls at 4.5 a second."""
 
@@ -71,6 +74,8 @@ WAIT_FOR_STAGING = timedelta(hours=24)
 DEVICE_SYNC_RUN = timedelta(hours=30)
 OPTIMIZATION_RUN = timedelta(days=35)
 """A billing period of waiting for a person, and everything before and after it."""
+OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
+SAVINGS_RUN = timedelta(hours=6)
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
