@@ -32,7 +32,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
-from amop import ids
+from amop import ids, time_limits
 from amop.orchestration.optimization_window import any_optimization_result, window_steps
 
 with DAG(
@@ -47,7 +47,7 @@ with DAG(
     is_paused_upon_creation=True,  # it starts syncs by itself: an operator unpauses it when the providers are set up
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=20),
+    dagrun_timeout=time_limits.WINDOW_RUN,
     default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
     tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
 ):

@@ -72,6 +72,7 @@ DEVICE_SYNC_RUN = timedelta(hours=30)
 OPTIMIZATION_RUN = timedelta(days=35)
 """A billing period of waiting for a person, and everything before and after it."""
 RELAY_RUN = timedelta(minutes=20)
+WINDOW_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
 """How long one delivery of the outbox begins new messages; the rest is the next one's."""

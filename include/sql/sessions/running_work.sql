@@ -1,5 +1,5 @@
 -- Purpose: what runs for a provider now: its optimization session, of whatever billing period, and its device sync.
--- Parameters: service_provider_id, alive_since (timestamptz; a sync that has not moved since then was killed).
+-- Parameters: service_provider_id, alive_since (timestamptz; a sync without a sign of life since then was killed).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT

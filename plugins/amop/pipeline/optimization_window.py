@@ -32,8 +32,8 @@ def find_due_providers(conninfo: str, integration: str, *, now: datetime) -> lis
 
     That is: the window of the present billing period is open; on its local day no session of the period has completed,
     unless it is the last day; no session and no device sync of the provider runs; and a session that failed or was
-    cancelled today is not to be left alone (`reason_to_wait`). A sync that has not moved for an hour was killed and
-    holds nobody.
+    cancelled today is not to be left alone (`reason_to_wait`). A sync without a sign of life was killed and holds
+    nobody.
     """
     with transaction(conninfo, application_name="amop find_due_providers") as connection:
         providers = connection.execute(
