@@ -175,6 +175,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
     notes = {
         "savings": _share(costs["savings"], costs["current_cost"], "of the current cost"),
         "lower_bound": "no assignment costs less",
+        "status": "of the objective" if "objective" in figures else "",
         "gap": f"at most {costs['total_cost'] - costs['lower_bound']} above the least possible",
     }
     for name, value in figures.items():

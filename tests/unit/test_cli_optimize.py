@@ -447,3 +447,16 @@ def test_a_cap_on_changes_is_kept_and_the_bound_stays_one_of_every_assignment(fo
     assert Decimal(str(capped["lower_bound"])) <= Decimal(str(free["total_cost"]))
     assert Decimal(str(free["total_cost"])) < Decimal(str(capped["total_cost"])) < Decimal(str(capped["current_cost"]))
     assert Decimal(str(capped["objective_bound"])) <= Decimal(str(capped["objective"]))
+
+
+def test_the_example_of_the_documentation_does_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "optimize.md").read_text(encoding="utf-8")
+    script = text.split("```bash\n")[1].split("```")[0].replace(".world/sample", str(tmp_path))
+    script = script.replace(".venv/bin/python", sys.executable)
+    expected = text.split("```text\n")[1].split("```")[0].splitlines()
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    figures, explanation = done.stdout.split("\n\n", 1)
+    assert [line for line in figures.splitlines() if not line.startswith("seconds ")] == expected
+    assert "8901170000231513264: 0.00 MB, 13 SMS, billed for 30 days" in explanation
+    assert len((tmp_path / "answer.csv").read_text().splitlines()) == 201
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "optimal"
