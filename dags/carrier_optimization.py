@@ -6,36 +6,38 @@ proves how close to the least it is:
 
 1. **open_instance** takes the session that the device sync opened, or opens one (AMOP 0 and 20 %).
 2. **group_communication_plans** puts communication plans that allow the same rate plans into comm groups (30 %).
-3. **validate_groups** decides what is done with each group, and ends the run where a rate plan cannot be billed.
-4. **project_usage** reads the eligible SIMs (active, with usage, or activated in the period) and projects their usage
-   to the period's end: from their daily history where there are three days of it, else by the elapsed time.
+3. **validate_groups** decides on each group, and ends the run where a rate plan cannot be billed.
+4. **project_usage** projects the usage of the eligible SIMs (active, with usage, or activated in the period) to the
+   period's end: from their daily history where there are three days of it, else by the elapsed time.
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
-6. **write_results** stores plans and costs of every SIM and *proposes* the changes; nothing is sent to the carrier.
-7. **write_workbook** puts the result as a workbook into S3 (button *Workbook* on the task); **publish_report** ends the
-   session (100 %); **mail_report** mails totals and links, once. Both are skipped where their Variables are unset, and
-   where S3 or SES fail for good: the result stands, and the instance has a `warning`.
+6. **write_results** stores plans and costs of every SIM and *proposes* the changes. **write_workbook** puts them into
+   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links, once. Workbook and mail are
+   skipped where their Variables are unset, or S3 or SES fail for good: the result stands, with a `warning`.
+7. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
+   time for *all* of them), approved, or **approve_changes** asks a person (*Required Actions*, `bin/amop approvals`),
+   whose answer **record_approval** writes down. A newer optimization takes older proposals back.
+8. **apply_changes** moves SIM after SIM that still is on the plan it was; **verify_changes** reads 50 of them back.
 
 ### How to run it
 `device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
 id; without a session one is opened. Several providers may run side by side; a second run of the same provider fails at
-once and names the session that is running.
-
-The form takes **any billing period** of the provider, also one that is over: then with the usage of its days
-(`amop.device_usage`), no projection, and the plans that the SIMs had then, as far as they are known.
+once and names the session that is running. The form takes **any billing period**, also one that is over: then with the
+usage of its days (`amop.device_usage`), no projection, and the plans that the SIMs had then, as far as they are known.
 
 ### Reading the result
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
 `amop.optimization_comm_group` says per group what was done: `optimized`, `base_only` (one plan: nothing to choose),
 `no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
 keep their present plan and are outside of every total: `amop.optimization_device_left_out` says why. Per SIM:
-`amop.optimization_device_result`; proposals: `amop.rate_plan_change`; all of it for people: the workbook.
+`amop.optimization_device_result`; all of it for people: the workbook. What became of the proposals: `changes_status`,
+`changes_reason` of the instance, and per SIM `amop.rate_plan_change`; the next sync confirms them in `amop.device`.
 
 ### When it fails
 Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log
 names provider, rate plan or SIM) fails at once, ends the session with one ErrorMessage to AMOP, and is in
 `amop.optimization_instance.error`. Mend the cause and **trigger a new run**: a session that has ended is not taken up
-again, so clearing its tasks only repeats the message.
+again. From **plan_changes** on a failed task may be cleared: it goes on with the changes that are still approved.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ PARAMS = {
         "provider_setting",
         enum=["provider_setting", "never"],
         title="Apply changes",
-        description="Kept with the result: may its proposals be applied as the provider's settings say, or never?",
+        description="May the proposals be applied as the provider's settings say, or never (only proposed)?",
     ),
 }
 
@@ -89,7 +91,7 @@ for integration in INTEGRATIONS.values():
         is_paused_upon_creation=False,  # it runs only when it is triggered, and a paused one would fail the sync
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        max_active_runs=4,
+        max_active_runs=100,  # a run that waits for a person is active, too, and must not keep others out
         dagrun_timeout=time_limits.OPTIMIZATION_RUN,
         default_args={"owner": ids.OWNER},
         params=PARAMS,

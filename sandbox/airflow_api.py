@@ -87,6 +87,18 @@ class AirflowApi:
         response = self._session.get(f"{self.address}/api/v2/dags/{dag_id}/dagRuns/{run_id}", timeout=60)
         return str(response.json()["state"]) if response.ok else None
 
+    def pending_approvals(self) -> list[dict[str, Any]]:
+        """Return the questions that wait for a person, oldest first, as the UI's *Required Actions* page shows them."""
+        query = "response_received=false&state=deferred&state=awaiting_input&order_by=created_at&limit=100"
+        return list(self.request("GET", f"/dags/~/dagRuns/~/hitlDetails?{query}")["hitl_details"])
+
+    def respond(self, question: dict[str, Any], option: str, **params: Any) -> dict[str, Any]:
+        """Answer one of `pending_approvals` as the UI does: ``Approve`` or ``Reject``, with the form's params."""
+        task = question["task_instance"]
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        body = {"chosen_options": [option], "params_input": params}
+        return self.request("PATCH", f"{path}/{task['map_index']}/hitlDetails", body)
+
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
         page = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")

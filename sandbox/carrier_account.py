@@ -115,9 +115,12 @@ class CarrierAccount:
         """Move a SIM to the current version of a rate plan that its communication plan allows.
 
         Raises:
-            RequestRefusedError: 404 unknown SIM, 400 unknown plan or one that its communication plan forbids.
+            RequestRefusedError: 404 unknown SIM, 400 retired SIM, unknown plan or one that its communication plan
+                forbids.
         """
         sim = self.sim(iccid)
+        if sim.status == "RETIRED":
+            raise RequestRefusedError(400, f"device {iccid} is retired")
         try:
             plan = self.provider.rate_plan(rate_plan_code)
         except KeyError:

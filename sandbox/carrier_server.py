@@ -140,6 +140,8 @@ class CarrierServer:
             return web.json_response(await repeated_page(account, request, answer))
         if fault.endless_pages:
             return web.json_response(await endless_page(account, request, answer))
+        if fault.forget_write and request.method == "PUT":
+            return web.json_response({"iccid": request.match_info["iccid"]})
         response = await self._true_answer(account, request, answer)
         account.touch(fault.touch)
         if fault.drip_seconds is not None:

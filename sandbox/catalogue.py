@@ -88,6 +88,10 @@ class ServiceProvider:
     rate_plans: tuple[RatePlan, ...]
     communication_plans: tuple[CommunicationPlan, ...]
     currency: str = "USD"
+    can_auto_update_rate_plans: bool = False
+    """In the default world optimizations only propose."""
+    approval_above_changes: int | None = 500
+    maximum_changes: int | None = None
 
     @property
     def connection_id(self) -> str:
@@ -222,6 +226,20 @@ SERVICE_PROVIDERS: tuple[ServiceProvider, ...] = (
     ),
 )  # fmt: skip
 """The default world: one provider for each integration."""
+
+
+_LITTLE_TO_APPLY = {"can_auto_update_rate_plans": True, "maximum_changes": 40}
+_SETTINGS_THAT_APPLY: dict[str, dict[str, Any]] = {
+    "jasper": {"write_is_enabled": True, "approval_above_changes": 0},
+    "rogers": {"write_is_enabled": True, "approval_above_changes": 0},
+    "tmobile_jasper": {"write_is_enabled": True, "approval_above_changes": None},
+    "pod19": {"write_is_enabled": False, "approval_above_changes": None},
+}
+
+PROVIDERS_THAT_APPLY: tuple[ServiceProvider, ...] = tuple(
+    replace(provider, **_LITTLE_TO_APPLY | _SETTINGS_THAT_APPLY[provider.integration]) for provider in SERVICE_PROVIDERS
+)
+"""The same world with plan changes applied: two providers ask a person, one goes on by itself, one may not write."""
 
 
 def provider_of(integration: str) -> ServiceProvider:

@@ -9,7 +9,7 @@ from typing import Any
 
 ACTIONS = (
     "status", "reset", "truncate", "hang_seconds", "drip_seconds",
-    "empty_page", "repeat_page", "endless_pages", "touch",
+    "empty_page", "repeat_page", "endless_pages", "touch", "forget_write",
 )  # fmt: skip
 
 
@@ -51,6 +51,8 @@ class Fault:
     """Never say that a page is the last one; behind the last one it comes again and again."""
     touch: list[str] = field(default_factory=list)
     """ICCIDs to mark as modified after the call."""
+    forget_write: bool = False
+    """Answer a write as done without doing it."""
     matched: int = 0
     applied: int = 0
 

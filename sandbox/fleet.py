@@ -295,7 +295,9 @@ def _provider_document(provider: ServiceProvider) -> dict[str, Any]:
         "pool_scope": "service_provider",
         "rate_plan_limit": None,
         "write_is_enabled": provider.write_is_enabled,
-        "can_auto_update_rate_plans": False,
+        "can_auto_update_rate_plans": provider.can_auto_update_rate_plans,
+        "approval_above_changes": provider.approval_above_changes,
+        "maximum_changes": provider.maximum_changes,
         "detail_calls_per_run": 50,
         "rate_plans": [
             {
@@ -330,9 +332,9 @@ def reference_yaml(providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -
     return text.getvalue()
 
 
-def write_reference(path: Path) -> None:
-    """Write the reference file of the default world."""
-    path.write_text(reference_yaml(), encoding="utf-8")
+def write_reference(path: Path, providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -> None:
+    """Write the reference file of these providers, those of the default world unless told otherwise."""
+    path.write_text(reference_yaml(providers), encoding="utf-8")
 
 
 def main(

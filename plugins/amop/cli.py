@@ -1,4 +1,4 @@
-"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, quarantine, optimize.
+"""The package's own commands, ``python -m amop.cli``: migrate, load-reference, status, quarantine, optimize, approvals.
 
 The warehouse is the one of the environment variable ``AIRFLOW_CONN_AMOP_WAREHOUSE``, else Airflow's
 connection ``amop_warehouse``. Exit status: 0 done, 1 failed, 2 wrong usage, wrong file or no warehouse
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from amop import ids
+from amop import cli_approvals, ids
 from amop.cli_quarantine import quarantine_commands
 from amop.domain.reference_file import ReferenceFileError
 from amop.warehouse.conninfo import (
@@ -47,6 +47,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(cli_approvals.app, name="approvals")
 
 
 class WarehouseNotDefinedError(RuntimeError):
@@ -190,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(str(error), WRONG_USAGE)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         _fail("the warehouse has no such table: run `bin/amop migrate` first", FAILED)
-    except MigrationError as error:
+    except (MigrationError, cli_approvals.ApprovalError) as error:
         _fail(str(error), FAILED)
     except psycopg.OperationalError as error:
         _fail(f"the warehouse cannot be reached: {' '.join(str(error).split())}", FAILED)

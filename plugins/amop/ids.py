@@ -19,6 +19,19 @@ TAG_OPTIMIZATION = "optimization"
 TAG_OUTBOX = "outbox"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
 
+APPROVE_CHANGES_TASK = "approve_changes"
+APPLY_CHANGES_TASK = "apply_changes"
+
+APPROVE, REJECT = "Approve", "Reject"
+APPROVAL_COMMENT = "comment"
+"""Options and form field of the question to a person."""
+
+AIRFLOW_URL_SETTING = "AMOP_AIRFLOW_URL"
+AIRFLOW_TOKEN_SETTING = "AMOP_AIRFLOW_TOKEN"  # noqa: S105
+AIRFLOW_USER_SETTING = "AMOP_AIRFLOW_USER"
+AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
+"""Environment of ``bin/amop approvals``: where Airflow is and who asks; never options, which others can see."""
+
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"

@@ -19,6 +19,7 @@ from amop.carriers.errors import (
     CarrierError,
     CarrierRequestError,
     CarrierUnavailableError,
+    CarrierWriteForbiddenError,
 )
 from sandbox.carrier import RunningCarrier, running_carrier
 
@@ -93,12 +94,12 @@ def client(carrier: RunningCarrier, gate: OpenGate, waiting: Waiting) -> Iterato
         yield made
 
 
-def client_of(base_url: str, gate: OpenGate, waiting: Waiting) -> ControlCenterClient:
+def client_of(base_url: str, gate: OpenGate, waiting: Waiting, *, may_write: bool = True) -> ControlCenterClient:
     account = CarrierAccount.from_connection_fields(
         connection_id="carrier_jasper", service_provider_name="AT&T Jasper", host=base_url, schema=None, port=None,
         login="api_jasper", password=CANARY, extra={},
     )  # fmt: skip
-    return ControlCenterClient(account, gate, sleep=waiting.sleep, monotonic=waiting.monotonic)
+    return ControlCenterClient(account, gate, may_write=may_write, sleep=waiting.sleep, monotonic=waiting.monotonic)
 
 
 def first_page(client: ControlCenterClient) -> list[str]:
@@ -173,6 +174,22 @@ def test_changed_rate_plan_is_the_sims_plan_at_the_carrier(
     client.change_rate_plan(sim["iccid"], other)
     assert client.device_details(sim["iccid"])["ratePlan"] == other
     assert carrier.stats("api_jasper")["calls_by_endpoint"]["PUT /devices/{iccid}"] == 1
+
+
+def test_client_that_may_only_read_sends_no_write(carrier: RunningCarrier, gate: OpenGate, waiting: Waiting) -> None:
+    with client_of(carrier.base_url, gate, waiting, may_write=False) as reader:
+        iccid = first_page(reader)[0]
+        with pytest.raises(CarrierWriteForbiddenError, match=r"carrier_jasper.*write_is_enabled is off"):
+            reader.change_rate_plan(iccid, "ATT 5 MB")
+    assert carrier.stats("api_jasper")["calls_by_endpoint"] == {"GET /devices": 1}
+    assert gate.calls == 1
+
+
+def test_client_may_only_read_unless_it_is_told_otherwise(carrier: RunningCarrier, gate: OpenGate) -> None:
+    account = CarrierAccount("carrier_jasper", "AT&T Jasper", carrier.base_url, "api_jasper", CANARY)
+    with ControlCenterClient(account, gate) as reader, pytest.raises(CarrierWriteForbiddenError):
+        reader.change_rate_plan("8901170000000000001", "ATT 5 MB")
+    assert carrier.stats("api_jasper")["calls"] == 0
 
 
 FAULTS: dict[str, dict[str, Any]] = {

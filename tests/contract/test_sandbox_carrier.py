@@ -283,6 +283,9 @@ def test_a_wrong_plan_change_is_refused_and_changes_nothing(own: RunningCarrier)
         assert answer.status_code == 400
         assert reason in answer.json()["errorMessage"]
     assert caller.put("8900000000000000000", {"ratePlan": "ATT 2 GB"}).status_code == 404
+    retired = next(d for d in caller.whole_list() if d["status"] == "RETIRED")
+    answer = caller.put(retired["iccid"], {"ratePlan": "ATT 5 MB"})
+    assert (answer.status_code, "is retired" in answer.json()["errorMessage"]) == (400, True)
     assert own.truth() == truth
 
 

@@ -63,6 +63,26 @@ def test_faults_match_page_call_number_method_and_account(own: RunningCarrier) -
     assert own.faults() == []
 
 
+def test_a_forgotten_write_is_answered_as_done_and_changes_nothing(own: RunningCarrier) -> None:
+    caller = Caller(own)
+    sim = next(d for d in caller.whole_list() if d["ratePlan"] == "ATT 25 MB" and d["status"] == "ACTIVATED")
+    truth = own.truth()
+    own.add_fault(forget_write=True, path=f"/rws/api/v1/devices/{sim['iccid']}", method="PUT")
+    answer = caller.put(sim["iccid"], {"ratePlan": "ATT 5 MB"})
+    assert (answer.status_code, answer.json()) == (200, {"iccid": sim["iccid"]})
+    assert own.truth() == truth
+    assert caller.put(sim["iccid"], {"ratePlan": "ATT 5 MB"}).status_code == 200
+    assert own.truth() != truth
+
+
+def test_writes_count_against_the_limit_like_reads(enforced: RunningCarrier) -> None:
+    caller = Caller(enforced)
+    iccid = caller.list_page(1).json()["devices"][0]["iccid"]
+    statuses = [caller.put(iccid, {}).status_code for _ in range(6)]
+    assert statuses.count(429) >= 1
+    assert enforced.stats("api_jasper")["violations_by_kind"]["rate"] == statuses.count(429)
+
+
 def test_reset_truncation_and_empty_page_are_seen_as_such(own: RunningCarrier) -> None:
     caller = Caller(own)
     own.add_fault(reset=True)

@@ -451,3 +451,86 @@ def test_a_task_that_meets_a_carrier_that_is_down_gives_its_slot_back_and_goes_o
         expected="the task waits as up_for_reschedule, no try is used up, the run ends as success",
         seen=f"{len(waits)} tasks rescheduled once, all on try 1; run {run.state}",
     )  # fmt: skip
+
+
+# What becomes of plan changes
+
+
+def optimize(day: Day, **settings: Any) -> Any:
+    """Run a sync and its optimization with these settings of the provider; return the run."""
+    columns = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    with psycopg.connect(day.dsn) as connection:
+        connection.execute(f"UPDATE amop.service_provider SET {columns} WHERE id = 1")  # type: ignore[arg-type]
+    assert day.run("device_sync_jasper", optimization="always").state == "success"
+    with psycopg.connect(day.dsn) as connection:  # whatever day it is, there is time left
+        connection.execute("UPDATE amop.billing_period SET cycle_end = greatest(cycle_end, now() + interval '2 days')")
+    (session,) = day.rows("SELECT * FROM amop.optimization_session WHERE status = 'running'")
+    return day.run(
+        "carrier_optimization_jasper", service_provider_id=1, optimization_session_id=session["id"],
+        billing_period_id=session["billing_period_id"],
+    )  # fmt: skip
+
+
+def writes(day: Day) -> int:
+    return int(day.carrier.stats("api_jasper")["calls_by_endpoint"].get("PUT /devices/{iccid}", 0))
+
+
+def plans_at_the_carrier(day: Day) -> dict[str, str]:
+    return {sim["iccid"]: sim["rate_plan"] for sim in day.carrier.truth("api_jasper")["devices"]}
+
+
+CHANGES = """
+SELECT device.iccid, device.rate_plan, change.*
+FROM amop.rate_plan_change AS change
+INNER JOIN amop.device AS device ON change.device_id = device.id
+"""
+
+
+def test_changes_within_the_limits_are_applied_and_the_next_sync_confirms_them(day: Day) -> None:
+    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
+    assert run.state == "success"
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    changes = day.rows(CHANGES)
+    assert instance["changes_status"] == "applied" and len(changes) > 5
+    assert instance["changes_planned_by"] == f"carrier_optimization_jasper/{run.run_id}"
+    assert {change["state"] for change in changes} == {"applied"}
+    assert writes(day) == len(changes)
+    assert sum(change["verified_at"] is not None for change in changes) == min(50, len(changes))
+    plans = plans_at_the_carrier(day)
+    assert all(plans[change["iccid"]] == change["to_rate_plan"] for change in changes)
+    assert all(change["rate_plan"] == change["from_rate_plan"] for change in changes)
+
+    assert day.run("device_sync_jasper", optimization="never").state == "success"
+    assert all(change["rate_plan"] == change["to_rate_plan"] for change in day.rows(CHANGES))
+
+
+def test_a_test_of_the_dag_does_not_wait_for_a_person_and_sends_nothing(day: Day) -> None:
+    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True, approval_above_changes=0)
+    assert run.state == "success"
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    assert instance["changes_status"] == "proposed_only"
+    assert "nobody can answer in a test of the DAG" in instance["changes_reason"]
+    assert {change["state"] for change in day.rows(CHANGES)} == {"proposed"}
+    assert writes(day) == 0
+
+
+def test_a_provider_that_may_not_be_written_to_gets_no_write_request(day: Day) -> None:
+    assert optimize(day, can_auto_update_rate_plans=True, write_is_enabled=False).state == "success"
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    assert instance["changes_status"] == "proposed_only"
+    assert {change["state"] for change in day.rows(CHANGES)} == {"proposed"}
+    assert writes(day) == 0
+
+
+def test_a_key_that_may_not_write_stops_the_changes_and_says_so_at_the_instance(day: Day) -> None:
+    day.carrier.add_fault(status=401, method="PUT", times=None)
+    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
+    assert run.state == "failed"
+    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
+    assert (instance["run_status"], instance["changes_status"]) == ("complete_with_success", "stopped")
+    assert "connection carrier_jasper" in instance["changes_reason"]
+    assert CANARY not in instance["changes_reason"]
+    assert {change["state"] for change in day.rows(CHANGES)} == {"approved"}
+    assert writes(day) == 1
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"]) == ([0, 20, 30, 40, 50, 100], [])

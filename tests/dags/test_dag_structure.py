@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ OPTIMIZATION_TASKS = [
     "write_workbook",
     "publish_report",
     "mail_report",
+    "plan_changes",
+    "approve_changes",
+    "record_approval",
+    "apply_changes",
+    "verify_changes",
 ]
 
 
@@ -80,6 +86,46 @@ def test_the_optimization_is_one_line_of_tasks(dags: dict[str, Any], integration
     for task in dag.tasks:
         expected = {before[task.task_id]} if task.task_id in before else set()
         assert expected <= set(task.upstream_task_ids)
+
+
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_changes_are_applied_after_an_approval_or_straight_after_the_plan(
+    dags: dict[str, Any], integration: str
+) -> None:
+    dag = dags[f"carrier_optimization_{integration}"]
+    apply = dag.get_task("apply_changes")
+    assert apply.upstream_task_ids >= {"plan_changes", "record_approval"}
+    assert apply.trigger_rule == "none_failed_min_one_success"
+    assert dag.get_task("plan_changes").downstream_task_ids == {"approve_changes", "apply_changes"}
+    assert dag.get_task("verify_changes").upstream_task_ids >= {"apply_changes"}
+
+
+@pytest.mark.parametrize("integration", INTEGRATIONS)
+def test_a_wait_for_a_person_neither_ends_the_run_nor_keeps_others_out(dags: dict[str, Any], integration: str) -> None:
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    dag = dags[f"carrier_optimization_{integration}"]
+    assert dag.dagrun_timeout > dag.get_task("approve_changes").response_timeout > timedelta(days=31)
+    assert dag.max_active_runs == 100
+    question = dag.get_task("approve_changes")
+    assert isinstance(question, HITLOperator)
+    assert (question.options, question.defaults) == (["Approve", "Reject"], ["Reject"])
+    assert list(question.params) == ["comment"]
+    assert question.max_active_tis_per_dag is None
+    for name in OPTIMIZATION_TASKS[: OPTIMIZATION_TASKS.index("plan_changes")]:
+        assert dag.get_task(name).max_active_tis_per_dag == 4, name
+
+
+def test_the_trigger_of_the_question_is_rebuilt_as_it_was() -> None:
+    from airflow.sdk.module_loading import import_string
+
+    from amop.orchestration.approval import PlanChangeApprovalTrigger
+
+    ti_id = "019abcde-0000-7000-8000-000000000001"
+    path, arguments = PlanChangeApprovalTrigger(instance_id=12, ti_id=ti_id).serialize()
+    again = import_string(path)(**arguments)
+    assert again.serialize() == (path, arguments)
+    assert (again.instance_id, str(again.ti_id), again.defaults) == (12, ti_id, ["Reject"])
 
 
 def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
@@ -129,6 +175,9 @@ def test_tasks_that_call_a_carrier_are_in_its_pool_and_only_they(dags: dict[str,
     for name in INTEGRATIONS:
         in_pool = {task.task_id for task in dags[f"device_sync_{name}"].tasks if task.pool == ids.carrier_pool(name)}
         assert in_pool == {"sync.fetch_devices", "sync.fetch_usage"}
+        optimization = dags[f"carrier_optimization_{name}"]
+        in_pool = {task.task_id for task in optimization.tasks if task.pool == ids.carrier_pool(name)}
+        assert in_pool == {"apply_changes", "verify_changes"}
 
 
 def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> None:

@@ -21,7 +21,12 @@ from urllib3.exceptions import HTTPError
 
 from amop import time_limits
 from amop.carriers.account import CarrierAccount
-from amop.carriers.errors import CarrierAuthenticationError, CarrierRequestError, CarrierUnavailableError
+from amop.carriers.errors import (
+    CarrierAuthenticationError,
+    CarrierRequestError,
+    CarrierUnavailableError,
+    CarrierWriteForbiddenError,
+)
 from amop.carriers.http_answer import AnswerError, read_json, retry_after_seconds
 from amop.carriers.protocol import DevicePage, RawUsage, UsagePage
 from amop.domain.circuit_breaker import CircuitOpenError
@@ -80,6 +85,7 @@ class ControlCenterClient:
     Args:
         account: whom to call as.
         gate: the vendor's limit, across processes.
+        may_write: False refuses every request that is no read, before anything is sent.
         sleep: waits between tries, in seconds; tests inject their own.
         clock: present time, for ``Retry-After`` as a date.
         monotonic: seconds that never go back, for the budget.
@@ -90,12 +96,14 @@ class ControlCenterClient:
         account: CarrierAccount,
         gate: CallGate,
         *,
+        may_write: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
         self._gate = gate
+        self._may_write = may_write
         self._sleep = sleep
         self._clock = clock
         self._monotonic = monotonic
@@ -215,6 +223,10 @@ class ControlCenterClient:
     def _call_once(
         self, method: str, path: str, parameters: dict[str, Any] | None, body: dict[str, Any] | None, about: str
     ) -> dict[str, Any]:
+        if method != "GET" and not self._may_write:
+            raise CarrierWriteForbiddenError(
+                f"{about}: nothing was sent, because service_provider.write_is_enabled is off for this account"
+            )
         with self._gate.call():
             try:
                 with self._session.request(

@@ -17,6 +17,10 @@ class CarrierAuthenticationError(CarrierError):
     """The carrier refused the API user or its key (401). Final: another try would be refused as well."""
 
 
+class CarrierWriteForbiddenError(CarrierError):
+    """A client that may only read was asked to write; nothing was sent. Final."""
+
+
 class CarrierRequestError(CarrierError):
     """The carrier refused this call (any other 4xx, a redirect). Final for the call.
 

@@ -76,5 +76,9 @@ class CarrierClient(Protocol):
         ...
 
     def change_rate_plan(self, iccid: str, rate_plan_code: str) -> None:
-        """Put one SIM on another rate plan; repeating it changes nothing."""
+        """Put one SIM on another rate plan; repeating it changes nothing.
+
+        Raises:
+            CarrierWriteForbiddenError: this client may only read; nothing was sent.
+        """
         ...

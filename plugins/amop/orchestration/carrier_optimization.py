@@ -19,6 +19,7 @@ from amop.orchestration.connections import deliver_session_messages, warehouse_c
 from amop.orchestration.dag_runs import asked_at
 from amop.orchestration.failures import recorded_failure
 from amop.orchestration.optimization_report import WriteWorkbookOperator, mail_report
+from amop.orchestration.plan_changes import change_steps
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,12 @@ STEP: dict[str, Any] = {
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
+    "max_active_tis_per_dag": 4,
 }
-"""Patience with passing faults of the warehouse; errors of the data fail at once, whatever retries are left."""
+"""Patience with passing faults of the warehouse; errors of the data fail at once, whatever retries are left.
+
+Runs that wait for a person count as active, so that their number limits nothing; here is what may work side by side.
+"""
 
 
 @contextmanager
@@ -154,9 +159,10 @@ def publish_report(instance: dict[str, int]) -> dict[str, int]:
 
 
 def optimization_steps(integration: str) -> None:
-    """Wire the tasks of an optimization, one after another."""
+    """Wire the tasks of an optimization, one after another, and what becomes of its plan changes."""
     instance: Any = open_instance(integration)
     results = Asset(ids.optimization_results_asset(integration))
+    published = publish_report.override(outlets=[results])(instance)
     (
         group_communication_plans(instance)
         >> validate_groups(instance)
@@ -171,6 +177,7 @@ def optimization_steps(integration: str) -> None:
             doc_md="Write the workbook to S3, where a bucket is set; a failure is a warning on the instance.",
             **STEP,
         )
-        >> publish_report.override(outlets=[results])(instance)
+        >> published
         >> mail_report.override(execution_timeout=time_limits.TASK, **STEP)(instance)
     )
+    change_steps(instance, integration, published)

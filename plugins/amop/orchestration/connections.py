@@ -19,6 +19,7 @@ from amop.warehouse.conninfo import conninfo_from_fields
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
+    from amop.carriers.account import CarrierAccount
     from amop.carriers.protocol import CarrierClient
     from amop.notify.amop_client import AmopClient
 
@@ -87,19 +88,17 @@ def aws_hook(hook_class: Callable[..., Hook], **arguments: Any) -> Hook:
     return hook_class(aws_conn_id=ids.AWS_CONNECTION, config=own.merge(limits) if own else limits, **arguments)
 
 
-def carrier_client(connection_id: str, service_provider_name: str) -> CarrierClient:
-    """Return a client of the carrier account behind an ``http`` connection, throttled across processes.
+def carrier_account(connection_id: str, service_provider_name: str) -> CarrierAccount:
+    """Return the carrier account behind an ``http`` connection: address, credentials and pace.
 
     Raises:
         CarrierError: the connection is unusable, for instance without TLS.
         AirflowNotFoundException: the connection is not defined; the message says which.
     """
     from amop.carriers.account import CarrierAccount
-    from amop.carriers.control_center import ControlCenterClient
-    from amop.warehouse.call_gate import PostgresCallGate
 
     connection = BaseHook.get_connection(connection_id)
-    account = CarrierAccount.from_connection_fields(
+    return CarrierAccount.from_connection_fields(
         connection_id=connection_id,
         service_provider_name=service_provider_name,
         host=connection.host,
@@ -109,8 +108,26 @@ def carrier_client(connection_id: str, service_provider_name: str) -> CarrierCli
         password=connection.password,
         extra=_extra(connection),
     )
+
+
+def carrier_client(connection_id: str, service_provider_name: str, *, may_write: bool = False) -> CarrierClient:
+    """Return a client of the carrier account behind an ``http`` connection, throttled across processes.
+
+    Args:
+        connection_id: the provider's connection.
+        service_provider_name: for the messages.
+        may_write: the provider's ``write_is_enabled``; False refuses every write before it is sent.
+
+    Raises:
+        CarrierError: the connection is unusable, for instance without TLS.
+        AirflowNotFoundException: the connection is not defined; the message says which.
+    """
+    from amop.carriers.control_center import ControlCenterClient
+    from amop.warehouse.call_gate import PostgresCallGate
+
+    account = carrier_account(connection_id, service_provider_name)
     gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second)
-    return ControlCenterClient(account, gate)
+    return ControlCenterClient(account, gate, may_write=may_write)
 
 
 def amop_client() -> AmopClient | None:

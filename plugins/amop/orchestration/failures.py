@@ -21,6 +21,7 @@ from amop.carriers.errors import (
     CarrierConnectionError,
     CarrierRequestError,
     CarrierUnavailableError,
+    CarrierWriteForbiddenError,
 )
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.heartbeat import heartbeat
@@ -37,6 +38,7 @@ FINAL_ERRORS = (
     CarrierAuthenticationError,
     CarrierConnectionError,
     CarrierRequestError,
+    CarrierWriteForbiddenError,
     PipelineError,
     SessionAlreadyRunningError,
     SessionEndedError,

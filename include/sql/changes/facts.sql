@@ -1,0 +1,44 @@
+-- Purpose: everything that decides on the plan changes of an instance: what they are, what the provider and the run
+--   allow, what is left of the billing period, and whether a newer instance has made them stale.
+-- Parameters: instance_id.
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    instance.id AS instance_id,
+    instance.session_id,
+    instance.run_status,
+    instance.apply_changes,
+    instance.current_cost,
+    instance.total_cost,
+    instance.savings,
+    instance.changes_status,
+    instance.changes_reason,
+    instance.changes_deadline,
+    session.service_provider_id,
+    provider.name AS service_provider_name,
+    provider.connection_id,
+    provider.time_zone,
+    provider.write_is_enabled,
+    provider.can_auto_update_rate_plans,
+    provider.approval_above_changes,
+    provider.approval_above_amount,
+    period.cycle_start,
+    period.cycle_end,
+    amop.newer_instance(instance.id) AS newer_instance_id,
+    counted.changes,
+    counted.amount
+FROM amop.optimization_instance AS instance
+INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
+INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
+CROSS JOIN
+    LATERAL (
+        SELECT
+            count(*) AS changes,
+            coalesce(sum(abs(result.to_cost - result.from_cost)), 0) AS amount
+        FROM amop.rate_plan_change AS change
+        INNER JOIN amop.optimization_device_result AS result
+            ON change.instance_id = result.instance_id AND change.device_id = result.device_id
+        WHERE change.instance_id = instance.id
+    ) AS counted
+WHERE instance.id = %(instance_id)s

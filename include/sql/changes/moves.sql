@@ -1,0 +1,17 @@
+-- Purpose: the plan changes of an instance summed up by plan: how many SIMs go from which plan to which, and what that
+--   moves. The largest savings come first.
+-- Parameters: instance_id.
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    change.from_rate_plan,
+    change.to_rate_plan,
+    count(*) AS changes,
+    sum(result.from_cost) AS from_cost,
+    sum(result.to_cost) AS to_cost
+FROM amop.rate_plan_change AS change
+INNER JOIN amop.optimization_device_result AS result
+    ON change.instance_id = result.instance_id AND change.device_id = result.device_id
+WHERE change.instance_id = %(instance_id)s
+GROUP BY change.from_rate_plan, change.to_rate_plan
+ORDER BY sum(result.from_cost - result.to_cost) DESC, change.from_rate_plan ASC NULLS FIRST, change.to_rate_plan ASC
