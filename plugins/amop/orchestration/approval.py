@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from amop import ids, time_limits
 from amop.orchestration.connections import carrier_account, conninfo_of, warehouse_conninfo
 from amop.warehouse import sql
+from amop.warehouse.connection import session_settings
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,11 @@ class PlanChangeApprovalTrigger(HITLTrigger):
     async def _is_wanted(self, conninfo: str) -> bool:
         try:
             async with await psycopg.AsyncConnection.connect(
-                conninfo, row_factory=dict_row, autocommit=True, connect_timeout=10,
-                application_name="amop approve_changes",
-            ) as connection:  # fmt: skip
+                conninfo,
+                row_factory=dict_row,
+                autocommit=True,
+                **session_settings(conninfo, application_name="amop approve_changes", statement=time_limits.LOOK),
+            ) as connection:
                 cursor = await connection.execute(
                     sql.load("changes/is_still_wanted"), {"instance_id": self.instance_id, "now": datetime.now(UTC)}
                 )
