@@ -4,26 +4,26 @@
 For one provider and one billing period it finds the rate plan of every SIM that makes the carrier's bill least, and
 proves how close to the least it is:
 
-1. **open_instance** takes the session of the device sync, or opens one (0 and 20 %). 2. **group_communication_plans**
-   puts communication plans that allow the same rate plans into comm groups (30 %).
-3. **validate_groups** decides what is done with each group, and ends the run where a rate plan cannot be billed.
-4. **project_usage** reads the eligible SIMs (active, with usage, or activated in the period) and projects their usage
-   to the period's end: from their daily history where there are three days of it, else by the elapsed time.
+1. **open_instance** takes the session that the device sync opened, or opens one (AMOP 0 and 20 %).
+2. **group_communication_plans** puts communication plans that allow the same rate plans into comm groups (30 %).
+3. **validate_groups** decides on each group, and ends the run where a rate plan cannot be billed.
+4. **project_usage** projects the usage of the eligible SIMs (active, with usage, or activated in the period) to the
+   period's end: from their daily history where there are three days of it, else by the elapsed time.
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
-6. **write_results** stores plans and costs of every SIM and *proposes* the changes.
-7. **write_workbook** puts a workbook into S3 (its button *Workbook*); **publish_report** ends the session (100 %);
-   **mail_report** mails totals and links. Both are skipped without their Variables, or if S3 or SES fail for good.
-8. **plan_changes** decides: only proposed, no go (too little time for *all* of them, plus 10 minutes), approved, or a
-   person is asked: **approve_changes** waits (*Required Actions*, `bin/amop approvals`), **record_approval** notes it.
-9. **apply_changes** moves one SIM after another, if the carrier still shows the plan it was on, within the account's
-   pace; **verify_changes** reads 50 of them back. A newer optimization of the provider takes older proposals back.
+6. **write_results** stores plans and costs of every SIM and *proposes* the changes. **write_workbook** puts them into
+   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links, once. Workbook and mail are
+   skipped where their Variables are unset, or S3 or SES fail for good: the result stands, with a `warning`.
+7. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
+   time for *all* of them), approved, or **approve_changes** asks a person (*Required Actions*, `bin/amop approvals`),
+   whose answer **record_approval** writes down. A newer optimization takes older proposals back.
+8. **apply_changes** moves SIM after SIM that still is on the plan it was; **verify_changes** reads 50 of them back.
 
 ### How to run it
 `device_sync_<integration>` starts it by itself, as run `session_<session id>`. By hand: *Trigger* with the provider's
-id; without a session one is opened; a second run of the same provider fails at once and names the one that runs.
-The form takes **any billing period** of the provider, also one that is over: then with the usage of its days
-(`amop.device_usage`), no projection, and the plans that the SIMs had then, as far as they are known.
+id; without a session one is opened. Several providers may run side by side; a second run of the same provider fails at
+once and names the session that is running. The form takes **any billing period**, also one that is over: then with the
+usage of its days (`amop.device_usage`), no projection, and the plans that the SIMs had then, as far as they are known.
 
 ### Reading the result
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
@@ -31,8 +31,7 @@ The form takes **any billing period** of the provider, also one that is over: th
 `no_plans`, `limit_exceeded`, `no_devices`, `invalid_plan`. SIMs of groups that are neither `optimized` nor `base_only`
 keep their present plan and are outside of every total: `amop.optimization_device_left_out` says why. Per SIM:
 `amop.optimization_device_result`; all of it for people: the workbook. What became of the proposals: `changes_status`,
-`changes_reason` of the instance, and per SIM `state`, `error` of `amop.rate_plan_change`. `amop.device.rate_plan`
-follows with the next sync, which confirms the changes.
+`changes_reason` of the instance, and per SIM `amop.rate_plan_change`; the next sync confirms them in `amop.device`.
 
 ### When it fails
 Passing faults of the warehouse are tried again; a retry changes nothing that was done. An error of the data (the log

@@ -20,10 +20,13 @@ def launch(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     """Run ``python -m sandbox.world`` for the world in a folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
     environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "sandbox.world", *arguments],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540,
     )  # fmt: skip
+    with (directory / "launcher-output.log").open("a") as log:  # searched for secrets like everything else
+        log.write(done.stdout + done.stderr)
+    return done
 
 
 @contextmanager

@@ -114,7 +114,8 @@ def status_command(
         (
             "Their plan changes",
             "last_optimizations",
-            ("service_provider", "instance_id", "proposed", "approved", "rejected", "applied", "conflict", "failed"),
+            ("service_provider", "instance_id", "proposed", "approved", "rejected", "applied", "conflict", "failed",
+             "changes_status", "changes_decided_by", "changes_reason"),
         ),
         (
             "Realised savings of the last closed billing period",

@@ -48,12 +48,12 @@ class AirflowApprovals:
         self, address: str, *, token: str | None = None, user: str | None = None, password: str | None = None
     ) -> None:
         try:
-            place = read_http_connection(address, None, None, {})
+            connection = read_http_connection(address, None, None, {})
         except HttpConnectionError as error:
-            raise ApprovalError(f"Airflow's address: {error}") from None
-        self._address = place.base_url
+            raise ApprovalError(f"{ids.AIRFLOW_URL_SETTING}: {error}") from None
+        self._address = connection.base_url
         self._session = requests.Session()
-        self._session.trust_env = not place.is_loopback
+        self._session.trust_env = not connection.is_loopback
         self._session.headers["Authorization"] = f"Bearer {token or self._new_token(user, password)}"
 
     def pending(self) -> list[dict[str, Any]]:

@@ -71,9 +71,15 @@ FETCH_TASK = timedelta(hours=11)
 WAIT_FOR_STAGING = timedelta(hours=24)
 """A sync's tasks together, with a margin: the sensor outlasts what it waits for."""
 
+CHANGES_TASK = timedelta(hours=24)
+"""Changes the rate plans of a provider's SIMs at the carrier's pace: 190,000 of them at 4.5 calls a second."""
+
+APPROVAL = timedelta(days=32)
+"""A person's answer: longer than any billing period, whose end ends the wait before."""
+
 DEVICE_SYNC_RUN = timedelta(hours=30)
-OPTIMIZATION_RUN = timedelta(days=35)
-"""A billing period of waiting for a person, and everything before and after it."""
+OPTIMIZATION_RUN = APPROVAL + timedelta(days=3)
+"""A run may wait for a person until the billing period is over; what works in it has its own limits."""
 OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
 SAVINGS_RUN = timedelta(hours=6)
 RELAY_RUN = timedelta(minutes=20)

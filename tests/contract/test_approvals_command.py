@@ -184,7 +184,7 @@ def test_a_token_is_asked_for_with_user_and_password_or_without(
     ("address", "text"),
     [
         ("http://127.0.0.1:1", "Airflow cannot be reached at http://127.0.0.1:1"),
-        ("http://airflow.example.com", "Airflow's address: it has no TLS"),
+        ("http://airflow.example.com", "AMOP_AIRFLOW_URL: it has no TLS"),
         ("https://user:secret@airflow.example.com", "credentials belong into"),
     ],
 )

@@ -93,7 +93,7 @@ def test_every_http_call_to_a_carrier_and_to_amop_has_its_limits(warehouse_dsn: 
     )
     carrier, amop = Recorder(), Recorder()
     with ControlCenterClient(
-        account, PostgresCallGate(warehouse_dsn, account.gate_key, 1000), sleep=lambda _: None, may_write=True
+        account, PostgresCallGate(warehouse_dsn, account.gate_key, 1000), may_write=True, sleep=lambda _: None
     ) as client:
         client._session.mount("http://", carrier)
         for call in (lambda: client.device_details("1"), lambda: client.change_rate_plan("1", "x")):

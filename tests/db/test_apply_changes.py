@@ -12,6 +12,7 @@ import pytest
 from amop.carriers.control_center import ControlCenterClient
 from amop.carriers.errors import CarrierAuthenticationError, CarrierUnavailableError, CarrierWriteForbiddenError
 from amop.config import INTEGRATIONS
+from amop.domain import circuit_breaker
 from amop.pipeline import apply_changes as applying
 from amop.pipeline.apply_changes import ChangesBusyError, ChangesStoppedError, stop_changes, verify_changes
 from amop.pipeline.plan_changes import Answer
@@ -235,7 +236,10 @@ def test_a_passing_fault_of_a_write_is_tried_again(world: ChangesWorld, fault: d
     assert all(plans[sim["iccid"]] == sim["target"] for sim in sims)
 
 
-def test_a_carrier_that_stays_away_leaves_the_change_in_doubt_until_it_is_asked(world: ChangesWorld) -> None:
+def test_a_carrier_that_stays_away_leaves_the_change_in_doubt_until_it_is_asked(
+    world: ChangesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", timedelta(0))
     instance_id, _ = approved(world, 2)
     world.carrier.add_fault(method="PUT", truncate=True, times=None)  # it does what it is told, and nobody hears it
     with pytest.raises(CarrierUnavailableError):
@@ -331,10 +335,10 @@ def test_a_change_in_doubt_of_an_instance_that_was_superseded_is_cleared_up_and_
 def test_two_tasks_do_not_apply_changes_of_one_provider_at_the_same_time(
     world: ChangesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amop.warehouse.connection.LOCK_TIMEOUT_SECONDS", 1)
     instance_id, _ = approved(world, 1)
     with connect(world.dsn, autocommit=True) as other:
         lock_provider(other, world.provider.id)
+        monkeypatch.setattr(world, "dsn", f"{world.dsn} options='-c lock_timeout=300ms'")
         with pytest.raises(ChangesBusyError, match="another task applies plan changes"):
             world.apply(instance_id)
     assert world.calls() == {"GET": 0, "PUT": 0}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,9 +20,10 @@ from psycopg.rows import dict_row
 from amop import ids
 from sandbox.airflow_api import ENDED, AirflowApi
 from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
-from sandbox.environment import AIRFLOW_DATABASE, DIRECTORY_VARIABLE, WAREHOUSE_DATABASE, World
+from sandbox.environment import AIRFLOW_DATABASE, WAREHOUSE_DATABASE, World
 from sandbox.supervision import Supervisor
 from tests.canaries import command_lines, files, find, tables
+from tests.e2e_world import launch
 from tests.reliability import RecordFault
 
 pytestmark = pytest.mark.xdist_group("world")  # one world for all of them, on one worker
@@ -33,33 +32,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SIMS = 110
 PROVIDERS = 4
 SECONDS_UNTIL_THE_FAILURE_IS_TOLD = 60
-
-
-def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
-    done = subprocess.run(
-        [sys.executable, "-m", "sandbox.world", *arguments],
-        env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540,
-    )  # fmt: skip
-    with (directory / "launcher-output.log").open("a") as log:  # searched for secrets like everything else
-        log.write(done.stdout + done.stderr)
-    return done
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    directory = Path(tempfile.mkdtemp(prefix="amop-e2e-"))
-    directory.chmod(0o711)  # PostgreSQL runs as nobody where we are root
-    started = launcher(directory, "up", "--devices", str(SIMS), "--latency-ms", "2")
-    world = World(directory)
-    try:
-        assert started.returncode == 0, started.stdout + started.stderr
-        world.load()
-        yield world
-    finally:
-        launcher(directory, "down")
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def figures(output: str) -> dict[str, str]:
@@ -72,7 +44,7 @@ def rows(world: World, statement: str) -> list[dict[str, Any]]:
 
 
 def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: World) -> None:
-    first = launcher(world.directory, "demo")
+    first = launch(world.directory, "demo")
     assert first.returncode == 0, first.stdout + first.stderr
     assert figures(first.stdout) == {
         "syncs complete": str(PROVIDERS),
@@ -93,7 +65,7 @@ def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: Worl
     assert "NO  " not in first.stdout
 
     versions = rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id")
-    second = launcher(world.directory, "demo")
+    second = launch(world.directory, "demo")
     assert second.returncode == 0, second.stdout + second.stderr
     assert rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id") == versions
     written = rows(
@@ -142,11 +114,11 @@ def test_with_a_wrong_api_key_one_provider_fails_within_a_minute_and_the_others_
 def test_a_day_by_airflow_dags_test_beside_the_running_scheduler(world: World) -> None:
     api = AirflowApi(world.ui_address)
     api.wait_for_dags({"device_sync_pod19"})
-    done = launcher(world.directory, "airflow", "dags", "test", "device_sync_pod19", "2026-11-20")
+    done = launch(world.directory, "airflow", "dags", "test", "device_sync_pod19", "2026-11-20")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     latest = rows(world, "SELECT status FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
     assert latest["status"] == "complete"
-    task = launcher(world.directory, "airflow", "tasks", "test", "device_sync_pod19", "select_providers", "2026-11-19")
+    task = launch(world.directory, "airflow", "tasks", "test", "device_sync_pod19", "select_providers", "2026-11-19")
     assert task.returncode == 0, task.stdout[-3000:] + task.stderr[-3000:]
     opened = rows(world, "SELECT * FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC")[0]
     assert opened["dag_run_id"].startswith("__airflow_temporary_run_")

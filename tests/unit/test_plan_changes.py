@@ -135,7 +135,7 @@ def test_a_length_of_time_is_told_in_the_unit_that_fits(seconds: int, text: str)
 
 
 FACTS: dict[str, Any] = {
-    "service_provider_name": "AT&T <b>", "service_provider_id": 1, "changes": 1200, "saving": Decimal("251"),
+    "service_provider_name": "AT&T <b>", "service_provider_id": 1, "changes": 1200, "savings": Decimal("251"),
     "amount": Decimal("300"), "current_cost": Decimal("1000"), "time_zone": "America/New_York", "instance_id": 12,
     "cycle_start": END - timedelta(days=31), "cycle_end": END, "changes_deadline": END - timedelta(minutes=20),
 }  # fmt: skip

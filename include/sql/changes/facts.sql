@@ -26,8 +26,7 @@ SELECT
     period.cycle_end,
     amop.newer_instance(instance.id) AS newer_instance_id,
     counted.changes,
-    counted.amount,
-    counted.saving
+    counted.amount
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
@@ -36,8 +35,7 @@ CROSS JOIN
     LATERAL (
         SELECT
             count(*) AS changes,
-            coalesce(sum(abs(result.to_cost - result.from_cost)), 0) AS amount,
-            coalesce(sum(result.from_cost - result.to_cost), 0) AS saving
+            coalesce(sum(abs(result.to_cost - result.from_cost)), 0) AS amount
         FROM amop.rate_plan_change AS change
         INNER JOIN amop.optimization_device_result AS result
             ON change.instance_id = result.instance_id AND change.device_id = result.device_id

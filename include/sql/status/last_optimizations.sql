@@ -1,4 +1,5 @@
--- Purpose: the latest optimization of every provider with its costs, its proof and the states of its plan changes.
+-- Purpose: the latest optimization of every provider with its costs, its proof and what became of its plan
+--   changes.
 -- Parameters: none.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -19,6 +20,9 @@ SELECT
     changes.applied,
     changes.conflict,
     changes.failed,
+    latest.changes_status,
+    latest.changes_reason,
+    latest.changes_decided_by,
     latest.error
 FROM amop.service_provider AS provider
 CROSS JOIN LATERAL (

@@ -19,7 +19,7 @@ def approval_subject(facts: Mapping[str, Any]) -> str:
     """Return the headline: whose changes, how many, and what they save."""
     return (
         f"{facts['service_provider_name']}: apply {facts['changes']:,} rate plan changes that save "
-        f"{facts['saving']:,.2f}?"
+        f"{facts['savings']:,.2f}?"
     )
 
 
@@ -33,7 +33,7 @@ def approval_body(facts: Mapping[str, Any], moves: Sequence[Mapping[str, Any]], 
         why: the limit that makes a person's answer necessary.
     """
     zone = facts["time_zone"]
-    share = facts["saving"] / facts["current_cost"] if facts["current_cost"] else Decimal(0)
+    share = facts["savings"] / facts["current_cost"] if facts["current_cost"] else Decimal(0)
     lines = [
         f"Optimization of **{_cell(facts['service_provider_name'])}** ({facts['service_provider_id']}), billing period "
         f"{_moment(facts['cycle_start'], zone)} to {_moment(facts['cycle_end'], zone)}. A person must agree: {why}.",
@@ -42,7 +42,7 @@ def approval_body(facts: Mapping[str, Any], moves: Sequence[Mapping[str, Any]], 
         "|---|---:|",
         f"| SIMs that change their rate plan | {facts['changes']:,} |",
         f"| cost of the period, forecast, as it is | {facts['current_cost']:,.2f} |",
-        f"| saved by the changes | {facts['saving']:,.2f} ({share:.1%}) |",
+        f"| saved by the changes | {facts['savings']:,.2f} ({share:.1%}) |",
         f"| money moved | {facts['amount']:,.2f} |",
         f"| applying takes | {describe_span(needed)} |",
         f"| answer before | {_moment(facts['changes_deadline'], zone)} |",
@@ -56,6 +56,7 @@ def approval_body(facts: Mapping[str, Any], moves: Sequence[Mapping[str, Any]], 
         lines.append(_row(total | {"from_rate_plan": f"{len(rest)} other moves", "to_rate_plan": ""}))
     lines += [
         "",
+        "The saving is that of the whole bill: SIMs that stay may share a pool with those that move. "
         f"Every SIM: table `amop.rate_plan_change`, `instance_id` {facts['instance_id']}. "
         "**Approve** sends the changes to the carrier; a SIM whose plan was changed meanwhile is left alone. "
         "**Reject** sends nothing. Without an answer in time nothing is sent; a newer optimization of the provider "

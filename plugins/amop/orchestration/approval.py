@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +25,6 @@ from amop.warehouse.connection import session_settings
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 20.0
-LONGEST_WAIT = timedelta(days=32)
-"""Longer than any billing period; what ends the wait is the deadline in the warehouse."""
-
 ANSWER_FORM = {
     ids.APPROVAL_COMMENT: Param("", type="string", title="Comment", description="Kept with the answer; may be empty.")
 }
@@ -112,7 +109,7 @@ class PlanChangeApproval(HITLOperator):
             subject="Apply rate plan changes?",
             options=[ids.APPROVE, ids.REJECT],
             defaults=[ids.REJECT],
-            response_timeout=LONGEST_WAIT,
+            response_timeout=time_limits.APPROVAL,
             **kwargs,
         )
         self.instance = instance

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
 
-from amop import ids
+from amop import ids, time_limits
+from amop.carriers.errors import CarrierUnavailableError
 from amop.orchestration.approval import ANSWER_FORM, PlanChangeApproval, calls_per_second
 from amop.orchestration.connections import carrier_client, warehouse_conninfo
 from amop.orchestration.failures import is_last_try, recorded_failure
@@ -28,10 +29,9 @@ CHANGE_STEP: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
 }
-BRIEF, WHOLE_DAY = timedelta(minutes=10), timedelta(hours=24)
 
 
-@task.branch(execution_timeout=BRIEF, **CHANGE_STEP)
+@task.branch(execution_timeout=time_limits.TASK, **CHANGE_STEP)
 def plan_changes(instance: dict[str, int]) -> str | None:
     """Decide what becomes of the proposed changes: a person is asked, they are applied, or nothing is sent."""
     from amop.domain.plan_changes import ChangesStatus
@@ -53,7 +53,7 @@ def plan_changes(instance: dict[str, int]) -> str | None:
     return ids.APPLY_CHANGES_TASK if is_to_apply else None
 
 
-@task.short_circuit(execution_timeout=BRIEF, **CHANGE_STEP)
+@task.short_circuit(execution_timeout=time_limits.TASK, **CHANGE_STEP)
 def record_approval(instance: dict[str, int], answer: dict[str, Any]) -> bool:
     """Write the answer to every change, with who and when; go on only if it still is approved."""
     from amop.domain.plan_changes import ChangesStatus
@@ -72,7 +72,7 @@ def record_approval(instance: dict[str, int], answer: dict[str, Any]) -> bool:
 
 @task(
     task_id=ids.APPLY_CHANGES_TASK,
-    execution_timeout=WHOLE_DAY,
+    execution_timeout=time_limits.CHANGES_TASK,
     trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     **CHANGE_STEP,
 )
@@ -86,7 +86,7 @@ def apply_changes_task(instance: dict[str, int]) -> dict[str, int]:
         return apply_changes(warehouse_conninfo(), instance_id, client, calls_per_second=pace)
 
 
-@task(execution_timeout=timedelta(hours=1), **CHANGE_STEP)
+@task(execution_timeout=time_limits.BULK_TASK, **CHANGE_STEP)
 def verify_changes(instance: dict[str, int]) -> dict[str, int]:
     """Read a sample of the applied changes back from the carrier and record every difference."""
     from amop.pipeline.apply_changes import verify_changes as verify
@@ -97,14 +97,25 @@ def verify_changes(instance: dict[str, int]) -> dict[str, int]:
 
 @contextmanager
 def _client(instance_id: int) -> Iterator[tuple[CarrierClient, float]]:
-    """Yield a client of the instance's provider, which may write only where the provider's settings say so."""
+    """Yield a client of the instance's provider, which may write only where the provider's settings say so.
+
+    Raises:
+        AirflowRescheduleException: the carrier is away; the task gives its slot back until it may be called again, as
+            long as the billing period lasts (there is no go before that).
+    """
     from amop.pipeline.plan_changes import load_facts
 
     facts = load_facts(warehouse_conninfo(), instance_id)
     connection_id, name = facts["connection_id"], facts["service_provider_name"]
     pace = calls_per_second(connection_id, name)
     with carrier_client(connection_id, name, may_write=facts["write_is_enabled"]) as client:
-        yield client, pace
+        try:
+            yield client, pace
+        except CarrierUnavailableError as error:
+            if error.retry_at is None or error.retry_at >= facts["cycle_end"]:
+                raise
+            log.warning("%s. The task goes on at %s", error, error.retry_at)
+            raise AirflowRescheduleException(error.retry_at) from error
 
 
 @contextmanager
@@ -114,6 +125,8 @@ def _noted_stop(instance_id: int) -> Iterator[None]:
 
     try:
         yield
+    except AirflowRescheduleException:
+        raise
     except (Exception, AirflowTaskTimeout) as error:
         if isinstance(error, AirflowFailException) or is_last_try():
             try:
@@ -126,21 +139,19 @@ def _noted_stop(instance_id: int) -> Iterator[None]:
 def change_steps(instance: Any, integration: str, published: Any) -> None:
     """Wire what follows ``publish_report``: decision → (question → answer) → apply → verify."""
     pool = ids.carrier_pool(integration)
-    # Whenever the changes may be settled, `optimization_window` looks whether the next session is due.
-    settled = [Asset(ids.optimization_results_asset(integration))]
-    planned = plan_changes.override(outlets=settled)(instance)
+    planned = plan_changes(instance)
     question = PlanChangeApproval(
         task_id=ids.APPROVE_CHANGES_TASK,
         instance=instance,
         params=ANSWER_FORM,
-        execution_timeout=BRIEF,
+        execution_timeout=time_limits.TASK,
         doc_md=(
             "Ask a person, where the changes exceed the provider's limits, by Airflow's human-in-the-loop operator. No "
             "worker is held; the question is taken back when a newer optimization has ended or the time is over."
         ),
         **CHANGE_STEP,
     )
-    answered = record_approval.override(outlets=settled)(instance, question.output)
-    applied = apply_changes_task.override(pool=pool, outlets=settled)(instance)
+    answered = record_approval(instance, question.output)
+    applied = apply_changes_task.override(pool=pool)(instance)
     published >> planned >> question >> answered >> applied
     planned >> applied >> verify_changes.override(pool=pool)(instance)
