@@ -1,6 +1,6 @@
 -- Purpose: what the placed SIMs of an instance really used in its billing period, in the order of their ids: data in
---   1e-6 MB, rounded half up, and messages. As in amop.eligible_device_of_closed_period it is the sum of the daily rows;
---   a SIM without any that has not moved on to another period has its counters.
+--   1e-6 MB, rounded half up, and messages. As in amop.eligible_device_of_closed_period it is the sum of the daily
+--   rows; a SIM without any that has not moved on to another period has its counters.
 -- Parameters: instance_id, billing_period_id, outcomes (text[], those of placed groups).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
