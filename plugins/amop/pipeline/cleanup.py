@@ -6,11 +6,11 @@ import logging
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 
 from amop.pipeline.errors import BalanceError, MergeRefusedError
+from amop.pipeline.history import OBSERVED_BY_SYNC, record_devices, record_usage
 from amop.pipeline.sync_runs import end_run, load_run, newer_merged_run, older_than, running_run
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection, transaction
@@ -47,6 +47,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
             connection.execute(
                 sql.load("quarantine/supersede_devices"), scope | {"is_exact_full": is_exact_full, "now": now}
             )
+            record_devices(connection, run)
             connection.execute(
                 sql.load("merge/note_devices_merged"),
                 {
@@ -157,8 +158,7 @@ def merge_staged_usage(
     period = {"billing_period_id": run["billing_period_id"]}
     scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "iccids": iccids}
     connection.execute(sql.load("merge/collect_usage"), scope | period)
-    usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
-    connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
+    record_usage(connection, run, observed_by=OBSERVED_BY_SYNC)
     written = connection.execute(
         sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
     )
