@@ -18,7 +18,10 @@ SELECT
     period.cycle_end,
     run.archived_at,
     run.list_is_complete
-    AND NOT EXISTS (SELECT 1 FROM amop.device_usage_to_process AS work WHERE work.run_id = run.id) AS is_complete,
+    AND NOT EXISTS (SELECT 1 FROM amop.device_usage_to_process AS work WHERE work.run_id = run.id)
+    AND (
+        SELECT count(*) FROM amop.carrier_page AS page WHERE page.run_id = run.id AND page.kind = 'device_list'
+    ) = (SELECT count(*) FROM amop.device_sync_page AS page WHERE page.run_id = run.id) AS is_complete,
     (SELECT count(*) FROM amop.carrier_page AS page WHERE page.run_id = run.id) AS pages
 FROM amop.device_sync_run AS run
 INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id

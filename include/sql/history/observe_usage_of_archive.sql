@@ -23,10 +23,10 @@ FROM (
 INNER JOIN amop.device AS device
     ON device.service_provider_id = %(service_provider_id)s AND usage.iccid = device.iccid
 LEFT JOIN LATERAL (
-    SELECT status
-    FROM amop.device_history
-    WHERE device_id = device.id AND valid_from <= %(usage_date)s
-    ORDER BY valid_from DESC
+    SELECT history.status
+    FROM amop.device_history AS history
+    WHERE history.device_id = device.id AND history.valid_from <= %(usage_date)s
+    ORDER BY history.valid_from DESC
     LIMIT 1
 ) AS that_day ON true
 WHERE

@@ -34,7 +34,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
     with transaction(conninfo, application_name="amop merge_devices") as connection:
         run = _locked_run(connection, run_id)
         if run["devices_merged_at"] is None:
-            _refuse_unless_complete(connection, run)
+            refuse_unless_complete(connection, run)
             scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
             new = connection.execute(sql.load("merge/count_new_devices"), scope).fetchone()
             inserted = new["devices"] if new else 0
@@ -79,7 +79,12 @@ def _locked_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
     return running_run(connection, run_id)
 
 
-def _refuse_unless_complete(connection: WarehouseConnection, run: dict[str, Any]) -> None:
+def refuse_unless_complete(connection: WarehouseConnection, run: dict[str, Any]) -> None:
+    """Let only a complete sync with few bad records go on.
+
+    Raises:
+        MergeRefusedError: it is not; the message carries the figures.
+    """
     progress = connection.execute(sql.load("sync/staging_progress"), {"run_id": run["id"]}).fetchone()
     left = progress["work_rows_left"] if progress else 0
     whose = f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}"
@@ -190,12 +195,17 @@ def check_quality(conninfo: str, run_id: int) -> dict[str, int]:
         BalanceError: they differ; the message carries the figures.
     """
     with transaction(conninfo, application_name="amop check_quality") as connection:
-        run = running_run(connection, run_id)
-        balance = _balance(connection, run)
+        return prove_balance(connection, running_run(connection, run_id))
+
+
+def prove_balance(connection: WarehouseConnection, run: dict[str, Any]) -> dict[str, int]:
+    """See `check_quality`."""
+    balance = _balance(connection, run)
     if balance["devices_seen"] != balance["devices_merged"] + balance["devices_quarantined"]:
         raise BalanceError(
-            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run_id}: {balance['devices_seen']} "
-            f"SIMs were listed, but {balance['devices_merged']} merged and {balance['devices_quarantined']} quarantined"
+            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}: "
+            f"{balance['devices_seen']} SIMs were listed, but {balance['devices_merged']} merged and "
+            f"{balance['devices_quarantined']} quarantined"
         )
     log.info("%s: %s", run["service_provider_name"], balance)
     return balance
