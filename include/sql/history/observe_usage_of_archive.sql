@@ -33,5 +33,7 @@ WHERE
     that_day.status IS DISTINCT FROM 'RETIRED'
     AND NOT EXISTS (
         SELECT 1 FROM amop.device_quarantine AS rejected
-        WHERE rejected.run_id = %(run_id)s AND rejected.kind = 'usage' AND rejected.record_key = device.iccid
+        WHERE
+            rejected.run_id = %(run_id)s AND rejected.kind = 'usage' AND rejected.iccid = device.iccid
+            AND rejected.resolved_at IS NULL
     )

@@ -29,6 +29,7 @@ from amop.pipeline.device_sync import (
 )
 from amop.pipeline.errors import MergeRefusedError
 from amop.pipeline.history import OBSERVED_BY_ARCHIVE, record_devices, record_usage, usage_date_of
+from amop.pipeline.list_guards import MAXIMUM_SCAN_PASSES
 from amop.pipeline.sync_runs import end_run, load_run, running_run
 from amop.warehouse import sql
 from amop.warehouse.billing_periods import ensure_billing_period
@@ -165,6 +166,9 @@ def _stage_plan_usage(connection: WarehouseConnection, run_id: int, page: Carrie
         "page_number": page.page_number,
     }
     stage_usage_page(connection, run_id, asked, usage, page.received_at)
+    if usage.is_last_page and page.scan_pass >= MAXIMUM_SCAN_PASSES:
+        # The live run gave up reading it again; see `reads_usage_again`.
+        connection.execute(sql.load("sync/keep_later_usage"), asked | {"run_id": run_id})
 
 
 def _stage_device_usage(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:
@@ -194,7 +198,7 @@ def _write_history(
         refuse_unless_complete(connection, run)
         scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"], "now": now}
         connection.execute(sql.load("replay/add_unknown_devices"), scope)
-        connection.execute(sql.load("merge/quarantine_unknown_usage"), scope)
+        connection.execute(sql.load("merge/quarantine_unusable_usage"), scope)
         replayed = Replayed(
             run_id=run_id,
             replayed_run_id=run["replayed_run_id"],
