@@ -16,9 +16,8 @@ For every active service provider of the integration, side by side:
 * `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
 * *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, which is refused otherwise; SIMs go only
   when two full lists in a row do not name them.
-* **Days in the past**: `airflow backfill create --dag-id device_sync_jasper --from-date … --to-date …` replays what the
-  syncs of those days had received into history. No carrier is called, `amop.device` is not touched, AMOP hears of it
-  only if asked. A day without an archive ends as *skipped*. See "Back-fill" in the runbook.
+* **Days in the past**: `airflow backfill create` replays what the syncs of those days had received into history; no
+  carrier, no change of `amop.device`, no AMOP. A day without an archive ends as *skipped*. Runbook: "Back-fill".
 * A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
   (with downstream): it goes on where its ledger stopped.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amop import ids
-from amop.config import INTEGRATIONS
+from amop.config import INTEGRATIONS, RETENTION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +64,7 @@ def dags(airflow_database: Path) -> dict[str, Any]:
 
 
 def test_there_are_two_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
-    expected = {ids.AMOP_RELAY_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
+    expected = {ids.AMOP_RELAY_DAG, ids.MAINTENANCE_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
     assert set(dags) == expected
@@ -148,6 +148,17 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
             "service_provider_id", "billing_period_id", "optimization_session_id", "apply_changes",
         }  # fmt: skip
         assert optimization["apply_changes"] == "provider_setting"
+
+
+def test_the_form_of_the_maintenance_has_every_age_and_refuses_one_that_is_too_short(dags: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = dags[ids.MAINTENANCE_DAG].params
+    assert {name: params[name] for name in params} == {name: age.days for name, age in RETENTION.items()}
+    for name, age in RETENTION.items():
+        assert params.get_param(name).resolve(age.minimum_days) == age.minimum_days
+        with pytest.raises(ParamValidationError):
+            params.get_param(name).resolve(age.minimum_days - 1)
 
 
 @pytest.mark.parametrize("wrong", [{"optimization": "maybe"}, {"service_provider_ids": [0]}, {"full_sync": "yes"}])

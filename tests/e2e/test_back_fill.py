@@ -56,7 +56,9 @@ def past(world: World, days: list[date], missing: date, tmp_path_factory: pytest
     migrate(dsn)
     past: ArchiveWorld | None = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", world.environment()["AIRFLOW_CONN_AWS_DEFAULT"])
+        # A connection of its own: this process may have used aws_default for another test's AWS.
+        patch.setenv("AIRFLOW_CONN_AWS_OF_THE_WORLD", world.environment()["AIRFLOW_CONN_AWS_DEFAULT"])
+        archive = ObjectStoragePath(ARCHIVE_PATH.replace("aws_default", "aws_of_the_world"))
         for day in days[:-1]:
             moment = datetime(day.year, day.month, day.day, 15, tzinfo=UTC)
             if day == missing:
@@ -65,7 +67,7 @@ def past(world: World, days: list[date], missing: date, tmp_path_factory: pytest
                 devices_per_account=SIMS, accounts=("jasper",), as_of=moment, limits_are_enforced=False
             ) as carrier:
                 past = past or ArchiveWorld(dsn, carrier, tmp_path_factory.mktemp("past"))
-                past.carrier, past.archive = carrier, ObjectStoragePath(ARCHIVE_PATH)
+                past.carrier, past.archive = carrier, archive
                 past.live(moment)
     assert past is not None
     return past

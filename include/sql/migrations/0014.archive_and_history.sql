@@ -77,9 +77,14 @@ COMMENT ON FUNCTION amop.usage_since IS
 
 ALTER TABLE amop.device_sync_run
 ADD COLUMN archived_at timestamptz,
+ADD COLUMN staging_removed_at timestamptz,
 ADD COLUMN replayed_run_id bigint;
 COMMENT ON COLUMN amop.device_sync_run.replayed_run_id IS
 'Not null: this run replays the archive of that run into history; it never called the carrier nor touched a SIM.';
+COMMENT ON COLUMN amop.device_sync_run.staging_removed_at IS
+'Not null: maintenance has removed the staging of this run; a failed one can no longer go on.';
+
+ALTER TABLE amop.billing_period ADD COLUMN usage_removed_at timestamptz;
 
 DROP INDEX amop.device_sync_run_one_running;
 CREATE UNIQUE INDEX device_sync_run_one_running

@@ -198,6 +198,7 @@ def _write_history(
         refuse_unless_complete(connection, run)
         scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"], "now": now}
         connection.execute(sql.load("replay/add_unknown_devices"), scope)
+        connection.execute(sql.load("replay/keep_period"), {"billing_period_id": run["billing_period_id"]})
         connection.execute(sql.load("merge/quarantine_unusable_usage"), scope)
         replayed = Replayed(
             run_id=run_id,
