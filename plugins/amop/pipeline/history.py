@@ -66,6 +66,16 @@ def record_usage(connection: WarehouseConnection, run: dict[str, Any], *, observ
     day = {"usage_date": usage_date_of(run), "billing_period_id": run["billing_period_id"], "as_of": run["usage_as_of"]}
     scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"]}
     connection.execute(sql.load(observed_by), scope | day)
+    return write_observed_usage(connection, day)
+
+
+def write_observed_usage(connection: WarehouseConnection, day: dict[str, Any]) -> int:
+    """Write the temporary table ``observed_usage`` into the usage of a day; return the number of its rows written.
+
+    Args:
+        connection: whose transaction.
+        day: ``usage_date``, ``billing_period_id`` and ``as_of``, when the counters were seen.
+    """
     connection.execute(sql.load("history/place_usage"), day)
     written = connection.execute(sql.load("history/write_usage"), day).rowcount
     connection.execute(sql.load("history/correct_next_usage"), day)
