@@ -34,8 +34,8 @@ def world(warehouse_dsn: str, tmp_path: Path) -> Iterator[ArchiveWorld]:
         yield world
 
 
-def answers_in(world: ArchiveWorld, day: date = NOON.date()) -> list[Any]:
-    start = fourth_hour(day)
+def answers_in(world: ArchiveWorld) -> list[Any]:
+    start = fourth_hour(NOON.date())
     (path,) = complete_runs(
         world.archive, integration="jasper", service_provider_id=1, time_zone=TIME_ZONE,
         started_from=start, started_before=start + timedelta(days=1),
