@@ -21,12 +21,12 @@ from tests.archive_world import HISTORY, USAGE, ArchiveWorld
 from tests.e2e_world import launch
 from tests.reliability import RecordFault
 
-pytestmark = pytest.mark.xdist_group("world")
+pytestmark = [pytest.mark.xdist_group("world"), pytest.mark.timeout(1200)]
 
 DAG = "device_sync_jasper"
 SIMS = 40
 DAYS = 30
-SECONDS_FOR_THE_BACK_FILL = 400
+SECONDS_FOR_THE_BACK_FILL = 600
 OF_JASPER = "WHERE device.service_provider_id = 1 ORDER"
 FIRST_LIVE_DAY = """
 SELECT min((usage_as_of AT TIME ZONE 'America/New_York')::date) AS day
