@@ -30,7 +30,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from amop import ids
+from amop import ids, time_limits
 from amop.orchestration.maintenance import (
     archive_leftovers,
     remove_archive,
@@ -51,7 +51,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     max_active_tasks=1,  # one deletion at a time is load enough
-    dagrun_timeout=timedelta(hours=12),
+    dagrun_timeout=time_limits.MAINTENANCE_RUN,
     default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(minutes=5)},
     params=retention_params(),
     tags=[ids.TAG_AMOP, ids.TAG_MAINTENANCE],

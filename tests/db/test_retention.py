@@ -167,16 +167,14 @@ def test_a_failed_run_keeps_its_answers_while_it_can_go_on_and_is_then_archived_
     assert remove_staging(world, after(8)) == SIMS
 
 
-def test_a_replay_that_was_killed_for_good_is_ended_and_its_staging_goes(world: ArchiveWorld) -> None:
+def test_the_staging_of_a_replay_goes_like_that_of_a_live_run(world: ArchiveWorld) -> None:
     world.live(DAY)
-    (replayed,) = world.replay(DAY.date())
-    execute(
-        world, "UPDATE amop.device_sync_run SET status = 'running', ended_at = NULL, started_at = %s WHERE id = %s",
-        DAY, replayed.run_id,
-    )  # fmt: skip
     remove_staging(world, after(8))
-    assert world.run(replayed.run_id)["status"] == "failed"
-    assert remove_staging(world, after(16)) > 0
+    (replayed,) = world.replay(DAY.date())
+    assert staged(world) > SIMS
+    execute(world, "UPDATE amop.device_sync_run SET ended_at = %s WHERE id = %s", after(20), replayed.run_id)
+    assert remove_staging(world, after(26)) == 0
+    assert remove_staging(world, after(28)) > SIMS
     assert staged(world) == 0
 
 

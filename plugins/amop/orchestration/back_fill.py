@@ -10,7 +10,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import Integration
 from amop.orchestration.connections import archive_folder, deliver_message, warehouse_conninfo
 from amop.orchestration.failures import recorded_failure
@@ -29,7 +29,7 @@ def is_back_fill(context: Any) -> bool:
     return str(context["dag_run"].run_type.value) == ids.BACK_FILL_RUN_TYPE
 
 
-@task(execution_timeout=timedelta(minutes=5))
+@task(execution_timeout=time_limits.BRIEF_TASK)
 def select_back_fill(integration: str) -> list[dict[str, Any]]:
     """In a back-fill run: the providers whose archived answers are replayed; in every other run none."""
     from amop.pipeline.sync_runs import requested_providers
@@ -45,7 +45,7 @@ def select_back_fill(integration: str) -> list[dict[str, Any]]:
 @task(
     map_index_template="{{ task.op_kwargs['provider']['name'] }}",
     max_active_tis_per_dag=REPLAYS_AT_ONCE,
-    execution_timeout=timedelta(hours=2),
+    execution_timeout=time_limits.REPLAY_TASK,
     retries=3,
     retry_delay=timedelta(seconds=10),
     retry_exponential_backoff=True,
@@ -105,7 +105,7 @@ def back_fill(integration: Integration) -> None:
             fail_when_dag_is_paused=True,
             wait_for_completion=False,
             deferrable=False,
-            execution_timeout=timedelta(minutes=5),
+            execution_timeout=time_limits.BRIEF_TASK,
             trigger_rule="none_failed",
             map_index_template="{{ task.trigger_run_id }}",
             doc_md="Start the optimization of that day's billing period, only where `optimization` is `always`.",

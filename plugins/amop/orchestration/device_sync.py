@@ -139,7 +139,7 @@ def fetch_usage_task(run: dict[str, Any]) -> int:
 
 @task(
     task_id="archive_pages",
-    execution_timeout=timedelta(minutes=60),
+    execution_timeout=time_limits.BULK_TASK,
     **PROVIDER_TASK,
 )
 def archive_pages_task(run: dict[str, Any]) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, get_current_context, task
 
+from amop import time_limits
 from amop.config import RETENTION
 from amop.orchestration.connections import archive_folder, warehouse_conninfo
 
-STEP: dict[str, Any] = {"execution_timeout": timedelta(hours=2)}
+STEP: dict[str, Any] = {"execution_timeout": time_limits.MAINTENANCE_TASK}
 
 
 def retention_params() -> dict[str, Param]:

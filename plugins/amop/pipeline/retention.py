@@ -45,8 +45,6 @@ def remove_staging(conninfo: str, *, staging_days: int, now: datetime) -> int:
     before = now - timedelta(days=staging_days)
     count = 0
     with _session(conninfo) as connection:
-        abandoned = {"started_before": before, "now": now}
-        connection.execute(sql.load("maintenance/end_abandoned_replays"), abandoned)
         for run in connection.execute(sql.load("maintenance/runs_with_staging"), {"before": before}).fetchall():
             values = {"run_id": run["id"], "before": before, "now": now}
             if not connection.execute(sql.load("maintenance/give_staging_up"), values).rowcount:
