@@ -65,6 +65,12 @@ BULK_TASK = timedelta(hours=1)
 SAVINGS_TASK = timedelta(hours=2)
 """Handles every SIM of a provider for every closed period."""
 
+REPLAY_TASK = timedelta(hours=2)
+"""Stages and writes every SIM of a provider for every sync of a day."""
+
+MAINTENANCE_TASK = timedelta(hours=2)
+"""Deletes what has become too old, in small statements; what it does not manage is left for the next night."""
+
 FETCH_TASK = timedelta(hours=11)
 """Reads a provider at the carrier's pace: 180,000 calls at 4.5 a second."""
 
@@ -82,6 +88,8 @@ OPTIMIZATION_RUN = APPROVAL + timedelta(days=3)
 """A run may wait for a person until the billing period is over; what works in it has its own limits."""
 OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
 SAVINGS_RUN = timedelta(hours=6)
+MAINTENANCE_RUN = timedelta(hours=16)
+"""Its seven tasks run one after another."""
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)

@@ -28,7 +28,7 @@ WHERE
         INNER JOIN amop.billing_period AS later ON run.billing_period_id = later.id
         WHERE
             run.service_provider_id = provider.id
-            AND run.status = 'complete'
+            AND run.status = 'complete' AND run.replayed_run_id IS NULL
             AND later.cycle_start >= period.cycle_end
     )
 ORDER BY provider.id, instance.id

@@ -15,7 +15,7 @@ SELECT
         FROM amop.device_sync_run AS run
         WHERE
             run.service_provider_id = %(service_provider_id)s
-            AND run.status = 'running'
+            AND run.status = 'running' AND run.replayed_run_id IS NULL
             AND greatest(run.progress_at, run.heartbeat_at) >= %(alive_since)s
     ) AS sync_run_id,
     (

@@ -24,6 +24,7 @@ from amop.carriers.errors import (
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
 )
+from amop.carriers.page_archive import ArchiveError
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.heartbeat import heartbeat
 from amop.pipeline.errors import MergeRefusedError, PipelineError
@@ -40,6 +41,7 @@ FINAL_ERRORS = (
     CarrierConnectionError,
     CarrierRequestError,
     CarrierWriteForbiddenError,
+    ArchiveError,
     PipelineError,
     SessionAlreadyRunningError,
     SessionEndedError,
