@@ -3,11 +3,9 @@
 ### What it does
 For every active service provider of the integration, side by side:
 
-* **sync** reads the carrier's device list and the cycle-to-date usage into staging, page by page, inside the vendor's
-  limit of 5 calls a second and one call at a time per API user;
+* **sync** reads the carrier's device list and the cycle-to-date usage into staging, page by page, within its limits;
 * **cleanup** starts with it and *waits* until no work row is left, then brings staging to the main tables in SQL,
-  reports, tells AMOP that the day is synced and, when an optimization session is open, starts
-  `carrier_optimization_<integration>`.
+  reports, tells AMOP that the day is synced and, with an open session, starts `carrier_optimization_<integration>`.
 
 ### How to run it
 * *Trigger* with the form: pick providers by id, ask for a full list, or force (`always`) or forbid (`never`) the

@@ -352,6 +352,7 @@ def test_a_closed_period_gets_its_realised_saving_once(
         f"UPDATE amop.billing_period SET cycle_start = cycle_start - {years}, cycle_end = cycle_end - {years}"
     )
     period.execute(f"UPDATE amop.rate_plan_change SET applied_at = applied_at - {years}")
+    period.execute(f"UPDATE amop.optimization_instance SET usage_as_of = usage_as_of - {years}")
     assert dag.test().state == "success"
     rows = period.execute("SELECT * FROM amop.realised_saving")
     assert [(row["forecast_saving"], row["realised_saving"]) for row in rows] == [(4, 2)]
