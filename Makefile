@@ -37,7 +37,10 @@ airflow: setup  ## the airflow CLI in the running world: make airflow ARGS="dags
 	@$(BIN)/python -m sandbox.world airflow $(ARGS)
 
 test: setup  ## the whole test suite (TESTS=tests/unit for a part)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/e2e $(TESTS)
+ifeq ($(TESTS),tests)
+	$(BIN)/python -m pytest tests/e2e
+endif
 
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup  ## run the tests that break things and write docs/reliability.md from what they saw

@@ -22,7 +22,7 @@ def launch(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
     done = subprocess.run(
         [sys.executable, "-m", "sandbox.world", *arguments],
-        env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540,
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     with (directory / "launcher-output.log").open("a") as log:  # searched for secrets like everything else
         log.write(done.stdout + done.stderr)

@@ -26,7 +26,7 @@ from tests.canaries import command_lines, files, find, tables
 from tests.e2e_world import launch
 from tests.reliability import RecordFault
 
-pytestmark = pytest.mark.xdist_group("world")  # one world for all of them, on one worker
+pytestmark = [pytest.mark.xdist_group("world"), pytest.mark.timeout(1200)]  # one world at a time, on one worker
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 110
