@@ -174,8 +174,10 @@ def write_csv(instance: Instance, folder: Path) -> None:
         )  # fmt: skip
         writer.writerow(["rate_plan_code", *names, "allows_sim_pooling", "pool"])
         for index, code in enumerate(plans.code):
-            pool = plans.pool_name[plans.pool[index]] if plans.pool[index] >= 0 else ""
-            writer.writerow([code, *(from_micro(int(a[index])) for a in arrays), bool(pool), pool])
+            is_pooled = bool(plans.pool[index] >= 0)
+            kind, _, name = plans.pool_name[plans.pool[index]].partition(" ") if is_pooled else ("", "", "")
+            pool = name if kind == "pool" else ""  # as `pools_of` names them: "plan X" is a pool of its own
+            writer.writerow([code, *(from_micro(int(a[index])) for a in arrays), is_pooled, pool])
     with (folder / "eligibility.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["communication_plan", "rate_plan_code"])

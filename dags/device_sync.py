@@ -16,6 +16,8 @@ For every active service provider of the integration, side by side:
 * `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
 * *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, which is refused otherwise; SIMs go only
   when two full lists in a row do not name them.
+* **Days in the past**: `airflow backfill create` replays what the syncs of those days had received into history; no
+  carrier, no change of `amop.device`, no AMOP. A day without an archive ends as *skipped*. Runbook: "Back-fill".
 * A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
   (with downstream): it goes on where its ledger stopped.
 
@@ -34,6 +36,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
+from amop.orchestration.back_fill import back_fill
 from amop.orchestration.device_sync import cleanup, select_providers, sync
 
 PARAMS = {
@@ -70,6 +73,12 @@ PARAMS = {
         title="Allow mass deactivation",
         description="Deactivate the SIMs that two full lists in a row do not name, however many; only for this run.",
     ),
+    "notify_amop_of_back_fill": Param(
+        False,
+        type="boolean",
+        title="Notify AMOP of a back-fill",
+        description="A back-fill run sends AMOP the daily-sync notice, too. Live runs always do.",
+    ),
 }
 
 for integration in INTEGRATIONS.values():
@@ -90,3 +99,4 @@ for integration in INTEGRATIONS.values():
         runs = select_providers(integration.name)
         sync.partial(integration=integration).expand(run=runs)
         cleanup.partial(integration=integration).expand(run=runs)
+        back_fill(integration)

@@ -1,17 +1,18 @@
 """Starts the optimizations near the end of each provider's billing period.
 
 ### What it does
-Five minutes past every hour, and whenever an optimization has written its results, it looks for the providers that are
-due and starts `device_sync_<integration>` for them with `optimization=always`:
+Five minutes past every hour, and whenever an optimization or its plan changes have ended, it looks for the providers
+that are due and starts `device_sync_<integration>` for them with `optimization=always`:
 
 * **find_open_windows**: a provider is due when fewer than 8 days are left to its period's end, its local hour has
-  reached `optimization_start_hour_local`, no session of the period has completed on its local day, and neither a
-  session nor a sync of it runs. All dates are the provider's own, in its time zone.
+  reached `optimization_start_hour_local`, no session of the period has completed on its local day, and no session, sync
+  or plan change of it is under way. All dates are the provider's own, in its time zone.
 * **start_device_sync** starts one run for each integration with the ids of its due providers. Its run id is made of
   this run's: clearing or retrying a look never starts a second sync.
 
-**On the last day** a completed session is no reason to wait: its results start the next look at once, which starts the
-next sync, one after the other until the period ends.
+**On the last day** a completed session is no reason to wait: when its plan changes are settled the next look follows at
+once and starts the next sync, one after the other until the period ends. While a person is asked about changes or they
+are applied, it waits for two hours at most; then the next session takes them back and proposes its own.
 
 **A session that failed** is tried again at the next hourly look, at least 30 minutes later; after three failures in a
 row the rest of the day is left to a person, except on the last day. A cancelled session stands for the day.
@@ -32,7 +33,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
-from amop import ids
+from amop import ids, time_limits
 from amop.orchestration.optimization_window import any_optimization_result, window_steps
 
 with DAG(
@@ -47,7 +48,7 @@ with DAG(
     is_paused_upon_creation=True,  # it starts syncs by itself: an operator unpauses it when the providers are set up
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=20),
+    dagrun_timeout=time_limits.OPTIMIZATION_WINDOW_RUN,
     default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
     tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
 ):

@@ -14,7 +14,8 @@ were applied within the period, and writes one row to `amop.realised_saving`:
   SIMs / real usage.
 * `usage_read_at`: until when the real usage is known. Later usage of the period was never read and is not in the row.
 
-Prices and terms are those that the optimization was solved with, also where the reference data has changed since.
+Prices and terms are those that the optimization was solved with, also where the reference data has changed since. An
+optimization of a period that was over already is a look back, forecast nothing and is not measured.
 
 ### How to run it
 By itself. *Trigger* it by hand after a failure; it does whatever is missing. To measure an optimization again delete
@@ -32,7 +33,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, AssetAny
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.realised_savings import find_closed_periods, measure_savings
 
@@ -47,7 +48,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=6),
+    dagrun_timeout=time_limits.SAVINGS_RUN,
     default_args={
         "owner": ids.OWNER,
         "retries": 3,

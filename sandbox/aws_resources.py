@@ -1,4 +1,4 @@
-"""The queue, the bucket and the sender of e-mail of the sandbox world, in an AWS emulator.
+"""The queue, the buckets and the sender of e-mail of the sandbox world, in an AWS emulator.
 
 python -m sandbox.aws_resources http://127.0.0.1:5000
 """
@@ -17,6 +17,8 @@ QUEUE = "DeviceNotificationQueue"
 BUCKET = "amop-reports"
 MAIL_FROM = "optimization@amop.example"
 MAIL_TO = "operations@amop.example;billing@amop.example"
+ARCHIVE_BUCKET = "amop-archive"
+ARCHIVE_PATH = f"s3://aws_default@{ARCHIVE_BUCKET}/carrier"
 
 
 def aws_client(service: str, endpoint_url: str) -> Any:
@@ -30,10 +32,11 @@ def aws_client(service: str, endpoint_url: str) -> Any:
 
 
 def create_aws_resources(endpoint_url: str) -> None:
-    """Create the device notification queue and the reports bucket, verify the sender; what exists is left alone."""
+    """Create the notification queue and the buckets of reports and archive, verify the sender; what exists is kept."""
     aws_client("sqs", endpoint_url).create_queue(QueueName=QUEUE)
     s3 = aws_client("s3", endpoint_url)
     s3.create_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=ARCHIVE_BUCKET)
     # The emulator has no console to sign in to: in the sandbox anyone may open a report by its link.
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
     s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
@@ -50,9 +53,9 @@ def sent_mails(endpoint_url: str) -> list[dict[str, Any]]:
 
 
 def main(endpoint_url: Annotated[str, typer.Argument(help="Address of the emulator.")]) -> None:
-    """Create the queue, the bucket and the sender of the sandbox world."""
+    """Create the queue, the buckets and the sender of the sandbox world."""
     create_aws_resources(endpoint_url)
-    typer.echo(f"queue {QUEUE}, bucket {BUCKET} and sender {MAIL_FROM} are there")
+    typer.echo(f"queue {QUEUE}, buckets {BUCKET} and {ARCHIVE_BUCKET}, and sender {MAIL_FROM} are there")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from amop.notify.report_mail import SESSION_HEADER
-from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
+from sandbox.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.catalogue import SERVICE_PROVIDERS
 from sandbox.environment import World
 
@@ -92,6 +93,7 @@ def prove(world: World, console: Console, warehouse: psycopg.Connection[Any], da
         Check("devices equal to the carrier's", sum(c[0] for c in truth_checks), sum(c[1] for c in truth_checks)),
         Check("work rows left", 0, sum(run["work_rows_left"] for run in runs)),
         Check("records in quarantine", 0, sum(run["quarantined"] for run in runs)),
+        Check("answers archived", _answers_read(stats), _answers_archived(world, runs)),
         *_session_checks(runs),
         *_message_checks(world, runs),
         *_report_checks(world, runs),
@@ -114,6 +116,28 @@ def received_notifications(world: World) -> list[dict[str, Any]]:
             bodies.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return bodies
+
+
+def _answers_read(stats: dict[str, Any]) -> int:
+    """Return how often the carrier was asked for something since its counters were set to zero."""
+    return sum(
+        calls
+        for account in stats["accounts"].values()
+        for endpoint, calls in account["calls_by_endpoint"].items()
+        if endpoint.startswith("GET ")
+    )
+
+
+def _answers_archived(world: World, runs: list[dict[str, Any]]) -> int:
+    """Return the number of the carrier's answers in the archive's objects of these runs."""
+    s3 = aws_client("s3", world.aws_address)
+    names = tuple(f"_run_{run['id']}.jsonl.gz" for run in runs)
+    count = 0
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=ARCHIVE_BUCKET):
+        for key in (entry["Key"] for entry in page.get("Contents", []) if entry["Key"].endswith(names)):
+            lines = gzip.decompress(s3.get_object(Bucket=ARCHIVE_BUCKET, Key=key)["Body"].read()).splitlines()
+            count += len(lines) - 1  # the first line tells of the run
+    return count
 
 
 def _check_devices(world: World, warehouse: psycopg.Connection[Any], provider: Any) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sandbox.amop import PROGRESS_PATH, SYNC_PATH
-from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
+from sandbox.aws_resources import ARCHIVE_PATH, BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
 from sandbox.catalogue import SERVICE_PROVIDERS
 from sandbox.postgres import EmbeddedPostgres, free_port
 
@@ -243,6 +243,7 @@ class World:
             "AIRFLOW_VAR_AMOP_REPORTS_BUCKET": BUCKET,
             "AIRFLOW_VAR_AMOP_MAIL_FROM": MAIL_FROM,
             "AIRFLOW_VAR_AMOP_MAIL_TO": MAIL_TO,
+            "AIRFLOW_VAR_AMOP_ARCHIVE_PATH": ARCHIVE_PATH,
         }
 
 

@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from amop import cli_approvals, ids
+from amop.cli_optimize import optimize_command
 from amop.cli_quarantine import quarantine_commands
 from amop.domain.reference_file import ReferenceFileError
 from amop.warehouse.conninfo import (
@@ -47,6 +48,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command("optimize")(optimize_command)
 
 
 app.add_typer(cli_approvals.app, name="approvals")

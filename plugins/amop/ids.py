@@ -10,6 +10,7 @@ NOTIFICATION_QUEUE_VARIABLE = "amop_device_notification_queue"
 REPORTS_BUCKET_VARIABLE = "amop_reports_bucket"
 MAIL_FROM_VARIABLE = "amop_mail_from"
 MAIL_TO_VARIABLE = "amop_mail_to"
+ARCHIVE_PATH_VARIABLE = "amop_archive_path"
 
 OWNER = "amop"
 
@@ -17,7 +18,8 @@ TAG_AMOP = "amop"
 TAG_DEVICE_SYNC = "device-sync"
 TAG_OPTIMIZATION = "optimization"
 TAG_OUTBOX = "outbox"
-TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX})
+TAG_MAINTENANCE = "maintenance"
+TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX, TAG_MAINTENANCE})
 
 APPROVE_CHANGES_TASK = "approve_changes"
 APPLY_CHANGES_TASK = "apply_changes"
@@ -35,6 +37,10 @@ AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"
+MAINTENANCE_DAG = "maintenance"
+
+BACK_FILL_RUN_TYPE = "backfill"
+"""What Airflow calls the runs that ``airflow backfill create`` makes."""
 
 
 def device_sync_dag(integration: str) -> str:
@@ -60,6 +66,11 @@ def optimization_run_id(optimization_session_id: int) -> str:
 def window_run_id(look_run_id: str) -> str:
     """Return the run id of the device syncs that one run of ``optimization_window`` starts: each is started once."""
     return f"{OPTIMIZATION_WINDOW_DAG}__{look_run_id}"
+
+
+def replay_optimization_run_id(sync_run_id: int) -> str:
+    """Return the run id of the optimization that a back-fill run asked for, by the run that replayed the archive."""
+    return f"replay_{sync_run_id}"
 
 
 def devices_asset(integration: str) -> str:

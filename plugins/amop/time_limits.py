@@ -62,6 +62,15 @@ REPORT_TASK = timedelta(minutes=30)
 BULK_TASK = timedelta(hours=1)
 """Handles every SIM of a provider in the warehouse or in memory."""
 
+SAVINGS_TASK = timedelta(hours=2)
+"""Handles every SIM of a provider for every closed period."""
+
+REPLAY_TASK = timedelta(hours=2)
+"""Stages and writes every SIM of a provider for every sync of a day."""
+
+MAINTENANCE_TASK = timedelta(hours=2)
+"""Deletes what has become too old, in small statements; what it does not manage is left for the next night."""
+
 FETCH_TASK = timedelta(hours=11)
 """Reads a provider at the carrier's pace: 180,000 calls at 4.5 a second."""
 
@@ -77,6 +86,10 @@ APPROVAL = timedelta(days=32)
 DEVICE_SYNC_RUN = timedelta(hours=30)
 OPTIMIZATION_RUN = APPROVAL + timedelta(days=3)
 """A run may wait for a person until the billing period is over; what works in it has its own limits."""
+OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
+SAVINGS_RUN = timedelta(hours=6)
+MAINTENANCE_RUN = timedelta(hours=16)
+"""Its seven tasks run one after another."""
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)
@@ -85,6 +98,10 @@ DELIVERY = timedelta(minutes=2)
 NO_PROGRESS = timedelta(minutes=30)
 """A sync that stages nothing for so long hangs, however alive its process is."""
 
+CARRIER_OUTAGE = timedelta(minutes=20)
+"""How long after a sync's last progress its tasks wait for a carrier that is down; shorter than `NO_PROGRESS`, so that
+the failure tells of the carrier."""
+
 HEARTBEAT = timedelta(minutes=2)
 """How often a working task says that it lives."""
 
@@ -92,7 +109,7 @@ SILENCE = timedelta(minutes=45)
 """A run or session without any sign of life for so long has died.
 
 Longer than everything that is silent and alive: Airflow notices a lost worker after 5 minutes and waits up to 10
-before the next try, a carrier may be away for 20, and a task may wait for a slot.
+before the next try, a carrier may be away for `CARRIER_OUTAGE`, and a task may wait for a slot.
 """
 
 WATCHDOG_ABSENCE = timedelta(minutes=15)

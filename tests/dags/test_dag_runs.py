@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -39,7 +40,17 @@ from amop.warehouse.migrations import migrate
 from amop.warehouse.reference import load_reference
 from amop.warehouse.sessions import open_session
 from sandbox.amop import RunningAmop, running_amop
-from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, aws_client, create_aws_resources, sent_mails
+from sandbox.aws_resources import (
+    ARCHIVE_BUCKET,
+    ARCHIVE_PATH,
+    BUCKET,
+    MAIL_FROM,
+    MAIL_TO,
+    QUEUE,
+    aws_client,
+    create_aws_resources,
+    sent_mails,
+)
 from sandbox.carrier import RunningCarrier, running_carrier
 from sandbox.fleet import write_reference
 from tests.db.test_cli import as_airflow_json
@@ -111,6 +122,7 @@ def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: p
         monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
         monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", MAIL_FROM)
         monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_TO", MAIL_TO)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (tmp_path / "archive").as_uri())
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield Day(warehouse_dsn, carrier, amop, address, dags)
     aws.stop()
@@ -138,7 +150,11 @@ def _connections(dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: str)
     }  # fmt: skip
 
 
-def test_a_day_from_the_carrier_to_amops_hundred_percent(day: Day, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_day_from_the_carrier_to_amops_hundred_percent(
+    day: Day, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In one test only: a process keeps the file system of a connection, and every test has its own AWS.
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", ARCHIVE_PATH)
     run = day.run("device_sync_jasper", optimization="always")
     assert run.state == "success"
     session = day.rows("SELECT * FROM amop.optimization_session")[0]
@@ -167,9 +183,14 @@ def test_a_day_from_the_carrier_to_amops_hundred_percent(day: Day, caplog: pytes
     assert [json.loads(message["Body"])["run_id"] for message in messages] == [sync["id"]]
     log_file = s3.get_object(Bucket=BUCKET, Key=f"device_sync/jasper/1/sync_log_{sync['id']}.csv")["Body"].read()
     assert len(log_file.splitlines()) == SIMS + 1
+    (archived,) = s3.list_objects_v2(Bucket=ARCHIVE_BUCKET)["Contents"]
+    assert archived["Key"].startswith("carrier/jasper/1/") and archived["Key"].endswith(f"_run_{sync['id']}.jsonl.gz")
+    answers = gzip.decompress(s3.get_object(Bucket=ARCHIVE_BUCKET, Key=archived["Key"])["Body"].read()).decode()
+    assert len(answers.splitlines()) == 1 + day.carrier.stats("api_jasper")["calls"]
+    assert day.rows("SELECT * FROM amop.carrier_page") == []
     for secret in (CANARY, TOKEN):
         assert secret not in caplog.text
-        assert secret not in str(day.amop.messages()) + str(messages) + log_file.decode()
+        assert secret not in str(day.amop.messages()) + str(messages) + log_file.decode() + answers
 
 
 def test_the_result_is_in_s3_linked_from_the_run_and_mailed(day: Day) -> None:
@@ -554,3 +575,26 @@ def test_changes_wait_for_a_carrier_that_is_down_and_each_is_sent_once(
             .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id == "apply_changes")
         )
     assert waits == 1
+
+
+def test_an_archive_that_cannot_be_written_fails_its_task_and_nothing_else_and_the_maintenance_makes_up_for_it(
+    day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (blocked / "archive").as_uri())
+    run = day.run("device_sync_jasper")
+    failed = {task.task_id for task in run.get_task_instances() if task.state == "failed"}
+    assert (run.state, failed) == ("failed", {"sync.archive_pages"})
+    (sync,) = day.rows("SELECT * FROM amop.device_sync_run")
+    (kept,) = day.rows("SELECT count(*) AS n FROM amop.carrier_page")
+    assert (sync["status"], len(day.amop.messages("daily_sync"))) == ("complete", 1)
+    assert kept["n"] == day.carrier.stats("api_jasper")["calls"]
+
+    blocked.unlink()
+    with psycopg.connect(day.dsn) as connection:
+        connection.execute("UPDATE amop.device_sync_run SET ended_at = ended_at - interval '7 hours'")
+    assert day.run(ids.MAINTENANCE_DAG).state == "success"
+    (archived,) = (blocked / "archive").rglob(f"*_run_{sync['id']}.jsonl.gz")
+    assert len(gzip.decompress(archived.read_bytes()).splitlines()) == 1 + kept["n"]
+    assert day.rows("SELECT * FROM amop.carrier_page") == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amop import ids
-from amop.config import INTEGRATIONS
+from amop.config import INTEGRATIONS, RETENTION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +19,7 @@ SYNC_TASKS = {
     "sync.fetch_devices": {"sync.queue_sync"},
     "sync.fetch_usage": {"sync.fetch_devices"},
     "sync.publish_notification": {"sync.fetch_usage"},
+    "sync.archive_pages": {"sync.fetch_usage"},
     "cleanup.wait_for_staging": {"select_providers"},
     "cleanup.merge_devices": {"cleanup.wait_for_staging"},
     "cleanup.merge_usage": {"cleanup.merge_devices"},
@@ -28,6 +29,11 @@ SYNC_TASKS = {
     "cleanup.notify_amop": {"cleanup.publish_summary"},
     "cleanup.should_optimize": {"cleanup.notify_amop"},
     "cleanup.trigger_optimization": {"cleanup.should_optimize"},
+}
+BACK_FILL_TASKS = {
+    "select_back_fill": set(),
+    "replay_archive": {"select_back_fill"},
+    "optimize_after_back_fill": {"replay_archive"},
 }
 OPTIMIZATION_TASKS = [
     "open_instance",
@@ -58,7 +64,7 @@ def dags(airflow_database: Path) -> dict[str, Any]:
 
 
 def test_there_are_two_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
-    expected = {ids.AMOP_RELAY_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
+    expected = {ids.AMOP_RELAY_DAG, ids.MAINTENANCE_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
     assert set(dags) == expected
@@ -70,12 +76,12 @@ def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: 
     dag = dags[f"device_sync_{integration}"]
     # Tasks that read the run also follow the task that their group is mapped over.
     for task in dag.tasks:
-        expected = SYNC_TASKS[task.task_id]
+        expected = (SYNC_TASKS | BACK_FILL_TASKS)[task.task_id]
         assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}
-    assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS)
+    assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS) | set(BACK_FILL_TASKS)
     for task in dag.tasks:
         group = task.task_group.group_id
-        assert group == (None if task.task_id == "select_providers" else task.task_id.partition(".")[0])
+        assert group == (task.task_id.partition(".")[0] if "." in task.task_id else None)
 
 
 @pytest.mark.parametrize("integration", INTEGRATIONS)
@@ -135,13 +141,24 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
         sync = dags[f"device_sync_{name}"].params
         assert {key: sync[key] for key in sync} == {
             "service_provider_ids": [], "full_sync": False, "modified_since": None, "optimization": "auto",
-            "allow_mass_deactivation": False,
+            "allow_mass_deactivation": False, "notify_amop_of_back_fill": False,
         }  # fmt: skip
         optimization = dags[f"carrier_optimization_{name}"].params
         assert set(optimization) == {
             "service_provider_id", "billing_period_id", "optimization_session_id", "apply_changes",
         }  # fmt: skip
         assert optimization["apply_changes"] == "provider_setting"
+
+
+def test_the_form_of_the_maintenance_has_every_age_and_refuses_one_that_is_too_short(dags: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = dags[ids.MAINTENANCE_DAG].params
+    assert {name: params[name] for name in params} == {name: age.days for name, age in RETENTION.items()}
+    for name, age in RETENTION.items():
+        assert params.get_param(name).resolve(age.minimum_days) == age.minimum_days
+        with pytest.raises(ParamValidationError):
+            params.get_param(name).resolve(age.minimum_days - 1)
 
 
 @pytest.mark.parametrize("wrong", [{"optimization": "maybe"}, {"service_provider_ids": [0]}, {"full_sync": "yes"}])
@@ -185,7 +202,8 @@ def test_tasks_that_call_a_carrier_are_in_its_pool_and_only_they(dags: dict[str,
 def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> None:
     for name in INTEGRATIONS:
         for task in dags[f"device_sync_{name}"].tasks:
-            assert bool(task.map_index_template) == (task.task_id != "select_providers"), task.task_id
+            is_mapped = task.task_id not in {"select_providers", "select_back_fill"}
+            assert bool(task.map_index_template) == is_mapped, task.task_id
 
 
 def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:

@@ -119,6 +119,8 @@ def test_the_results_that_start_a_look_are_those_that_an_optimization_writes(air
         for task in dag.tasks
         for asset in task.outlets
     }
+    told_by = {task.task_id for task in dags["carrier_optimization_rogers"].tasks if task.outlets}
+    assert told_by == {"publish_report", "plan_changes", "record_approval", "apply_changes"}
     awaited = {asset.name for asset in dags[ids.OPTIMIZATION_WINDOW_DAG].schedule.asset_condition.objects}
     assert awaited == written
 

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
+from amop import time_limits
 from amop.carriers.errors import CarrierUnavailableError
 from amop.domain.circuit_breaker import LONGEST_PAUSE
 from amop.orchestration import failures
-from amop.orchestration.failures import LONGEST_OUTAGE, may_reopen_run, patience_with_carrier
+from amop.orchestration.failures import may_reopen_run, patience_with_carrier
 from amop.orchestration.staging_sensor import StagingReadySensor
-from amop.pipeline.sync_runs import ABANDONED_AFTER, SyncRequest, open_runs
+from amop.pipeline.sync_runs import SyncRequest, open_runs
 from amop.warehouse.reference import load_reference
 from sandbox.fleet import write_reference
 from tests.db.test_cli import as_airflow_json
@@ -38,7 +39,7 @@ def test_a_task_waits_for_the_carrier_until_its_next_call_is_due(run_id: int) ->
 
 
 def test_a_carrier_that_is_away_for_too_long_ends_the_run_and_says_since_when(run_id: int) -> None:
-    retry_at = NOW + LONGEST_OUTAGE + timedelta(seconds=1)
+    retry_at = NOW + time_limits.CARRIER_OUTAGE + timedelta(seconds=1)
     with pytest.raises(AirflowFailException) as given_up, patience_with_carrier(run_id):
         raise CarrierUnavailableError("the carrier is not well", retry_at=retry_at)
     assert f"has not moved since {NOW:%Y-%m-%d %H:%M:%S} UTC" in str(given_up.value)
@@ -52,8 +53,8 @@ def test_a_fault_without_a_moment_is_left_to_airflows_retries(run_id: int) -> No
 
 def test_ten_minutes_of_outage_are_waited_for_and_the_sensor_never_gives_up_first() -> None:
     sensor = StagingReadySensor(task_id="wait", run={"run_id": 1})
-    assert timedelta(minutes=10) + LONGEST_PAUSE < LONGEST_OUTAGE
-    assert LONGEST_OUTAGE + LONGEST_PAUSE < sensor.no_progress_limit < ABANDONED_AFTER
+    assert timedelta(minutes=10) + LONGEST_PAUSE < time_limits.CARRIER_OUTAGE
+    assert time_limits.CARRIER_OUTAGE + LONGEST_PAUSE < sensor.no_progress_limit < time_limits.SILENCE
 
 
 @pytest.mark.parametrize(

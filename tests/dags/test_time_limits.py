@@ -158,5 +158,19 @@ def test_no_code_opens_a_database_session_without_limits() -> None:
     assert [name for name, has_limits in openings if not has_limits] == []
 
 
+def test_no_limit_is_stated_anywhere_else() -> None:
+    stated = []
+    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "dags").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg in {
+                "execution_timeout",
+                "dagrun_timeout",
+                "response_timeout",
+            }:
+                stated.append((path.name, ast.unparse(node.value)))
+    assert len(stated) > 20
+    assert [one for one in stated if not one[1].startswith("time_limits.")] == []
+
+
 def _seconds(*limits: timedelta) -> tuple[float, ...]:
     return tuple(limit.total_seconds() for limit in limits)

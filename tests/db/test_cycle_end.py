@@ -132,7 +132,7 @@ def test_a_run_that_merges_after_one_of_the_next_cycle_leaves_its_sims_alone(wor
     with transaction(world.dsn) as connection:
         connection.execute(
             sql.load("merge/collect_usage"),
-            {"run_id": run_id, "service_provider_id": JASPER, "billing_period_id": old["id"]},
+            {"run_id": run_id, "service_provider_id": JASPER, "billing_period_id": old["id"], "iccids": None},
         )
         assert connection.execute("SELECT count(*) AS n FROM collected_usage").fetchone() == {"n": 0}
     assert cleanup.merge_devices(world.dsn, run_id, now=end + MINUTE)["devices_updated"] == 0

@@ -122,6 +122,38 @@ def test_who_is_due_and_whose_daily_sync_optimizes(world: OptimizationWorld, cas
 
 
 @pytest.mark.parametrize(
+    ("changes_status", "before", "is_due"),
+    [
+        (None, timedelta(minutes=1), NO),  # not decided on yet
+        ("nothing_to_change", timedelta(minutes=1), YES),
+        ("proposed_only", timedelta(minutes=1), YES),
+        ("no_go", timedelta(minutes=1), YES),
+        ("waiting", timedelta(minutes=1), NO),
+        ("waiting", timedelta(hours=2) - timedelta(microseconds=1), NO),
+        ("waiting", timedelta(hours=2), YES),  # nobody answers: the next one takes them back
+        ("approved", timedelta(minutes=90), NO),
+        ("approved", timedelta(hours=2), YES),
+        ("rejected", timedelta(minutes=1), YES),
+        ("superseded", timedelta(minutes=1), YES),
+        ("stopped", timedelta(minutes=1), YES),
+        ("applied", timedelta(minutes=1), YES),
+        (None, timedelta(hours=2), YES),  # they were never decided on
+    ],
+)
+def test_on_the_last_day_the_next_session_waits_for_the_plan_changes_of_the_last_but_not_for_ever(
+    world: OptimizationWorld, changes_status: str | None, before: timedelta, is_due: bool
+) -> None:
+    add_sessions(world, Case("completed", (("complete", 4 * HOUR, TEN_MINUTES),)), LAST_DAY)
+    world.insert(
+        "optimization_instance",
+        session_id=world.execute("SELECT id FROM amop.optimization_session")[0]["id"],
+        run_status="complete_with_success", ended_at=LAST_DAY - before, changes_status=changes_status,
+        changes_decided_at=None if changes_status is None else LAST_DAY - before,
+    )  # fmt: skip
+    assert due(world, LAST_DAY) == ([(1, True)] if is_due else [])
+
+
+@pytest.mark.parametrize(
     ("now", "expected"),
     [
         (datetime(2026, 11, 10, 23, 59, tzinfo=NEW_YORK), []),

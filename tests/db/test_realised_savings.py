@@ -228,6 +228,17 @@ def test_an_instance_that_ended_with_errors_is_not_measured(period: Period) -> N
     assert instance["id"] not in period.measure()
 
 
+def test_a_look_back_on_a_closed_period_forecast_nothing_and_is_not_measured(period: Period) -> None:
+    period.add_sim("1", "Tracking", "Large", 8, **FINAL)
+    forecast = period.optimize()
+    period.close(sim_1=8)
+    period.optimize(
+        opened_by="carrier_optimization_jasper/look back", now=LATER, billing_period_id=period.billing_period_id
+    )
+    assert list(period.measure()) == [forecast["id"]]
+    assert providers_to_measure(period.dsn, now=LATER) == []
+
+
 def test_every_completed_instance_of_the_period_has_its_own_row(period: Period) -> None:
     period.add_sim("1", "Tracking", "Large", 8, **FINAL)
     first = period.optimize()

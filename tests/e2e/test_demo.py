@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from amop import ids
 from sandbox.airflow_api import ENDED, AirflowApi
-from sandbox.aws_resources import BUCKET, QUEUE, aws_client, sent_mails
+from sandbox.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.environment import AIRFLOW_DATABASE, WAREHOUSE_DATABASE, World
 from sandbox.supervision import Supervisor
 from tests.canaries import command_lines, files, find, tables
@@ -46,7 +46,9 @@ def rows(world: World, statement: str) -> list[dict[str, Any]]:
 def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: World) -> None:
     first = launch(world.directory, "demo")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert figures(first.stdout) == {
+    found = figures(first.stdout)
+    assert int(found.pop("answers archived")) > PROVIDERS * SIMS / 50
+    assert found == {
         "syncs complete": str(PROVIDERS),
         "devices equal to the carrier's": str(PROVIDERS * SIMS),
         "work rows left": "0",
@@ -169,10 +171,11 @@ def fail_in_ways_that_could_tell_a_secret(world: World) -> None:
 
 def objects_and_messages(world: World) -> Iterator[tuple[str, bytes]]:
     s3, sqs = aws_client("s3", world.aws_address), aws_client("sqs", world.aws_address)
-    for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        answer = s3.get_object(Bucket=BUCKET, Key=entry["Key"])
-        yield f"s3 {entry['Key']}", answer["Body"].read()
-        yield f"s3 {entry['Key']}", repr(answer["Metadata"]).encode()
+    for name, bucket in (("s3", BUCKET), ("archive", ARCHIVE_BUCKET)):
+        for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            answer = s3.get_object(Bucket=bucket, Key=entry["Key"])
+            yield f"{name} {entry['Key']}", answer["Body"].read()
+            yield f"{name} {entry['Key']}", repr(answer["Metadata"]).encode()
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     while messages := sqs.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=600
@@ -206,7 +209,7 @@ def test_no_planted_secret_is_anywhere_after_whole_days_and_failures(world: Worl
     found += find(planted, counted(command_lines()))
     assert found == []
     for place in ("public.xcom", "public.rendered_task_instance_fields", "public.dag_run", "public.log",
-                  "amop.amop_outbox", "amop.device_sync_run", "s3", "sqs", "AMOP"):  # fmt: skip
+                  "amop.amop_outbox", "amop.device_sync_run", "s3", "archive", "sqs", "AMOP"):  # fmt: skip
         assert looked.get(place, 0) > 0, place
     assert sum(path.endswith(".log") for path in looked) > 20
     reliability(

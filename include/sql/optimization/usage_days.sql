@@ -1,6 +1,6 @@
 -- Purpose: the usage days of a provider up to a moment: for each billing period and local date on which a sync merged
---   usage, from the sync before it (or the cycle's start) to the last sync of that date. Those of the present cycle,
---   and those of earlier ones that ended within the look-back.
+--   usage, or whose usage a back-fill replayed, from the sync before it (or the cycle's start) to the last sync of that
+--   date. Those of the present cycle, and those of earlier ones that ended within the look-back.
 -- Parameters: service_provider_id, billing_period_id, usage_as_of, begins_after (the look-back), time_zone.
 -- Locks: none beyond reading.
 -- Repeatable: reads only; later syncs change nothing of what ended before usage_as_of.
@@ -28,7 +28,7 @@ FROM (
         INNER JOIN amop.billing_period AS period ON run.billing_period_id = period.id
         WHERE
             run.service_provider_id = %(service_provider_id)s
-            AND run.usage_merged_at IS NOT NULL
+            AND (run.usage_merged_at IS NOT NULL OR (run.replayed_run_id IS NOT NULL AND run.status = 'complete'))
             AND run.usage_as_of <= %(usage_as_of)s
         GROUP BY period.id, period.cycle_start, usage_date
     ) AS merged

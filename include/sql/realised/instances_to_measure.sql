@@ -1,6 +1,7 @@
 -- Purpose: the completed instances of closed billing periods that were not measured yet, oldest first: a sync of a
---   later period has completed, so that nothing is added to the usage of the closed one any more. Instances of before
---   migration 0009 kept no prices; they are left out.
+--   later period has completed, so that nothing is added to the usage of the closed one any more. Left out are looks
+--   back on a period that was over already: they forecast nothing; and instances of before migration 0009, which kept
+--   no prices.
 -- Parameters: service_provider_id (null = of every provider), now (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -16,6 +17,7 @@ WHERE
     provider.id = coalesce(%(service_provider_id)s::bigint, provider.id)
     AND instance.run_status = 'complete_with_success'
     AND period.cycle_end <= %(now)s
+    AND instance.usage_as_of < period.cycle_end
     AND (
         instance.device_count = 0
         OR EXISTS (SELECT 1 FROM amop.optimization_rate_plan_result AS used WHERE used.instance_id = instance.id)
@@ -26,7 +28,7 @@ WHERE
         INNER JOIN amop.billing_period AS later ON run.billing_period_id = later.id
         WHERE
             run.service_provider_id = provider.id
-            AND run.status = 'complete'
+            AND run.status = 'complete' AND run.replayed_run_id IS NULL
             AND later.cycle_start >= period.cycle_end
     )
 ORDER BY provider.id, instance.id

@@ -1,6 +1,6 @@
 -- Purpose: what the placed SIMs of an instance really used in its billing period, in the order of their ids: data in
---   1e-6 MB, rounded half up, and messages. device.ctd_* belong to device.billing_period_id; for a SIM that has moved
---   on to another period the sum of its daily rows is the counter of this one (as in amop.eligible_device).
+--   1e-6 MB, rounded half up, and messages. As in amop.eligible_device_of_closed_period it is the sum of the daily
+--   rows; a SIM without any that has not moved on to another period has its counters.
 -- Parameters: instance_id, billing_period_id, outcomes (text[], those of placed groups).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -21,12 +21,12 @@ LEFT JOIN (
     GROUP BY usage.device_id
 ) AS daily ON sim.device_id = daily.device_id
 CROSS JOIN LATERAL (
-    SELECT coalesce(device.billing_period_id = %(billing_period_id)s, true) AS in_period
-) AS counters
+    SELECT CASE WHEN device.billing_period_id = %(billing_period_id)s THEN 1 END::bigint AS share
+) AS own
 CROSS JOIN LATERAL (
     SELECT
-        CASE WHEN counters.in_period THEN device.ctd_data_usage ELSE coalesce(daily.data_usage, 0) END AS data_usage,
-        CASE WHEN counters.in_period THEN device.ctd_sms_usage ELSE coalesce(daily.sms_usage, 0) END AS sms_usage
+        coalesce(daily.data_usage, own.share * device.ctd_data_usage, 0) AS data_usage,
+        coalesce(daily.sms_usage, own.share * device.ctd_sms_usage, 0) AS sms_usage
 ) AS used
 WHERE sim.instance_id = %(instance_id)s AND comm_group.outcome = any(%(outcomes)s::text[])
 ORDER BY sim.device_id

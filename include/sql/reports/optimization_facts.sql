@@ -56,7 +56,9 @@ LEFT JOIN LATERAL (
         run.ended_at,
         run.usage_as_of
     FROM amop.device_sync_run AS run
-    WHERE run.service_provider_id = session.service_provider_id AND run.status = 'complete'
+    WHERE
+        run.service_provider_id = session.service_provider_id
+        AND run.status = 'complete' AND run.replayed_run_id IS NULL
     ORDER BY run.id DESC
     LIMIT 1
 ) AS sync ON true

@@ -1,5 +1,7 @@
--- Purpose: what runs for a provider now: its optimization session, of whatever billing period, and its device sync.
--- Parameters: service_provider_id, alive_since (timestamptz; a sync that has not moved since then was killed).
+-- Purpose: what runs for a provider now: its optimization session, of whatever billing period, its device sync, and the
+--   optimization whose plan changes are not settled: not decided on yet, waiting for a person, or being applied.
+-- Parameters: service_provider_id, alive_since (timestamptz; a sync without a sign of life since then was killed),
+--   changes_since (timestamptz; plan changes that were decided on before it are waited for no longer).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
@@ -13,6 +15,16 @@ SELECT
         FROM amop.device_sync_run AS run
         WHERE
             run.service_provider_id = %(service_provider_id)s
-            AND run.status = 'running'
+            AND run.status = 'running' AND run.replayed_run_id IS NULL
             AND greatest(run.progress_at, run.heartbeat_at) >= %(alive_since)s
-    ) AS sync_run_id
+    ) AS sync_run_id,
+    (
+        SELECT max(instance.id)
+        FROM amop.optimization_instance AS instance
+        INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
+        WHERE
+            session.service_provider_id = %(service_provider_id)s
+            AND instance.run_status = 'complete_with_success'
+            AND coalesce(instance.changes_status, 'waiting') IN ('waiting', 'approved')
+            AND coalesce(instance.changes_decided_at, instance.ended_at) > %(changes_since)s
+    ) AS changes_instance_id

@@ -1,4 +1,5 @@
--- Purpose: the latest device sync run of every provider and the work rows that it has left.
+-- Purpose: the latest device sync run of every provider and the work rows that it has left; replays of the archive
+--   are left out.
 -- Parameters: none.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -22,7 +23,7 @@ CROSS JOIN
     LATERAL (
         SELECT run.*
         FROM amop.device_sync_run AS run
-        WHERE run.service_provider_id = provider.id
+        WHERE run.service_provider_id = provider.id AND run.replayed_run_id IS NULL
         ORDER BY run.started_at DESC, run.id DESC
         LIMIT 1
     ) AS latest

@@ -14,7 +14,7 @@ SET
             WHERE period.id = device_sync_run.billing_period_id
         )
     ),
-    progress_at = %(now)s,
+    progress_at = greatest(progress_at, %(now)s),
     devices_seen = (
         SELECT count(DISTINCT staged.iccid) FROM amop.device_staging AS staged WHERE staged.run_id = %(run_id)s
     ) + (

@@ -12,4 +12,4 @@ SELECT
         WHERE device.service_provider_id = %(service_provider_id)s
     ) AS has_missing_devices
 FROM amop.device_sync_run
-WHERE service_provider_id = %(service_provider_id)s AND status = 'complete'
+WHERE service_provider_id = %(service_provider_id)s AND status = 'complete' AND replayed_run_id IS NULL

@@ -4,4 +4,4 @@
 -- Repeatable: only a failed run is opened again.
 UPDATE amop.device_sync_run
 SET status = 'running', error = NULL, ended_at = NULL, attempt = attempt + 1, progress_at = %(now)s
-WHERE id = %(run_id)s AND status = 'failed'
+WHERE id = %(run_id)s AND status = 'failed' AND staging_removed_at IS NULL

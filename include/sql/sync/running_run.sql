@@ -1,4 +1,4 @@
--- Purpose: the run that holds a provider now.
+-- Purpose: the run that holds a provider now; replays of the archive hold nothing.
 -- Parameters: service_provider_id (bigint).
 -- Locks: the run's row, so that its holder cannot end it meanwhile.
 -- Repeatable: reads only.
@@ -9,5 +9,5 @@ SELECT
     started_at,
     greatest(progress_at, heartbeat_at) AS alive_at
 FROM amop.device_sync_run
-WHERE service_provider_id = %(service_provider_id)s AND status = 'running'
+WHERE service_provider_id = %(service_provider_id)s AND status = 'running' AND replayed_run_id IS NULL
 FOR UPDATE

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
@@ -79,6 +80,42 @@ class _PassingError(Exception):
         self.retry_after = retry_after
 
 
+class MalformedPageError(_PassingError):
+    """An answer is no whole page: not of the vendor's form, another page than asked for, or empty before the last."""
+
+
+def read_device_page(document: dict[str, Any], *, page_number: int) -> DevicePage:
+    """Return a page of the device list from the carrier's answer.
+
+    Raises:
+        MalformedPageError: it is no whole page.
+    """
+    devices, is_last = document.get("devices"), document.get("lastPage")
+    if not isinstance(devices, list) or not isinstance(is_last, bool):
+        raise MalformedPageError("the page has no list of devices or does not say whether it is the last")
+    _require_page(document, page_number)
+    if not devices and not is_last:
+        raise MalformedPageError("the page is empty and not the last one")
+    return DevicePage(page_number, devices, is_last, document)
+
+
+def read_usage_page(document: dict[str, Any], *, usage_type: str, page_number: int) -> UsagePage:
+    """Return a page of the usage of a rate plan from the carrier's answer; ``usage_type`` is what was asked for.
+
+    Raises:
+        MalformedPageError: it is no whole page.
+    """
+    zones, is_last = document.get("zones"), document.get("lastPage")
+    if not isinstance(zones, list) or not isinstance(is_last, bool):
+        raise MalformedPageError("the page has no list of zones or does not say whether it is the last")
+    _require_page(document, page_number)
+    records = _usage_records(zones, usage_type)
+    if not records and not is_last:
+        # Taken as it is, the SIMs that it should name would count as having used nothing.
+        raise MalformedPageError("the page is empty and not the last one")
+    return UsagePage(records, is_last, document)
+
+
 class ControlCenterClient:
     """A client of one Control Center account; use it as a context manager, from one thread.
 
@@ -129,16 +166,7 @@ class ControlCenterClient:
         """See `CarrierClient`."""
         since = modified_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         parameters = {"modifiedSince": since, "pageSize": PAGE_SIZE, "pageNumber": page_number}
-
-        def read(document: dict[str, Any]) -> DevicePage:
-            devices, is_last = document.get("devices"), document.get("lastPage")
-            if not isinstance(devices, list) or not isinstance(is_last, bool):
-                raise _PassingError("the page has no list of devices or does not say whether it is the last")
-            _require_page(document, page_number)
-            if not devices and not is_last:
-                raise _PassingError("the page is empty and not the last one")
-            return DevicePage(page_number, devices, is_last)
-
+        read = partial(read_device_page, page_number=page_number)
         return self._call("GET", "/devices", parameters, read=read, what=f"page {page_number}")
 
     def device_details(self, iccid: str) -> dict[str, Any]:
@@ -161,18 +189,7 @@ class ControlCenterClient:
             "pageSize": PAGE_SIZE,
             "pageNumber": page_number,
         }
-
-        def read(document: dict[str, Any]) -> UsagePage:
-            zones, is_last = document.get("zones"), document.get("lastPage")
-            if not isinstance(zones, list) or not isinstance(is_last, bool):
-                raise _PassingError("the page has no list of zones or does not say whether it is the last")
-            _require_page(document, page_number)
-            records = _usage_records(zones, usage_type)
-            if not records and not is_last:
-                # Taken as it is, the SIMs that it should name would count as having used nothing.
-                raise _PassingError("the page is empty and not the last one")
-            return UsagePage(records, is_last)
-
+        read = partial(read_usage_page, usage_type=usage_type, page_number=page_number)
         what = f"{usage_type} usage of rate plan {rate_plan_code!r} version {rate_plan_version}, page {page_number}"
         return self._call("GET", "/usages", parameters, read=read, what=what)
 
@@ -303,7 +320,7 @@ def _of_sim(iccid: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _require_page(document: dict[str, Any], page_number: int) -> None:
     given = document.get("pageNumber")
     if given is not None and given != page_number:
-        raise _PassingError(f"asked for page {page_number}, the carrier gave page {given}")
+        raise MalformedPageError(f"asked for page {page_number}, the carrier gave page {given}")
 
 
 def _usage_records(zones: list[Any], usage_type: str) -> list[RawUsage]:

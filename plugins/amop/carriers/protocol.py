@@ -15,6 +15,8 @@ class DevicePage:
     page_number: int
     devices: list[Any]
     is_last_page: bool
+    document: dict[str, Any]
+    """The whole answer, for the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class UsagePage:
 
     records: list[RawUsage]
     is_last_page: bool
+    document: dict[str, Any]
+    """The whole answer, for the archive."""
 
 
 class CarrierClient(Protocol):

@@ -16,6 +16,9 @@ MAXIMUM_FAILURES_A_DAY = 3
 PAUSE_AFTER_FAILURE = timedelta(minutes=30)
 """A session that failed is not tried again sooner, however often somebody looks."""
 
+PAUSE_FOR_CHANGES = timedelta(hours=2)
+"""So long the next session waits while a person is asked about plan changes or they are applied; it supersedes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class DayOfSessions:

@@ -78,6 +78,8 @@ def _costs(model: CostModel, rows: Integers, plans: Integers) -> Integers:
 def _undo_swaps(model: CostModel, rows: Integers, assignment: Integers) -> None:
     """Let as many of identical changed SIMs keep their plan as the assignment has on it; the others share the rest."""
     devices = model.devices
+    if not len(rows):
+        return
     columns = (devices.usage_micro_mb[rows], model.group[rows], model.billed_days[rows], devices.sms_usage[rows])
     keys = np.zeros(len(rows), dtype=np.uint64)
     for number, column in enumerate(columns):

@@ -168,6 +168,8 @@ def _best_combination(options: Options) -> Integers:
             best_state = states + int((regret + slack)[states:].argmin())
         kept = _least_of_each_cell(excess, cell, regret + SLACK_WEIGHT * slack)
         parents.append(kept := kept[regret[kept] < best])
+        if not len(kept):
+            break  # nothing can be better than what was found
         excess, regret, slack = excess[:, kept], regret[kept], slack[kept]
     return _moves_to(steps, parents, best_step, best_state)
 

@@ -68,7 +68,7 @@ def canonical_order(device_id: npt.NDArray[np.str_]) -> Integers:
         rows = rows[np.lexsort((device_id[rows], np.cumsum(begins)))]
         same = np.flatnonzero(device_id[rows][1:] == device_id[rows][:-1])
         if len(same):
-            raise OptimizerInputError(f"device {str(device_id[rows[same]].min())!r} is there more than once")
+            raise OptimizerInputError(f"device {min(device_id[rows[same]].tolist())!r} is there more than once")
         order[twins] = rows
     return order
 

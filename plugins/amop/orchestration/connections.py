@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseHook, Connection, Variable, get_current_context
+from airflow.sdk import BaseHook, Connection, ObjectStoragePath, Variable, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from amop import ids, time_limits
@@ -178,6 +180,20 @@ def optional_variable(name: str, feature: str) -> str | None:
         log.info("Variable %s is not set: %s is off", name, feature)
         return None
     return str(value)
+
+
+def archive_folder() -> ObjectStoragePath:
+    """Return where the carriers' answers are archived: Variable ``amop_archive_path``, else a folder of Airflow's home.
+
+    The Variable is a URL of Airflow's object storage, such as ``s3://aws_default@bucket/prefix`` (the part before the
+    ``@`` is a connection) or ``file:///var/lib/amop``.
+    """
+    location = Variable.get(ids.ARCHIVE_PATH_VARIABLE, default=None)
+    if not location:
+        home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+        location = (home / "amop_archive").as_uri()
+        log.info("Variable %s is not set: the archive is %s", ids.ARCHIVE_PATH_VARIABLE, location)
+    return ObjectStoragePath(str(location))
 
 
 def _extra(connection: Connection) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.config import Integration
+from amop.orchestration.back_fill import is_back_fill
 from amop.orchestration.connections import (
+    archive_folder,
     aws_hook,
     carrier_client,
     deliver_message,
@@ -42,6 +44,9 @@ def select_providers(integration: str) -> list[dict[str, Any]]:
     from amop.warehouse.connection import transaction
 
     context = get_current_context()
+    if is_back_fill(context):
+        log.info("A back-fill run: the carrier is not called, see replay_archive")
+        return []
     params, dag_run = context["params"], context["dag_run"]
     modified_since = params["modified_since"]
     conninfo, now = warehouse_conninfo(), datetime.now(UTC)
@@ -130,6 +135,18 @@ def fetch_usage_task(run: dict[str, Any]) -> int:
         carrier_client(run["connection_id"], run["service_provider_name"]) as client,
     ):
         return fetch_usage(warehouse_conninfo(), run["run_id"], client, may_reopen=may_reopen_run())
+
+
+@task(
+    task_id="archive_pages",
+    execution_timeout=time_limits.BULK_TASK,
+    **PROVIDER_TASK,
+)
+def archive_pages_task(run: dict[str, Any]) -> int:
+    """Bring what the carrier answered to the archive, in one object; its failure stops nobody, nothing is lost."""
+    from amop.pipeline.archive import archive_run
+
+    return archive_run(warehouse_conninfo(), run["run_id"], archive_folder(), now=datetime.now(UTC))
 
 
 @task(
@@ -275,13 +292,13 @@ def _session_of(run: dict[str, Any]) -> int | None:
 
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
 def sync(run: Any, integration: Integration) -> None:
-    """The main pipeline of one provider: queue, list, usage, notification."""
+    """The main pipeline of one provider: queue, list, usage, notification and archive."""
     pool = ids.carrier_pool(integration.name)
     (
         queue_sync_task(run=run)
         >> fetch_devices_task.override(pool=pool)(run=run)
         >> fetch_usage_task.override(pool=pool)(run=run)
-        >> publish_notification_task(run=run)
+        >> [publish_notification_task(run=run), archive_pages_task(run=run)]
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import (
@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
+from amop import time_limits
 from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierConnectionError,
@@ -23,6 +24,7 @@ from amop.carriers.errors import (
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
 )
+from amop.carriers.page_archive import ArchiveError
 from amop.orchestration.connections import deliver_session_messages, warehouse_conninfo
 from amop.orchestration.heartbeat import heartbeat
 from amop.pipeline.errors import MergeRefusedError, PipelineError
@@ -39,16 +41,12 @@ FINAL_ERRORS = (
     CarrierConnectionError,
     CarrierRequestError,
     CarrierWriteForbiddenError,
+    ArchiveError,
     PipelineError,
     SessionAlreadyRunningError,
     SessionEndedError,
 )
 """Errors that the next try would meet again: the task fails at once."""
-
-
-LONGEST_OUTAGE = timedelta(minutes=20)
-"""A carrier that is away is waited for so long after the run's last progress, without using up a try. Shorter than the
-time without progress after which `wait_for_staging` gives the run up, so that the failure tells of the carrier."""
 
 
 @contextmanager
@@ -66,7 +64,7 @@ def patience_with_carrier(sync_run_id: int) -> Iterator[None]:
             raise
         with transaction(warehouse_conninfo(), application_name="amop patience_with_carrier") as connection:
             moved_at = load_run(connection, sync_run_id)["progress_at"]
-        if error.retry_at - moved_at > LONGEST_OUTAGE:
+        if error.retry_at - moved_at > time_limits.CARRIER_OUTAGE:
             raise AirflowFailException(
                 f"{error}. The run has not moved since {moved_at:%Y-%m-%d %H:%M:%S} UTC and is given up; clear this "
                 "task when the carrier is back: it goes on where it stopped"

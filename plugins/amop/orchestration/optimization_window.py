@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, AssetAny, get_current_context, task
 
-from amop import ids
+from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.connections import warehouse_conninfo
 
@@ -23,7 +23,7 @@ def any_optimization_result() -> AssetAny:
     return AssetAny(*(Asset(ids.optimization_results_asset(name)) for name in OPTIMIZED_INTEGRATIONS))
 
 
-@task(execution_timeout=timedelta(minutes=5))
+@task(execution_timeout=time_limits.BRIEF_TASK)
 def find_open_windows() -> list[dict[str, Any]]:
     """Find the providers that are due; return one device sync to start for each integration that has some."""
     from amop.pipeline.optimization_window import find_due_providers
@@ -69,7 +69,7 @@ def window_steps() -> None:
         fail_when_dag_is_paused=True,
         wait_for_completion=False,
         deferrable=False,
-        execution_timeout=timedelta(minutes=5),
+        execution_timeout=time_limits.BRIEF_TASK,
         map_index_template="{{ task.trigger_dag_id }}",
         doc_md="Start the device sync of the due providers of one integration, exactly once for each look.",
     ).expand_kwargs(find_open_windows())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
 
 from amop import ids, time_limits
@@ -139,7 +139,9 @@ def _noted_stop(instance_id: int) -> Iterator[None]:
 def change_steps(instance: Any, integration: str, published: Any) -> None:
     """Wire what follows ``publish_report``: decision → (question → answer) → apply → verify."""
     pool = ids.carrier_pool(integration)
-    planned = plan_changes(instance)
+    # Whenever the changes may be settled, `optimization_window` looks whether the next session is due.
+    settled = [Asset(ids.optimization_results_asset(integration))]
+    planned = plan_changes.override(outlets=settled)(instance)
     question = PlanChangeApproval(
         task_id=ids.APPROVE_CHANGES_TASK,
         instance=instance,
@@ -151,7 +153,7 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
         ),
         **CHANGE_STEP,
     )
-    answered = record_approval(instance, question.output)
-    applied = apply_changes_task.override(pool=pool)(instance)
+    answered = record_approval.override(outlets=settled)(instance, question.output)
+    applied = apply_changes_task.override(pool=pool, outlets=settled)(instance)
     published >> planned >> question >> answered >> applied
     planned >> applied >> verify_changes.override(pool=pool)(instance)

@@ -6,11 +6,11 @@ import logging
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 
 from amop.pipeline.errors import BalanceError, MergeRefusedError
+from amop.pipeline.history import OBSERVED_BY_SYNC, record_devices, record_usage
 from amop.pipeline.sync_runs import end_run, load_run, newer_merged_run, older_than, running_run
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection, transaction
@@ -34,7 +34,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
     with transaction(conninfo, application_name="amop merge_devices") as connection:
         run = _locked_run(connection, run_id)
         if run["devices_merged_at"] is None:
-            _refuse_unless_complete(connection, run)
+            refuse_unless_complete(connection, run)
             scope = {"run_id": run_id, "service_provider_id": run["service_provider_id"]}
             new = connection.execute(sql.load("merge/count_new_devices"), scope).fetchone()
             inserted = new["devices"] if new else 0
@@ -47,6 +47,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> dict[str, int
             connection.execute(
                 sql.load("quarantine/supersede_devices"), scope | {"is_exact_full": is_exact_full, "now": now}
             )
+            record_devices(connection, run)
             connection.execute(
                 sql.load("merge/note_devices_merged"),
                 {
@@ -78,7 +79,12 @@ def _locked_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
     return running_run(connection, run_id)
 
 
-def _refuse_unless_complete(connection: WarehouseConnection, run: dict[str, Any]) -> None:
+def refuse_unless_complete(connection: WarehouseConnection, run: dict[str, Any]) -> None:
+    """Let only a complete sync with few bad records go on.
+
+    Raises:
+        MergeRefusedError: it is not; the message carries the figures.
+    """
     progress = connection.execute(sql.load("sync/staging_progress"), {"run_id": run["id"]}).fetchone()
     left = progress["work_rows_left"] if progress else 0
     whose = f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}"
@@ -157,8 +163,7 @@ def merge_staged_usage(
     period = {"billing_period_id": run["billing_period_id"]}
     scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "iccids": iccids}
     connection.execute(sql.load("merge/collect_usage"), scope | period)
-    usage_date = run["usage_as_of"].astimezone(ZoneInfo(run["time_zone"])).date()
-    connection.execute(sql.load("merge/add_daily_usage"), period | {"usage_date": usage_date})
+    record_usage(connection, run, observed_by=OBSERVED_BY_SYNC)
     written = connection.execute(
         sql.load("merge/merge_usage"), period | {"usage_as_of": run["usage_as_of"], "now": now}
     )
@@ -190,12 +195,17 @@ def check_quality(conninfo: str, run_id: int) -> dict[str, int]:
         BalanceError: they differ; the message carries the figures.
     """
     with transaction(conninfo, application_name="amop check_quality") as connection:
-        run = running_run(connection, run_id)
-        balance = _balance(connection, run)
+        return prove_balance(connection, running_run(connection, run_id))
+
+
+def prove_balance(connection: WarehouseConnection, run: dict[str, Any]) -> dict[str, int]:
+    """See `check_quality`."""
+    balance = _balance(connection, run)
     if balance["devices_seen"] != balance["devices_merged"] + balance["devices_quarantined"]:
         raise BalanceError(
-            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run_id}: {balance['devices_seen']} "
-            f"SIMs were listed, but {balance['devices_merged']} merged and {balance['devices_quarantined']} quarantined"
+            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run['id']}: "
+            f"{balance['devices_seen']} SIMs were listed, but {balance['devices_merged']} merged and "
+            f"{balance['devices_quarantined']} quarantined"
         )
     log.info("%s: %s", run["service_provider_name"], balance)
     return balance

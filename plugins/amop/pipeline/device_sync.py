@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from amop.carriers.errors import CarrierRequestError
 from amop.carriers.protocol import CarrierClient, DevicePage, UsagePage
+from amop.domain.carrier_page import CarrierPage
 from amop.domain.validation import (
     LONGEST_TEXT,
     Rejected,
@@ -33,6 +34,7 @@ from amop.pipeline.list_guards import (
 )
 from amop.pipeline.sync_runs import load_run, note_progress, reopen_run, running_run
 from amop.warehouse import sql
+from amop.warehouse.carrier_pages import keep_page
 from amop.warehouse.connection import WarehouseConnection, connect, transaction
 from amop.warehouse.quarantine import BadRecord, set_aside, storable_form
 from amop.warehouse.sessions import advance_session
@@ -107,7 +109,11 @@ def fetch_devices(
                 continue
             page_number = (position["last_staged_page"] or position["scan_first_page"] - 1) + 1
             page = client.list_devices_page(modified_since=modified_since, page_number=page_number)
-            _stage_page(connection, run_id, position["scan_pass"], page_number, page, clock())
+            now = clock()
+            stage_page(connection, run_id, position["scan_pass"], page_number, page, now)
+            answer = CarrierPage("device_list", now, page.document, position["scan_pass"], page_number)
+            keep_page(connection, run_id, answer)
+            note_progress(connection, run_id, pages=1, now=now)
             if not page.is_last_page:
                 check_paging_of_list(connection, run, position["scan_pass"], page_number)
             connection.commit()
@@ -118,7 +124,7 @@ def fetch_devices(
         return int(seen)
 
 
-def _stage_page(
+def stage_page(
     connection: WarehouseConnection,
     run_id: int,
     scan_pass: int,
@@ -154,7 +160,6 @@ def _stage_page(
             "now": now,
         },
     )
-    note_progress(connection, run_id, pages=1, now=now)
 
 
 def _end_scan_pass(
@@ -245,7 +250,8 @@ def _read_rate_plan_usage(
         page_number=work["page_number"],
     )
     now = clock()
-    _stage_usage_page(connection, run["id"], work, page, now)
+    stage_usage_page(connection, run["id"], work, page, now)
+    keep_page(connection, run["id"], CarrierPage.answer_to(work, page.document, now))
     if not page.is_last_page:
         check_paging_of_usage(connection, run, work)
         connection.execute(
@@ -256,9 +262,10 @@ def _read_rate_plan_usage(
     note_progress(connection, run["id"], pages=1, now=now)
 
 
-def _stage_usage_page(
+def stage_usage_page(
     connection: WarehouseConnection, run_id: int, work: dict[str, Any], page: UsagePage, now: datetime
 ) -> None:
+    """Stage one page of the usage of a rate plan, and its rejected records, in the caller's transaction."""
     read = (work["usage_type"], work["rate_plan_code"], work["rate_plan_version"])
     rows = []
     for row_number, record in enumerate(page.records):
@@ -291,15 +298,21 @@ def _read_device_usage(
     raw = _read_one_device(connection, run, work, client.device_ctd_usage, "usage", clock)
     now = clock()
     if raw is not None:
-        counters = validate_ctd_usage(raw)
-        if isinstance(counters, str):
-            bad = BadRecord(run["id"], "usage", "device_usage", work["iccid"], raw, counters, work["iccid"])
-            set_aside(connection, bad, now)
-        else:
-            rows = [(run["id"], work["iccid"], kind, "", 0, 1, 0, value, now, "") for kind, value in counters.items()]
-            copy_rows(connection, COPY_USAGE, rows)
+        stage_device_usage(connection, run["id"], work["iccid"], raw, now)
     connection.execute(sql.load("sync/finish_work_row"), {"work_row_id": work["id"], "now": now})
     note_progress(connection, run["id"], pages=0, now=now)
+
+
+def stage_device_usage(
+    connection: WarehouseConnection, run_id: int, iccid: str, raw: dict[str, Any], now: datetime
+) -> None:
+    """Stage the counters of one SIM, or set the record aside, in the caller's transaction."""
+    counters = validate_ctd_usage(raw)
+    if isinstance(counters, str):
+        set_aside(connection, BadRecord(run_id, "usage", "device_usage", iccid, raw, counters, iccid), now)
+    else:
+        rows = [(run_id, iccid, kind, "", 0, 1, 0, value, now, "") for kind, value in counters.items()]
+        copy_rows(connection, COPY_USAGE, rows)
 
 
 def _read_device_details(
@@ -347,14 +360,24 @@ def _read_one_device(
 ) -> dict[str, Any] | None:
     """Read one SIM; a final refusal of that SIM is set aside and None is returned, so that the run goes on."""
     try:
-        return read(work["iccid"])
+        document = read(work["iccid"])
     except CarrierRequestError as error:
         log.warning("%s: %s", run["service_provider_name"], error)
+        refusal = {"status": error.status, "errorMessage": error.error_message, "reason": str(error)}
+        keep_page(connection, run["id"], CarrierPage.answer_to(work, refusal, clock(), is_refusal=True))
         if kind == "usage":
-            raw = {"iccid": work["iccid"], "status": error.status, "errorMessage": error.error_message}
-            bad = BadRecord(run["id"], "usage", "refusal", work["iccid"], raw, str(error), work["iccid"])
-            set_aside(connection, bad, clock())
+            stage_refusal(connection, run["id"], work["iccid"], refusal, clock())
         return None
+    keep_page(connection, run["id"], CarrierPage.answer_to(work, document, clock()))
+    return document
+
+
+def stage_refusal(
+    connection: WarehouseConnection, run_id: int, iccid: str, refusal: dict[str, Any], now: datetime
+) -> None:
+    """Set aside that the carrier refused the usage of one SIM for good: that SIM stays as it was."""
+    raw = {"iccid": iccid, "status": refusal["status"], "errorMessage": refusal["errorMessage"]}
+    set_aside(connection, BadRecord(run_id, "usage", "refusal", iccid, raw, refusal["reason"], iccid), now)
 
 
 READERS: dict[str, Callable[[WarehouseConnection, dict[str, Any], dict[str, Any], CarrierClient, Clock], None]] = {

@@ -15,6 +15,7 @@ from typing import Any
 from amop.carriers.control_center import usage_of
 from amop.domain.validation import Rejected, validate_ctd_usage, validate_listed_device, validate_usage
 from amop.pipeline.cleanup import merge_staged_usage
+from amop.pipeline.history import record_devices
 from amop.pipeline.sync_runs import load_run, newer_merged_run
 from amop.warehouse import sql
 from amop.warehouse.connection import WarehouseConnection, transaction
@@ -123,6 +124,7 @@ def _merge_devices(
         scope = {"run_id": run["id"], "service_provider_id": run["service_provider_id"], "now": now}
         iccids = [row[4] for row in rows]
         connection.execute(sql.load("merge/merge_devices"), scope | {"iccids": iccids})
+        record_devices(connection, run)
         connection.execute(sql.load("merge/forget_missing_devices"), scope)
         connection.execute(sql.load("merge/add_communication_plans"), scope)
     return reasons

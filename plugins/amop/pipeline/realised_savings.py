@@ -1,10 +1,10 @@
 """Savings kept honest: what a closed billing period really cost, with and without the plan changes that were applied.
 
-For every completed instance of a closed period the whole fleet of the instance is billed twice with the *real* usage
-of the period: on the plans that its SIMs had when it was optimized, and on the same plans with the changes that the
-carrier took within the period. The difference is the realised saving; pools span the fleet as they do on the bill.
-Prices and terms are those that the instance was solved with, whatever the reference data says now. Beside it stand what
-these very changes were forecast to save, and the error of the projection:
+For every completed instance that forecast the end of a now closed period the whole fleet of the instance is billed
+twice with the *real* usage of the period: on the plans that its SIMs had when it was optimized, and on the same plans
+with the changes that the carrier took within the period. The difference is the realised saving; pools span the fleet as
+they do on the bill. Prices and terms are those that the instance was solved with, whatever the reference data says now.
+Beside it stand what these very changes were forecast to save, and the error of the projection:
 
 * of the fleet, (projected - real) / real: does the projection lean to one side?
 * of the SIMs, the weighted absolute percentage error, Σ |projected - real| / Σ real: how far off is it where it counts?

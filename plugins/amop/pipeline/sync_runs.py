@@ -65,24 +65,33 @@ def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[dic
     Raises:
         PipelineError: a requested provider does not exist or belongs to another integration.
     """
-    with transaction(conninfo, application_name="amop select_providers") as connection:
-        providers = connection.execute(
-            sql.load("sync/active_providers"),
-            {"integration": request.integration, "service_provider_ids": list(request.service_provider_ids)},
-        ).fetchall()
-    unknown = set(request.service_provider_ids) - {provider["id"] for provider in providers}
-    if unknown:
-        raise PipelineError(
-            f"service_provider_ids {sorted(unknown)} are not providers of integration {request.integration!r}; "
-            "see amop.service_provider or `bin/amop status`"
-        )
     runs = []
-    for provider in providers:
+    for provider in requested_providers(conninfo, request.integration, request.service_provider_ids):
         with transaction(conninfo, application_name="amop select_providers") as connection:
             runs.append(asdict(_open_provider_run(connection, request, provider, now)))
     if not runs:
         log.info("No active service provider on integration %s: nothing to do", request.integration)
     return runs
+
+
+def requested_providers(conninfo: str, integration: str, service_provider_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the providers of an integration that a run covers: those asked for, or all active ones.
+
+    Raises:
+        PipelineError: a requested provider does not exist or belongs to another integration.
+    """
+    with transaction(conninfo, application_name="amop select_providers") as connection:
+        providers = connection.execute(
+            sql.load("sync/active_providers"),
+            {"integration": integration, "service_provider_ids": list(service_provider_ids)},
+        ).fetchall()
+    unknown = set(service_provider_ids) - {provider["id"] for provider in providers}
+    if unknown:
+        raise PipelineError(
+            f"service_provider_ids {sorted(unknown)} are not providers of integration {integration!r}; "
+            "see amop.service_provider or `bin/amop status`"
+        )
+    return providers
 
 
 def _open_provider_run(

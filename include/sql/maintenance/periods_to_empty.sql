@@ -1,0 +1,28 @@
+-- Purpose: billing periods that closed long ago and whose daily usage is still there. A period goes whole, so that its
+--   days add up as long as there are any; one with a running session or with proposals that wait stays.
+-- Parameters: before.
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    period.id,
+    period.service_provider_id,
+    period.bill_year,
+    period.bill_month
+FROM amop.billing_period AS period
+WHERE
+    period.cycle_end < %(before)s
+    AND period.usage_removed_at IS NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM amop.optimization_session AS session
+        WHERE
+            session.billing_period_id = period.id
+            AND (
+                session.status = 'running'
+                OR EXISTS (
+                    SELECT 1 FROM amop.optimization_instance AS instance
+                    INNER JOIN amop.rate_plan_change AS change ON instance.id = change.instance_id
+                    WHERE instance.session_id = session.id AND change.state IN ('proposed', 'approved')
+                )
+            )
+    )
+ORDER BY period.id
