@@ -558,6 +558,26 @@ def test_a_key_that_may_not_write_stops_the_changes_and_says_so_at_the_instance(
     assert (told["progress"], told["errors"]) == ([0, 20, 30, 40, 50, 100], [])
 
 
+def test_changes_wait_for_a_carrier_that_is_down_and_each_is_sent_once(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", timedelta(seconds=3))
+    monkeypatch.setattr(circuit_breaker, "FAILURES_TO_OPEN", 1)
+    day.carrier.add_fault(truncate=True, method="PUT", nth_call=2)  # done, and its answer never comes
+    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
+    assert run.state == "success"
+    changes = day.rows(CHANGES)
+    assert {change["state"] for change in changes} == {"applied"}
+    assert writes(day) == len(changes)
+    with create_session() as session:
+        waits = session.scalar(
+            select(func.count(TaskReschedule.id))
+            .join(TaskInstance, TaskReschedule.ti_id == TaskInstance.id)
+            .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id == "apply_changes")
+        )
+    assert waits == 1
+
+
 def test_an_archive_that_cannot_be_written_fails_its_task_and_nothing_else_and_the_maintenance_makes_up_for_it(
     day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
