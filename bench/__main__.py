@@ -86,7 +86,7 @@ def main(
 
 def _peers(count: int) -> list[str]:
     rows = []
-    for profile in ("default", "all_pooled", "many_zeros"):
+    for profile in ("default", "all_pooled"):
         instance = make_instance(profile, count)
         ours = optimizer.solve(instance)
         rows.append(_peer(profile, "this package", ours.total_cost, ours.seconds, ours))
