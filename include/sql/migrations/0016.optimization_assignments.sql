@@ -1,5 +1,5 @@
 -- Purpose: the base and the solved assignment of an instance move out of the row of each SIM into narrow tables that a
---   COPY fills: a million updated rows were a minute of work, a million new ones are a second. No key is checked row by
+--   COPY fills, instead of an update of a million wide rows. No key is checked row by
 --   row; the rows of an instance are written and replaced as a whole.
 -- Parameters: none.
 -- Locks: ACCESS EXCLUSIVE on optimization_device for a moment; the rows of unfinished instances are copied.
