@@ -91,6 +91,8 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
     """
     if (model.is_allowed(assignment) != model.has_eligible).any() or (assignment[~model.has_eligible] != NONE).any():
         raise CertificateError("a SIM is on a rate plan that it is not eligible for, or has none though it could")
+    if certificate.pool_name != tuple(model.pool_name):
+        raise CertificateError(f"the prices are of {list(certificate.pool_name)}, the pools are {model.pool_name}")
     found = model.bill(assignment), lower_bound(model, certificate.price, certificate.scale)
     if found != (certificate.bill, certificate.price_bound):
         raise CertificateError(
@@ -132,6 +134,8 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     Raises:
         CertificateError: a price is outside of the range in which the bound holds.
     """
+    if scale < 1:
+        raise CertificateError(f"the unit of the prices, 1 / {scale}, is none")
     highest = highest_prices(model, scale)
     if len(price) != len(highest) or any(not 0 <= p <= high for p, high in zip(price, highest, strict=True)):
         raise CertificateError(f"prices {list(price)} are outside of 0 and {highest}")

@@ -49,10 +49,10 @@ def stay_assignment(model: CostModel, assignment: Integers) -> Integers:
     return np.where(model.may_stay(), model.devices.current_rate_plan, assignment)
 
 
-def keep_present_plans(model: CostModel, order: Integers, assignment: Integers) -> Integers:
+def keep_present_plans(model: CostModel, assignment: Integers) -> Integers:
     """Undo changes for nothing: those that leave cost and pools as they are, and swaps between identical SIMs."""
     kept = assignment.copy()
-    rows = order[is_changed(model, assignment)[order]]
+    rows = np.flatnonzero(is_changed(model, assignment))
     if not len(rows):
         return kept
     new, present = assignment[rows], model.devices.current_rate_plan[rows]

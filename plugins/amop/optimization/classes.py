@@ -113,16 +113,15 @@ class Part:
                 np.minimum(best, cost, out=best)
 
 
-def parts_of(model: CostModel, order: Integers, change_price: int = 0) -> Iterator[Part]:
+def parts_of(model: CostModel, change_price: int = 0) -> Iterator[Part]:
     """Yield the parts of the fleet that share no pool with each other; SIMs without an eligible plan are in none.
 
     Args:
-        model: the whole fleet.
-        order: the rows of the SIMs in the order in which the search walks them.
+        model: the whole fleet, in canonical order.
         change_price: added for each SIM that leaves a present plan that it may keep, 1e-6 currency.
     """
     part_of_group = _parts_of_groups(model)
-    rows = order if model.has_eligible.all() else order[model.has_eligible[order]]
+    rows = np.flatnonzero(model.has_eligible)
     if not len(rows):
         return
     if largest(part_of_group) == 0:

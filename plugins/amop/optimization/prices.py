@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
-from amop.optimization.classes import BLOCK, Doubles, Part
+from amop.optimization.bound import NOBODY, Undecided, cheapest_arms, offers
+from amop.optimization.classes import Doubles, Part
 from amop.optimization.highs import quiet_solver
 from amop.optimization.model import NONE, Integers
 
@@ -36,8 +37,6 @@ MOST_MOVES = 20
 """So often a box follows a top near its rim."""
 TOLERANCE = 1e-9
 """Share of the bound that a better price in the box could still add."""
-
-NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def best_prices(part: Part) -> Prices:
     if not part.pools:
         return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], NOBODY, NOBODY, NOBODY)
     samples = [_sample(part, size) for size in SAMPLES if 4 * size <= len(part.rows)]
-    whole = _Undecided(part, np.arange(len(part.rows)))
+    whole = Undecided(part, np.arange(len(part.rows)))
     if not samples:
         planes, best, bound = _climb(whole, lowest, highest, highest / 2, TOLERANCE)
         return Prices(best, bound, planes.mixture(), np.arange(len(part.rows)), NOBODY, NOBODY)
@@ -75,7 +74,7 @@ def prices_with_fixed(part: Part, top: Prices, fixed: Integers, plan: Integers) 
     """Return the prices of the highest bound when some SIMs of the part are held on plans, near an earlier top."""
     is_free = np.ones(len(part.rows), dtype=np.bool_)
     is_free[fixed] = False
-    others = _Undecided(part, np.flatnonzero(is_free))
+    others = Undecided(part, np.flatnonzero(is_free))
     others.hold(part.exact_costs(fixed, plan), part.exact_excess(fixed, plan), part.pool_of_plans[plan])
     return replace(_top_near(others, top.price, ((WIDE, TOLERANCE),)), fixed=fixed, fixed_plan=plan)
 
@@ -85,12 +84,12 @@ def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[I
 
     Only SIMs that are undecided near the top can change their pool from one of the prices to another.
     """
-    arm = _cheapest_arms(part, np.arange(len(part.rows)), prices[0])
+    arm = cheapest_arms(part, np.arange(len(part.rows)), prices[0])
     assignments = []
     for price in prices:
         if price is not prices[0]:
-            arm[top.undecided] = _cheapest_arms(part, top.undecided, price)
-        plan = np.append(_offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
+            arm[top.undecided] = cheapest_arms(part, top.undecided, price)
+        plan = np.append(offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
         chosen = plan[part.class_of, arm]  # arm -1 is the last column
         chosen = np.where(chosen == NONE, part.unpooled_plan, chosen)
         chosen[top.fixed] = top.fixed_plan
@@ -98,123 +97,7 @@ def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[I
     return assignments
 
 
-def _cheapest_arms(part: Part, at: Integers, price: Doubles) -> Integers:
-    cost = _offers(part, price)[0]
-    arms = np.empty(len(at), dtype=np.int64)
-    for first in range(0, len(at), BLOCK):
-        block = at[first : first + BLOCK]
-        arms[first : first + BLOCK] = _cheapest_arm(
-            part.unpooled_cost[block], part.class_of[block], part.usage[block], price, cost
-        )[1]
-    return arms
-
-
-def _offers(part: Part, price: Doubles) -> tuple[Doubles, Integers, Doubles]:
-    """Return for each class and pool: least cost of its plans at no usage, that plan, and its included data."""
-    every = np.arange(len(part.own))
-    shape = len(part.own), len(part.pools)
-    cost, plan, included = np.empty(shape, order="F"), np.empty(shape, np.int64, "F"), np.empty(shape, order="F")
-    for pool, plans in enumerate(part.plans_of_pool):
-        costs = part.own[:, plans] - part.included[:, plans] * price[pool]
-        plan[:, pool] = plans[costs.argmin(axis=1)]
-        cost[:, pool] = costs.min(axis=1)
-        included[:, pool] = part.included[every, plan[:, pool]]
-    return cost, plan, included
-
-
-def _cheapest_arm(
-    unpooled: Doubles, classes: Integers, usage: Doubles, price: Doubles, cost: Doubles
-) -> tuple[Doubles, Integers]:
-    """Return each SIM's least cost at these prices, and the pool that has it, -1 for an unpooled plan."""
-    best, arm = unpooled.copy(), np.full(len(usage), NONE, dtype=np.int64)
-    for pool in range(len(price)):
-        costs = cost[:, pool][classes]
-        costs += price[pool] * usage
-        arm[costs < best] = pool
-        np.minimum(best, costs, out=best)
-    return best, arm
-
-
-class _Undecided:
-    """The bound of some SIMs within a box of prices; those whose pool is the same in all of it are summed up by class.
-
-    Args:
-        part: where the SIMs are.
-        at: their positions in the part.
-        weight: how many SIMs each of them stands for; None = one.
-    """
-
-    def __init__(self, part: Part, at: Integers, weight: Doubles | None = None) -> None:
-        self.part = part
-        self.at, self._weight = at, weight
-        self._class_of, self._usage, self._unpooled = part.class_of[at], part.usage[at], part.unpooled_cost[at]
-        self._decided_cost = 0.0
-        self._decided_usage = np.zeros(len(part.pools))
-        self._decided = np.zeros((len(part.own), len(part.pools)), order="F")
-
-    def hold(self, cost: Integers, excess: Integers, pool: Integers) -> None:
-        """Add SIMs that are held on plans: what they cost by themselves, their excess and their pool, shapes (m,)."""
-        self._decided_cost += float(cost.sum())
-        for number in range(len(self._decided_usage)):
-            self._decided_usage[number] += float(excess[pool == number].sum())
-
-    def bound_and_excess(self, price: Doubles) -> tuple[float, Doubles]:
-        """Return the bound at these prices and the pools' excess of an assignment that attains it."""
-        cost, _, included = _offers(self.part, price)
-        best, arm = _cheapest_arm(self._unpooled, self._class_of, self._usage, price, cost)
-        bound = self._decided_cost + float(self._decided_usage @ price)
-        bound += float((self._decided * cost).sum()) + self._total(best)
-        excess = self._decided_usage - (self._decided * included).sum(axis=0)
-        for pool in range(len(price)):
-            inside = np.flatnonzero(arm == pool)
-            excess[pool] += self._total(self._usage[inside] - included[:, pool][self._class_of[inside]], inside)
-        return bound, excess
-
-    def _total(self, values: Doubles, inside: Integers | slice = slice(None)) -> float:
-        return float(values.sum() if self._weight is None else values @ self._weight[inside])
-
-    def within(self, low: Doubles, middle: Doubles, high: Doubles) -> _Undecided:
-        """Return the same bound, valid within a box: SIMs whose cheapest arm at the middle stays so are summed up.
-
-        An arm's cost is concave in its price: it is lowest at an end of the box, and never above the line of the plan
-        that is cheapest at the middle.
-        """
-        part = self.part
-        at_middle, _, included = _offers(part, middle)
-        at_low, at_high = _offers(part, low)[0], _offers(part, high)[0]
-        counts, usages = np.zeros_like(self._decided), np.zeros_like(self._decided_usage)
-        cost, left = 0.0, []
-        for first in range(0, len(self.at), BLOCK):
-            block = slice(first, first + BLOCK)
-            classes, usage, unpooled = self._class_of[block], self._usage[block], self._unpooled[block]
-            best, arm = _cheapest_arm(unpooled, classes, usage, middle, at_middle)
-            most, other = best.copy(), np.where(arm == NONE, np.inf, unpooled)
-            for pool in range(len(middle)):
-                lowest = np.minimum(
-                    at_low[:, pool][classes] + low[pool] * usage, at_high[:, pool][classes] + high[pool] * usage
-                )
-                mine = np.flatnonzero(arm == pool)
-                slope = usage[mine] - included[:, pool][classes[mine]]
-                most[mine] += np.maximum(slope * (low[pool] - middle[pool]), slope * (high[pool] - middle[pool]))
-                lowest[mine] = np.inf
-                np.minimum(other, lowest, out=other)
-            is_decided = most < other
-            weight = np.ones(len(usage)) if self._weight is None else self._weight[block]
-            for pool in range(len(middle)):
-                mine = np.flatnonzero(is_decided & (arm == pool))
-                counts[:, pool] += np.bincount(classes[mine], weight[mine], minlength=len(counts))
-                usages[pool] += usage[mine] @ weight[mine]
-            mine = np.flatnonzero(is_decided & (arm == NONE))
-            cost += float(unpooled[mine] @ weight[mine])
-            left.append(first + np.flatnonzero(~is_decided))
-        still = np.concatenate([np.arange(0), *left])
-        inside = _Undecided(part, self.at[still], None if self._weight is None else self._weight[still])
-        inside._decided_cost = self._decided_cost + cost
-        inside._decided_usage, inside._decided = self._decided_usage + usages, self._decided + counts
-        return inside
-
-
-def _sample(part: Part, size: int) -> _Undecided:
+def _sample(part: Part, size: int) -> Undecided:
     """Return a sample in two strata: every SIM of the largest usage, and of the others the first ones, for them all.
 
     A few SIMs with hundreds of gigabytes decide what a pool's data is worth; a plain sample would miss them.
@@ -225,10 +108,10 @@ def _sample(part: Part, size: int) -> _Undecided:
     others = np.flatnonzero(part.usage[: 2 * size] <= threshold)[: size - len(large)]
     weight = np.ones(len(large) + len(others))
     weight[len(large) :] = (count - len(large)) / len(others)
-    return _Undecided(part, np.concatenate((large, others)), weight)
+    return Undecided(part, np.concatenate((large, others)), weight)
 
 
-def _top_near(whole: _Undecided, start: Doubles, boxes: Sequence[tuple[float, float]]) -> Prices:
+def _top_near(whole: Undecided, start: Doubles, boxes: Sequence[tuple[float, float]]) -> Prices:
     """Return the top, looked for in ever narrower boxes of prices, each of a width and with a tolerance.
 
     A box follows a top near its rim, and grows. The bound is concave: a top inside a box is the top of all.
@@ -253,7 +136,7 @@ def _top_near(whole: _Undecided, start: Doubles, boxes: Sequence[tuple[float, fl
 
 
 def _climb(
-    undecided: _Undecided, low: Doubles, high: Doubles, start: Doubles, tolerance: float
+    undecided: Undecided, low: Doubles, high: Doubles, start: Doubles, tolerance: float
 ) -> tuple[_Planes, Doubles, float]:
     """Return planes, the prices with the highest bound within a box, and that bound."""
     bound, excess = undecided.bound_and_excess(start)

@@ -51,13 +51,12 @@ class Search:
     """One search of a fleet.
 
     Args:
-        model: the fleet.
-        order: its rows in the order in which the search walks them.
+        model: the fleet, in canonical order.
         seconds: how long the search for proofs of small parts may take altogether.
     """
 
-    def __init__(self, model: CostModel, order: Integers, seconds: float) -> None:
-        self.model, self.order = model, order
+    def __init__(self, model: CostModel, seconds: float) -> None:
+        self.model = model
         self._deadline = time.perf_counter() + seconds
 
     def cheapest(self, preference: Preference) -> Found:
@@ -70,7 +69,7 @@ class Search:
         return _with_free_price(found, self._free_price() if found.change_price else found.price)
 
     def _parts(self, change_price: int) -> Iterator[Part]:
-        return parts_of(self.model, self.order, change_price)
+        return parts_of(self.model, change_price)
 
     def _free_price(self) -> Doubles:
         price = np.zeros(self.model.pool_count)
@@ -126,7 +125,7 @@ class Search:
         model = self.model
         left = most - changes_of(model, high.assignment)
         more = is_changed(model, low.assignment) & ~is_changed(model, high.assignment)
-        rows = self.order[more[self.order]]
+        rows = np.flatnonzero(more)
         saved = self._cost_at(high, rows, high.assignment[rows]) - self._cost_at(high, rows, low.assignment[rows])
         rows = rows[np.argsort(-saved, kind="stable")[:left]]
         filled = high.assignment.copy()
@@ -138,7 +137,7 @@ class Search:
         model, mended = self.model, assignment.copy()
         for part in self._parts(at.change_price):
             mended[part.rows] = improve(part, at.price[part.pools], mended[part.rows])
-        rows = self.order[is_changed(model, mended)[self.order]]
+        rows = np.flatnonzero(is_changed(model, mended))
         if len(rows) > most:
             present = model.devices.current_rate_plan[rows]
             useful = self._cost_at(at, rows, present) - self._cost_at(at, rows, mended[rows])

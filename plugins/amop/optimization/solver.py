@@ -13,10 +13,10 @@ from decimal import Decimal
 import numpy as np
 
 from amop.optimization.bill import CostModel, Terms
+from amop.optimization.canonical import CanonicalProblem
 from amop.optimization.certificate import Certificate
 from amop.optimization.changes import Preference, changes_of, keep_present_plans, stay_assignment
 from amop.optimization.model import Devices, Eligibility, Flags, Integers, OptimizerInputError, RatePlans, micro
-from amop.optimization.order import canonical_order
 from amop.optimization.search import Search, certify
 
 TIME_LIMIT = 25.0
@@ -95,40 +95,60 @@ def optimize(
         OptimizerInputError: the input breaks a rule; the message names the SIM or the plan.
     """
     begun = time.perf_counter()
-    model = CostModel(
-        devices, rate_plans, eligibility, Terms(period_days, uses_proration, prorate_allowance, pool_scope)
-    )
+    terms = Terms(period_days, uses_proration, prorate_allowance, pool_scope)
+    model = CostModel(devices, rate_plans, eligibility, terms)
     preference = Preference(_saving(min_saving_per_change), _most(max_changes))
-    search = Search(model, canonical_order(devices.device_id), TIME_LIMIT if time_limit is None else time_limit)
+    copy = CanonicalProblem.of(devices, rate_plans, eligibility, terms)
+    answer = _solve(copy.model, preference, TIME_LIMIT if time_limit is None else time_limit)
+    assignment = copy.restored(answer.assignment)
+    return OptimizationResult(
+        model=model,
+        assignment=assignment,
+        base_assignment=copy.restored(answer.base),
+        current_assignment=copy.restored(answer.current),
+        total_cost=answer.certificate.bill,
+        current_cost=answer.current_cost,
+        base_cost=answer.base_cost,
+        lower_bound=answer.certificate.lower_bound,
+        certificate=copy.restored_certificate(answer.certificate),
+        status=answer.status,
+        changes=int(_moved(model, assignment).sum()),
+        unknown_plans=answer.unknown_plans,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was found of the canonical copy of a problem; see `OptimizationResult`."""
+
+    assignment: Integers
+    base: Integers
+    current: Integers
+    current_cost: int
+    base_cost: int
+    certificate: Certificate
+    status: str
+    unknown_plans: int
+
+
+def _solve(model: CostModel, preference: Preference, seconds: float) -> _Answer:
     base = model.base_assignment()
     current, unknown_plans = model.current_assignment(base)
     current_cost, base_cost = model.bill(current), model.bill(base)
-    found = search.cheapest(preference)
+    found = Search(model, seconds).cheapest(preference)
     candidates = [(found.assignment, model.bill(found.assignment)), (base, base_cost)]
     stay = stay_assignment(model, base)
     candidates.append((stay, current_cost if (stay == current).all() else model.bill(stay)))
     assignment, bill = _cheapest(model, preference, candidates)
-    assignment = keep_present_plans(model, search.order, assignment)
+    assignment = keep_present_plans(model, assignment)
     certificate = certify(model, preference, found, assignment, bill)
     if certificate.changes is None:
         is_optimal = bill == certificate.lower_bound
     else:
         is_optimal = certificate.changes.objective == certificate.changes.bound
-    return OptimizationResult(
-        model=model,
-        assignment=assignment,
-        base_assignment=base,
-        current_assignment=current,
-        total_cost=bill,
-        current_cost=current_cost,
-        base_cost=base_cost,
-        lower_bound=certificate.lower_bound,
-        certificate=certificate,
-        status="optimal" if is_optimal else "time_limit" if found.was_cut_off else "within_gap",
-        changes=int(_moved(model, assignment).sum()),
-        unknown_plans=unknown_plans,
-        seconds=time.perf_counter() - begun,
-    )
+    status = "optimal" if is_optimal else "time_limit" if found.was_cut_off else "within_gap"
+    return _Answer(assignment, base, current, current_cost, base_cost, certificate, status, unknown_plans)
 
 
 def _saving(value: Decimal | int | str) -> int:
