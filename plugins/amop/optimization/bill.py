@@ -108,13 +108,31 @@ class CostModel:
     def own_costs_of(self, assignment: Integers) -> Integers:
         """Return what each SIM costs by itself, shape (N,); 0 for a SIM without a plan (-1)."""
         costs = np.zeros(len(assignment), dtype=np.int64)
+        if not len(self.rate_plans):
+            return costs
         for first in range(0, len(assignment), BLOCK):
-            block = assignment[first : first + BLOCK]
-            for plan in range(len(self.rate_plans)):
-                rows = first + np.flatnonzero(block == plan)
-                if len(rows):
-                    costs[rows] = self.own_cost(plan, rows)
+            rows = slice(first, first + BLOCK)
+            costs[rows] = self.own_costs(rows, np.maximum(assignment[rows], 0))
+        costs[assignment < 0] = 0
         return costs
+
+    def own_costs(self, rows: slice | Integers, plan: Integers) -> Integers:
+        """Return what SIMs of these rows cost by themselves on plans, shape (m,), 1e-6 currency."""
+        plans = self.rate_plans
+        cost: Integers = self.charge.take(self.billed_days[rows] * len(plans) + plan)
+        if plans.sms_rate.any():
+            cost += self.devices.sms_usage[rows] * plans.sms_rate[plan]
+        over = np.flatnonzero((plans.pool == NONE)[plan])
+        above = self.excess(rows, plan)[over]
+        over, above = over[above > 0], above[above > 0]
+        size, rate = plans.block_micro_mb[plan[over]], plans.overage_rate[plan[over]]
+        cost[over] += (above + (size - 1)) // size * rate
+        return cost
+
+    def excess(self, rows: slice | Integers, plan: Integers) -> Integers:
+        """Return usage less allowance of SIMs of these rows on plans, shape (m,), 1e-6 MB."""
+        included = self.included.take(self.billed_days[rows] * len(self.rate_plans) + plan)
+        return np.asarray(self.devices.usage_micro_mb[rows] - included)
 
     def bill(self, assignment: Integers) -> int:
         """Return the bill of an assignment (index of the plan of each SIM, -1 = not billed) in 1e-6 currency."""
@@ -134,7 +152,7 @@ class CostModel:
         """Return each SIM's usage less its allowance, shape (N,), 1e-6 MB; negative where it used less."""
         if not len(self.rate_plans):
             return self.devices.usage_micro_mb
-        return self.devices.usage_micro_mb - self.included[self.billed_days, np.maximum(assignment, 0)]
+        return self.excess(slice(None), np.maximum(assignment, 0))
 
     def pool_excess(self, assignment: Integers) -> list[int]:
         """Return usage less allowance of each pool, 1e-6 MB."""
@@ -178,26 +196,31 @@ class CostModel:
         Ties: the plan that costs the SIM less by itself, then the plan of the first code.
         """
         best = np.full(len(self.devices), NONE, dtype=np.int64)
-        for first in range(0, len(best), BLOCK):
-            self._choose_base(first, best[first : first + BLOCK])
+        for number, eligible in enumerate(self.eligible):
+            plans = np.array([plan for plan in self.plans_by_code() if eligible[plan]], dtype=np.int64)
+            rows = np.flatnonzero(self.group == number)
+            if len(plans) and len(rows):
+                best[rows] = self._closest(rows, plans)
         return best
 
-    def _choose_base(self, first: int, best: Integers) -> None:
-        """Fill in the base assignment of the SIMs from row ``first`` on."""
-        usage, group = (array[first : first + len(best)] for array in (self.devices.usage_micro_mb, self.group))
-        best_distance = np.full(len(best), np.iinfo(np.int64).max)
-        for plan in self.plans_by_code():
-            distance = np.abs(self.rate_plans.plan_micro_mb[plan] - usage)
-            may = self.eligible[:, plan][group]
-            closer = may & (distance < best_distance)
-            tied = np.flatnonzero(may & (distance == best_distance))
-            if len(tied):
-                present = np.zeros(len(tied), dtype=np.int64)
-                for other in np.unique(best[tied]):
-                    mine = best[tied] == other
-                    present[mine] = self.own_cost(int(other), first + tied[mine])
-                closer[tied[self.own_cost(plan, first + tied) < present]] = True
-            best[closer], best_distance[closer] = plan, distance[closer]
+    def _closest(self, rows: Integers, plans: Integers) -> Integers:
+        """Return which of some plans, in the order of their codes, is closest to the usage of each SIM, shape (m,)."""
+        sizes = np.unique(self.rate_plans.plan_micro_mb[plans])
+        twice, edges = 2 * self.devices.usage_micro_mb[rows], sizes[:-1] + sizes[1:]
+        lower = np.searchsorted(edges, twice)
+        upper = lower + (np.append(edges, -1)[lower] == twice)  # half-way between two sizes
+        candidates = [plans[self.rate_plans.plan_micro_mb[plans] == size] for size in sizes]
+        best = np.array([of_size[0] for of_size in candidates])[lower]
+        is_shared = np.array([len(of_size) > 1 for of_size in candidates])
+        tied = np.flatnonzero((lower != upper) | is_shared[lower])
+        least = np.full(len(tied), np.iinfo(np.int64).max)
+        for plan in plans:
+            size = np.searchsorted(sizes, self.rate_plans.plan_micro_mb[plan])
+            mine = np.flatnonzero((lower[tied] == size) | (upper[tied] == size))
+            cost = self.own_cost(int(plan), rows[tied[mine]])
+            mine, cost = mine[cost < least[mine]], cost[cost < least[mine]]
+            best[tied[mine]], least[mine] = plan, cost
+        return best
 
     def current_assignment(self, base: Integers | None = None) -> tuple[Integers, int]:
         """Return each SIM's present plan, its base assignment where that is unknown, and how many are unknown.

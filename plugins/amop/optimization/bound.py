@@ -8,6 +8,7 @@ Only SIMs for which a pool competes with an unpooled plan, whose cost is a stair
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,9 +68,13 @@ class Undecided:
 
     at: Integers
     """Positions of the SIMs whose pool is not the same in all of the box."""
+    low: Doubles
+    """The box, shapes (K,)."""
+    high: Doubles
 
     def __init__(self, part: Part, at: Integers, weight: Doubles | None = None) -> None:
         self.part, self.at = part, at
+        self.low, self.high = np.zeros(len(part.pools)), part.highest
         self._single, self._weight = at, weight
         self._class_of, self._usage, self._unpooled = part.class_of[at], part.usage[at], part.unpooled_cost[at]
         self._sorted: SortedUsage | None = None
@@ -135,9 +140,27 @@ class Undecided:
             pooled.append(first + np.flatnonzero(is_pooled))
             left.append(first + np.flatnonzero(~is_decided & ~is_pooled))
         inside = self._rest(np.concatenate(left), np.concatenate(pooled))
+        inside.low, inside.high = low, high
         inside._decided_cost = self._decided_cost + cost
         inside._decided_usage, inside._decided = self._decided_usage + usages, self._decided + counts
         return inside
+
+    def without(self, sim: int) -> Undecided:
+        """Return the same bound without one of the SIMs, none that is decided to be unpooled."""
+        rest = copy(self)
+        rest._decided, rest._decided_usage = self._decided.copy(), self._decided_usage.copy()
+        rest.at = self.at[self.at != sim]
+        keep = self._single != sim
+        if len(rest.at) == len(self.at):  # its pool is decided, its plan within the pool may not be
+            pool = cheapest_arms(self.part, np.array([sim]), self.low)[0]
+            rest._decided[self.part.class_of[sim], pool] -= 1
+            rest._decided_usage[pool] -= self.part.usage[sim]
+        elif keep.all() and self._sorted is not None:
+            rest._sorted = self._sorted.without(self.part, sim)
+        rest._single, rest._class_of, rest._usage, rest._unpooled = (
+            values[keep] for values in (self._single, self._class_of, self._usage, self._unpooled)
+        )
+        return rest
 
     def _rest(self, left: Integers, pooled: Integers) -> Undecided:
         """Return what is not decided: SIMs to look at one by one, and others that only change from pool to pool."""
@@ -177,9 +200,19 @@ class SortedUsage:
             return None
         key = classes * span + usage
         key.sort()
-        start = np.concatenate(([0], np.cumsum(np.bincount(classes, minlength=count))))
-        total = np.concatenate(([0], np.cumsum(key - np.repeat(np.arange(count), np.diff(start)) * span)))
+        return cls._of_keys(at, span, key, count)
+
+    @classmethod
+    def _of_keys(cls, at: Integers, span: int, key: Integers, count: int) -> SortedUsage:
+        start = np.searchsorted(key, span * np.arange(count + 1))
+        total = np.concatenate(([0], np.cumsum(key - np.repeat(span * np.arange(count), np.diff(start)))))
         return cls(at, span, key, total, start)
+
+    def without(self, part: Part, sim: int) -> SortedUsage:
+        """Return the others than one of the SIMs."""
+        key = int(part.class_of[sim]) * self.span + int(part.usage[sim])
+        others = np.delete(self.key, np.searchsorted(self.key, key))
+        return self._of_keys(self.at[self.at != sim], self.span, others, len(part.own))
 
     def divided(self, price: Doubles, cost: Doubles) -> tuple[Doubles, Doubles]:
         """Return how many SIMs of each class each arm is cheapest for, shape (C, K), and the usage on each, shape (K,).

@@ -10,13 +10,14 @@ or above the minimum saving,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from amop.optimization.bill import CostModel
 from amop.optimization.model import NONE, Flags, Integers
-from amop.optimization.order import SEED, mixed, sorted_rows
+from amop.optimization.order import SEED, Hashes, mixed, sorted_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +62,77 @@ def keep_present_plans(model: CostModel, assignment: Integers) -> Integers:
     undo = model.pool[group, present] == pool
     undo &= (pool == NONE) | (model.included[days, present] == model.included[days, new])
     maybe = np.flatnonzero(undo)
-    undo[maybe] = _costs(model, rows[maybe], present[maybe]) == _costs(model, rows[maybe], new[maybe])
+    undo[maybe] = model.own_costs(rows[maybe], present[maybe]) == model.own_costs(rows[maybe], new[maybe])
     kept[rows[undo]] = present[undo]
     _undo_swaps(model, rows[~undo], kept)
     return kept
 
 
-def _costs(model: CostModel, rows: Integers, plans: Integers) -> Integers:
-    costs = np.empty(len(rows), dtype=np.int64)
-    for plan in np.unique(plans):
-        mine = np.flatnonzero(plans == plan)
-        costs[mine] = model.own_cost(int(plan), rows[mine])
-    return costs
-
-
 def _undo_swaps(model: CostModel, rows: Integers, assignment: Integers) -> None:
     """Let as many of identical changed SIMs keep their plan as the assignment has on it; the others share the rest."""
-    devices = model.devices
-    if not len(rows):
-        return
+    devices, plans = model.devices, len(model.rate_plans)
     columns = (devices.usage_micro_mb[rows], model.group[rows], model.billed_days[rows], devices.sms_usage[rows])
-    keys = np.zeros(len(rows), dtype=np.uint64)
+    order, kind = _twins(columns)
+    if not len(order):
+        return
+    rows = rows[order]
+    wanted = np.bincount(kind * plans + assignment[rows], minlength=plans * (int(kind[-1]) + 1))
+    current = devices.current_rate_plan[rows]
+    by_plan = np.argsort(current.astype(np.uint16), kind="stable")  # within a plan they are by kind, as they were
+    present = (kind * plans + current)[by_plan]
+    starts = np.append(True, present[1:] != present[:-1])
+    number = np.arange(len(rows))
+    rank = number - np.maximum.accumulate(np.where(starts, number, 0))
+    stays = by_plan[rank < wanted[present]]
+    left = wanted - np.bincount(kind[stays] * plans + current[stays], minlength=len(wanted))
+    moves = np.ones(len(rows), dtype=np.bool_)
+    moves[stays] = False
+    assignment[rows[stays]] = current[stays]
+    # The plans that are left, kind by kind, to the SIMs that are left, kind by kind.
+    assignment[rows[moves]] = np.repeat(np.arange(len(left)) % plans, left)
+
+
+def _twins(columns: Sequence[Integers]) -> tuple[Integers, Integers]:
+    """Return the rows that are the same in all columns as another row, and the number of what they are, ascending."""
+    keys = np.zeros(len(columns[0]), dtype=np.uint64)
     for number, column in enumerate(columns):
         keys += column.view(np.uint64) * np.uint64(pow(SEED, number + 1, 2**64))
-    by_key, is_like_next = sorted_rows(mixed(keys))
-    has_twin = np.append(is_like_next, False) | np.append(False, is_like_next)
-    begins = np.append(True, ~is_like_next)[has_twin]
-    rows, columns = rows[by_key[has_twin]], tuple(column[by_key[has_twin]] for column in columns)
-    if not len(rows):
-        return
-    kind = np.cumsum(begins) - 1
-    if any((column[1:] != column[:-1])[~begins[1:]].any() for column in columns):  # different SIMs of the same hash
-        kind = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    plans = len(model.rate_plans)
-    wanted = np.bincount(kind * plans + assignment[rows])
-    present = kind * plans + devices.current_rate_plan[rows]
-    by_present = np.argsort(present, kind="stable")
-    starts = np.searchsorted(present[by_present], present[by_present])
-    rank = np.arange(len(rows)) - starts
-    limit = np.append(wanted, np.zeros(int(present.max()) + 1, dtype=wanted.dtype))[present[by_present]]
-    stays = by_present[rank < limit]
-    left = wanted - np.bincount(present[stays], minlength=len(wanted))[: len(wanted)]
-    moves = np.setdiff1d(np.arange(len(rows)), stays, assume_unique=True)
-    assignment[rows[stays]] = devices.current_rate_plan[rows[stays]]
-    # The plans that are left, kind by kind, to the SIMs that are left, kind by kind.
-    assignment[rows[moves[np.argsort(kind[moves], kind="stable")]]] = np.repeat(np.arange(len(left)) % plans, left)
+    keys = mixed(keys)
+    maybe = np.flatnonzero(_shares_bucket(keys))
+    order, is_like_next = sorted_rows(keys[maybe])
+    order = maybe[order]
+    differs = _differs(columns, order)
+    run = np.cumsum(np.append(0, ~is_like_next))
+    if (is_like_next & differs).any():  # different SIMs of the same hash
+        is_mixed = np.zeros(int(run[-1]) + 1, dtype=np.bool_)
+        is_mixed[run[1:][is_like_next & differs]] = True
+        places = np.flatnonzero(is_mixed[run])
+        among = order[places]
+        order[places] = among[np.lexsort((*(column[among] for column in columns), run[places]))]
+        differs = _differs(columns, order)
+    begins = np.append(True, differs) if len(order) else np.zeros(0, dtype=np.bool_)
+    is_twin = ~begins
+    is_twin[:-1] |= ~begins[1:]
+    return order[is_twin], np.cumsum(begins[is_twin]) - 1
+
+
+def _differs(columns: Sequence[Integers], order: Integers) -> Flags:
+    """Return where a row differs from the one before it, shape (n - 1,)."""
+    differs = np.zeros(max(0, len(order) - 1), dtype=np.bool_)
+    for column in columns:
+        ordered = column[order]
+        differs |= ordered[1:] != ordered[:-1]
+    return differs
+
+
+def _shares_bucket(keys: Hashes) -> Flags:
+    """Return which keys fall into a bucket with another one: those that do not are like no other."""
+    bits = max(1, len(keys)).bit_length() + 2
+    bucket = (keys & np.uint64(2**bits - 1)).astype(np.int64)
+    rows = np.arange(len(keys), dtype=np.int32)
+    last = np.zeros(2**bits, dtype=np.int32)
+    last[bucket] = rows
+    is_not_last = last[bucket] != rows
+    is_shared = np.zeros(2**bits, dtype=np.bool_)
+    is_shared[bucket[is_not_last]] = True
+    return is_shared[bucket]

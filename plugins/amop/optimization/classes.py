@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from amop.optimization.bill import CostModel, sums_by
+from amop.optimization.bill import CostModel, exact_sum, sums_by
 from amop.optimization.model import NONE, Flags, Integers, largest
 
 Doubles = npt.NDArray[np.float64]
@@ -74,10 +74,7 @@ class Part:
 
     def exact_costs(self, position: Integers, plan: Integers) -> Integers:
         """Return what SIMs of the part cost on plans by themselves, with the price of a change, shape (m,)."""
-        cost = np.empty(len(position), dtype=np.int64)
-        for number in np.unique(plan):
-            mine = np.flatnonzero(plan == number)
-            cost[mine] = self.model.own_cost(int(number), self.rows[position[mine]])
+        cost = self.model.own_costs(self.rows[position], plan)
         return cost + self.change_price * self.is_change(position, plan) if self.change_price else cost
 
     def pool_excess(self, chosen: Integers) -> Integers:
@@ -85,10 +82,15 @@ class Part:
         pool, excess = self.pool_of_plans[chosen], self.exact_excess(np.arange(len(chosen)), chosen)
         return np.array(sums_by(pool, excess, len(self.pools)), dtype=np.int64)
 
+    def bill(self, chosen: Integers) -> int:
+        """Return the bill of the part's SIMs on these plans, with the price of changes, 1e-6 currency."""
+        pairs = zip(self.pools, self.pool_excess(chosen), strict=True)
+        overage = sum(self.model.overage_cost(pool, int(excess)) for pool, excess in pairs)
+        return exact_sum(self.exact_costs(np.arange(len(chosen)), chosen)) + overage
+
     def exact_excess(self, position: Integers, plan: Integers) -> Integers:
         """Return usage less allowance of SIMs of the part on plans, shape (m,), 1e-6 MB."""
-        rows = self.rows[position]
-        return self.model.devices.usage_micro_mb[rows] - self.model.included[self.model.billed_days[rows], plan]
+        return self.model.excess(self.rows[position], plan)
 
     def is_change(self, position: Integers, plan: Integers) -> Flags:
         """Return whether SIMs would leave a present plan that they could keep for these plans, shape (m,)."""

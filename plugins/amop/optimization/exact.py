@@ -34,15 +34,6 @@ class ExactResult:
     """No assignment of the part costs less than this, 1e-6 currency."""
 
 
-def part_bill(part: Part, chosen: Integers) -> int:
-    """Return the bill of a part's SIMs on these plans, with the price of changes, 1e-6 currency."""
-    every = np.arange(len(chosen))
-    overage = (
-        part.model.overage_cost(pool, int(e)) for pool, e in zip(part.pools, part.pool_excess(chosen), strict=True)
-    )
-    return int(part.exact_costs(every, chosen).sum()) + sum(overage)
-
-
 def solve_exactly(
     part: Part, price: Doubles, chosen: Integers, seconds: float, most_changes: int | None = None
 ) -> ExactResult | None:
@@ -57,12 +48,12 @@ def solve_exactly(
             keeps to it.
     """
     if not part.pools and most_changes is None:
-        return ExactResult(chosen, True, float(part_bill(part, chosen)))
+        return ExactResult(chosen, True, float(part.bill(chosen)))
     choices = [np.flatnonzero(row < NOT_ELIGIBLE / 2) for row in part.own]
     count = np.prod([float(len(choices[number])) for number in part.class_of]) if len(chosen) < 64 else np.inf
     if count <= MOST_ASSIGNMENTS:
         best = _cheapest_of_all(part, choices, most_changes)
-        return ExactResult(best, True, float(part_bill(part, best)))
+        return ExactResult(best, True, float(part.bill(best)))
     if len(chosen) > MOST_SIMS or seconds <= 0:
         return None
     return _Program(part, price, chosen, most_changes).solve(seconds)
@@ -102,7 +93,7 @@ class _Program:
     """
 
     def __init__(self, part: Part, price: Doubles, chosen: Integers, most_changes: int | None) -> None:
-        self._part, self._chosen, self._bill = part, chosen, part_bill(part, chosen)
+        self._part, self._chosen, self._bill = part, chosen, part.bill(chosen)
         costs = np.stack([part.plan_costs(plan, price) for plan in range(len(part.model.rate_plans))], axis=1)
         regret = costs - costs.min(axis=1, keepdims=True)
         self.price_bound = float(costs.min(axis=1).sum())
@@ -176,7 +167,7 @@ class _Program:
         values = np.array(solver.getSolution().col_value)
         if len(values):
             found = self._assignment(np.rint(values[: len(self._kind)]).astype(np.int64))
-            if found is not None and (found_bill := part_bill(self._part, found)) <= bill:
+            if found is not None and (found_bill := self._part.bill(found)) <= bill:
                 best, bill = found, found_bill
         is_finished = status in {highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible}
         bound = information.mip_dual_bound * MICRO if status != highspy.HighsModelStatus.kInfeasible else float(bill)

@@ -29,23 +29,36 @@ CELL = 0.1
 SLACK_WEIGHT = 0.3
 """How much of the slack counts, beside the regret, where two combinations fall together."""
 ROUNDS = 2
+ENOUGH = 5e-7
+"""Share of the bill at which what is left is not worth another round."""
 
 
-def improve(part: Part, price: Doubles, chosen: Integers) -> Integers:
-    """Return plans of the part's SIMs, shape (n,), that are billed at most what the given ones are."""
-    chosen = chosen.copy()
+def improve(part: Part, price: Doubles, bound: float, chosen: Integers) -> tuple[Integers, int]:
+    """Return plans of the part's SIMs, shape (n,), that are billed at most what the given ones are, and that bill.
+
+    Args:
+        part: the SIMs.
+        price: of each pool's data.
+        bound: no assignment is billed less, 1e-6 currency; 0 = not known.
+        chosen: the given plans.
+    """
+    chosen, bill = chosen.copy(), part.bill(chosen)
     if not part.pools:
-        return chosen
+        return chosen, bill
     total = part.pool_excess(chosen)
     costs = np.stack([part.plan_costs(plan, price, slice(0, SAMPLE)) for plan in range(len(part.model.rate_plans))])
     for _ in range(ROUNDS):
         options = Options(part, price, chosen, total, *_draw(chosen, costs))
         moves = _best_combination(options)
-        if not len(moves) or options.saving(moves) <= 0:
+        saving = options.saving(moves)
+        if saving <= 0:
             break
         chosen[options.position[moves]] = options.plan[moves]
         total = total + options.excess[moves].sum(axis=0)
-    return chosen
+        bill -= saving
+        if bill - bound <= ENOUGH * bound:
+            break
+    return chosen, bill
 
 
 def _draw(chosen: Integers, costs: Doubles) -> tuple[Integers, Integers]:

@@ -41,15 +41,15 @@ def mixed(values: Hashes) -> Hashes:
 
 
 def sorted_rows(keys: Hashes) -> tuple[Integers, Flags]:
-    """Return rows sorted by the upper bits of their keys, shape (n,), and where two neighbours' bits are the same.
+    """Return rows sorted by the upper 32 bits of their keys, shape (n,), and where two neighbours' bits are the same.
 
-    Row numbers take the place of the lower bits, so that one sort of integers does: far faster than a sort of indices.
+    Two passes of a radix sort, which is what numpy does with 16 bits: several times faster than a sort of indices.
     """
-    bits = np.uint64(max(1, len(keys)).bit_length())
-    packed = (keys >> bits << bits) | np.arange(len(keys), dtype=np.uint64)
-    packed.sort()
-    upper = packed >> bits
-    return (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64), upper[1:] == upper[:-1]
+    upper = (keys >> np.uint64(32)).astype(np.uint32)
+    order = np.argsort((upper & np.uint32(0xFFFF)).astype(np.uint16), kind="stable")
+    order = order[np.argsort((upper >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]
+    upper = upper[order]
+    return order, upper[1:] == upper[:-1]
 
 
 def canonical_order(device_id: npt.NDArray[np.str_]) -> Integers:

@@ -12,7 +12,7 @@ least the pool, of nearly every SIM is decided; those SIMs are summed up by clas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import highspy
 import numpy as np
@@ -49,6 +49,8 @@ class Prices:
     """Weights that add up to 1, and the prices whose cheapest assignments are mixed."""
     undecided: Integers
     """Positions in the part of the SIMs whose pool may differ between the prices of the mixture."""
+    near: Undecided
+    """The bound in a wider box around the top."""
     fixed: Integers
     """Positions of the SIMs that have been settled before, and their plans."""
     fixed_plan: Integers
@@ -58,25 +60,27 @@ def best_prices(part: Part) -> Prices:
     """Return the prices with the highest bound, to nine digits of it."""
     lowest, highest = np.zeros(len(part.pools)), part.highest
     if not part.pools:
-        return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], NOBODY, NOBODY, NOBODY)
+        nothing = Undecided(part, NOBODY)
+        return Prices(lowest, float(part.unpooled_cost.sum()), [(1.0, lowest)], NOBODY, nothing, NOBODY, NOBODY)
     samples = [_sample(part, size) for size in SAMPLES if 4 * size <= len(part.rows)]
     whole = Undecided(part, np.arange(len(part.rows)))
     if not samples:
         planes, best, bound = _climb(whole, lowest, highest, highest / 2, TOLERANCE)
-        return Prices(best, bound, planes.mixture(), np.arange(len(part.rows)), NOBODY, NOBODY)
+        return Prices(best, bound, planes.mixture(), whole.at, whole, NOBODY, NOBODY)
     price = _climb(samples[0], lowest, highest, highest / 2, 1e-4)[1]
     for sample in samples[1:]:
         price = _top_near(sample, price, ((4 * WIDE, 1e-6),)).price
     return _top_near(whole, price, ((WIDE, 1e-6), (NARROW, TOLERANCE)))
 
 
-def prices_with_fixed(part: Part, top: Prices, fixed: Integers, plan: Integers) -> Prices:
-    """Return the prices of the highest bound when some SIMs of the part are held on plans, near an earlier top."""
-    is_free = np.ones(len(part.rows), dtype=np.bool_)
-    is_free[fixed] = False
-    others = Undecided(part, np.flatnonzero(is_free))
-    others.hold(part.exact_costs(fixed, plan), part.exact_excess(fixed, plan), part.pool_of_plans[plan])
-    return replace(_top_near(others, top.price, ((WIDE, TOLERANCE),)), fixed=fixed, fixed_plan=plan)
+def prices_with_fixed(part: Part, top: Prices, sim: int, plan: int) -> Prices:
+    """Return the prices of the highest bound near an earlier top when one more SIM of the part is held on a plan."""
+    near = top.near.without(sim)
+    here, there = np.array([sim]), np.array([plan])
+    near.hold(part.exact_costs(here, there), part.exact_excess(here, there), part.pool_of_plans[there])
+    planes, best, bound = _climb(near, near.low, near.high, top.price, TOLERANCE)
+    fixed, fixed_plan = np.append(top.fixed, sim), np.append(top.fixed_plan, plan)
+    return Prices(best, bound, planes.mixture(), near.at, near, fixed, fixed_plan)
 
 
 def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[Integers]:
@@ -116,8 +120,8 @@ def _top_near(whole: Undecided, start: Doubles, boxes: Sequence[tuple[float, flo
 
     A box follows a top near its rim, and grows. The bound is concave: a top inside a box is the top of all.
     """
-    best, bound, undecided = start, -np.inf, whole
-    low, high = np.zeros(len(start)), whole.part.highest
+    best, bound, undecided, near = start, -np.inf, whole, None
+    low, high = whole.low, whole.high
     for width, tolerance in boxes:
         for _ in range(MOST_MOVES):
             half = width * (best + 0.1 * whole.part.highest)
@@ -132,7 +136,8 @@ def _top_near(whole: Undecided, start: Doubles, boxes: Sequence[tuple[float, flo
                 break
             width *= 2.0
         undecided, low, high = inside, inner_low, inner_high
-    return Prices(best, bound, planes.mixture(), undecided.at, NOBODY, NOBODY)
+        near = near or inside
+    return Prices(best, bound, planes.mixture(), undecided.at, near or whole, NOBODY, NOBODY)
 
 
 def _climb(

@@ -44,10 +44,8 @@ def settle(part: Part, top: Prices, most_slack: float) -> tuple[Integers, Double
         sim = _largest_split(part, top, options) if _slack(part, top.price, chosen) > most_slack else None
         if sim is None:
             break
-        fixed = np.append(top.fixed, sim)
         tries = [
-            prices_with_fixed(part, top, fixed, np.append(top.fixed_plan, plan))
-            for plan in np.unique([option[sim] for option in options])
+            prices_with_fixed(part, top, sim, int(plan)) for plan in np.unique([option[sim] for option in options])
         ]
         top = min(tries, key=lambda prices: prices.bound)
         options, weights = _options(part, top)

@@ -12,7 +12,7 @@ from amop.optimization.bill import CostModel
 from amop.optimization.certificate import Certificate, ChangeProof, highest_prices, lower_bound, price_scale
 from amop.optimization.changes import Preference, changes_of, is_changed
 from amop.optimization.classes import Doubles, Part, parts_of
-from amop.optimization.exact import part_bill, solve_exactly
+from amop.optimization.exact import solve_exactly
 from amop.optimization.local_search import improve
 from amop.optimization.model import NONE, Integers
 from amop.optimization.prices import Prices, best_prices
@@ -22,6 +22,8 @@ MOST_CHANGE_PRICES = 30
 """Prices of a change that are tried to keep a cap."""
 FIRST_CHANGE_PRICE = 100_000
 """First of them where no saving is asked for, 1e-6 currency."""
+SETTLED = 4e-6
+"""Share of the bill, or one SIM's share of it where that is more, at which large SIMs need not be settled."""
 DOUBLES = 1e-9
 """Share by which a bound that a solver found in doubles is lowered before it is claimed."""
 
@@ -136,7 +138,7 @@ class Search:
         """Return an assignment that costs at most as much, with the cap kept: the least useful changes are undone."""
         model, mended = self.model, assignment.copy()
         for part in self._parts(at.change_price):
-            mended[part.rows] = improve(part, at.price[part.pools], mended[part.rows])
+            mended[part.rows] = improve(part, at.price[part.pools], 0.0, mended[part.rows])[0]
         rows = np.flatnonzero(is_changed(model, mended))
         if len(rows) > most:
             present = model.devices.current_rate_plan[rows]
@@ -177,13 +179,13 @@ class Search:
 
 
 def _mended(part: Part, top: Prices, rounded: Integers) -> Integers:
-    """Return the rounded assignment mended; large SIMs are settled first where more than one SIM's bill is left."""
-    chosen = improve(part, top.price, rounded)
-    one_sim = top.bound / len(chosen)
-    if part.pools and (bill := part_bill(part, chosen)) - top.bound > one_sim:
-        settled, price = settle(part, top, one_sim)
-        settled = improve(part, price, settled)
-        if part_bill(part, settled) < bill:
+    """Return the rounded assignment mended; large SIMs are settled first where too much is left."""
+    chosen, bill = improve(part, top.price, top.bound, rounded)
+    enough = max(top.bound / len(chosen), SETTLED * top.bound)
+    if part.pools and bill - top.bound > enough:
+        settled, price = settle(part, top, enough)
+        settled, settled_bill = improve(part, price, top.bound, settled)
+        if settled_bill < bill:
             return settled
     return chosen
 
