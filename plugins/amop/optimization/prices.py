@@ -24,6 +24,8 @@ from amop.optimization.model import NONE, Integers
 
 SAMPLES = (8_192, 65_536)
 """SIMs in the samples; a sample is taken of fleets at least four times as large."""
+LOOKED_AT = 131_072
+"""SIMs that say what large usage is: about a quarter of a sample is above it."""
 WIDE, NARROW = 0.03, 0.003
 """Half width of a box as a share of the price (and a tenth of it of the highest price)."""
 RIM = 0.05
@@ -106,10 +108,10 @@ def _sample(part: Part, size: int) -> Undecided:
 
     A few SIMs with hundreds of gigabytes decide what a pool's data is worth; a plain sample would miss them.
     """
-    count, most = len(part.rows), size // 4
-    threshold = np.partition(part.usage, count - most)[count - most]
+    count, seen = len(part.rows), part.usage[:LOOKED_AT]
+    threshold = np.quantile(seen, 1.0 - size / 4 / count)
     large = np.flatnonzero(part.usage > threshold)
-    others = np.flatnonzero(part.usage[: 2 * size] <= threshold)[: size - len(large)]
+    others = np.flatnonzero(part.usage[: 2 * size] <= threshold)[: max(size - len(large), size // 2)]
     weight = np.ones(len(large) + len(others))
     weight[len(large) :] = (count - len(large)) / len(others)
     return Undecided(part, np.concatenate((large, others)), weight)
