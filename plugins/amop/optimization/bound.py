@@ -82,6 +82,11 @@ class Undecided:
         self._decided_usage = np.zeros(len(part.pools))
         self._decided = np.zeros((len(part.own), len(part.pools)), order="F")
 
+    @property
+    def is_quick(self) -> bool:
+        """Return True where a pass over SIMs takes no longer than what there is for each class and pool."""
+        return len(self._single) <= len(self.part.own)
+
     def hold(self, cost: Integers, excess: Integers, pool: Integers) -> None:
         """Add SIMs that are held on plans: what they cost by themselves, their excess and their pool, shapes (m,)."""
         self._decided_cost += float(cost.sum())

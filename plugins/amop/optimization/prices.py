@@ -39,6 +39,8 @@ MOST_MOVES = 20
 """So often a box follows a top near its rim."""
 TOLERANCE = 1e-9
 """Share of the bound that a better price in the box could still add."""
+LARGE_TOLERANCE = 1e-8
+"""The same for fleets from which samples are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ def best_prices(part: Part) -> Prices:
         return Prices(best, bound, planes.mixture(), whole.at, whole, NOBODY, NOBODY)
     price = _climb(samples[0], lowest, highest, highest / 2, 1e-4)[1]
     for sample in samples[1:]:
-        price = _top_near(sample, price, ((4 * WIDE, 1e-6),)).price
-    return _top_near(whole, price, ((WIDE, 1e-6), (NARROW, TOLERANCE)))
+        price = _top_near(sample, price, ((4 * WIDE, 1e-5),)).price
+    return _top_near(whole, price, ((WIDE, 1e-6), (NARROW, LARGE_TOLERANCE)))
 
 
 def prices_with_fixed(part: Part, top: Prices, sim: int, plan: int) -> Prices:
@@ -88,19 +90,31 @@ def prices_with_fixed(part: Part, top: Prices, sim: int, plan: int) -> Prices:
 def assignments_at(part: Part, top: Prices, prices: Sequence[Doubles]) -> list[Integers]:
     """Return the plan of least cost of each SIM of the part, shape (n,), at each of some prices of the mixture.
 
-    Only SIMs that are undecided near the top can change their pool from one of the prices to another.
+    Only SIMs that are undecided near the top can change their pool from one of the prices to another, and only arms
+    whose cheapest plan is another one there change the plans of the others.
     """
-    arm = cheapest_arms(part, np.arange(len(part.rows)), prices[0])
-    assignments = []
+    first_arm = cheapest_arms(part, np.arange(len(part.rows)), prices[0])
+    first_plan, assignments = _plans_of_arms(part, prices[0]), list[Integers]()
     for price in prices:
-        if price is not prices[0]:
-            arm[top.undecided] = cheapest_arms(part, top.undecided, price)
-        plan = np.append(offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
-        chosen = plan[part.class_of, arm]  # arm -1 is the last column
-        chosen = np.where(chosen == NONE, part.unpooled_plan, chosen)
+        plan_of = _plans_of_arms(part, price)
+        if price is prices[0]:
+            chosen = plan_of[part.class_of, first_arm]
+            unpooled = np.flatnonzero(chosen == NONE)
+            chosen[unpooled] = part.unpooled_plan[unpooled]
+        else:
+            chosen = assignments[0].copy()
+            others = np.flatnonzero((plan_of != first_plan)[part.class_of, first_arm])
+            chosen[others] = plan_of[part.class_of[others], first_arm[others]]
+            plans = plan_of[part.class_of[top.undecided], cheapest_arms(part, top.undecided, price)]
+            chosen[top.undecided] = np.where(plans == NONE, part.unpooled_plan[top.undecided], plans)
         chosen[top.fixed] = top.fixed_plan
         assignments.append(chosen)
     return assignments
+
+
+def _plans_of_arms(part: Part, price: Doubles) -> Integers:
+    """Return the cheapest plan of each class and arm, shape (C, K + 1); the last one, which is also -1, is unpooled."""
+    return np.append(offers(part, price)[1], np.full((len(part.own), 1), NONE), axis=1)
 
 
 def _sample(part: Part, size: int) -> Undecided:
@@ -129,6 +143,8 @@ def _top_near(whole: Undecided, start: Doubles, boxes: Sequence[tuple[float, flo
             half = width * (best + 0.1 * whole.part.highest)
             inner_low, inner_high = np.maximum(low, best - half), np.minimum(high, best + half)
             inside = undecided.within(inner_low, best, inner_high)
+            if inside.is_quick:
+                tolerance = boxes[-1][1]
             planes, best, higher = _climb(inside, inner_low, inner_high, best, tolerance)
             is_near_rim = ((best < inner_low + RIM * half) & (inner_low > low)) | (
                 (best > inner_high - RIM * half) & (inner_high < high)
@@ -139,6 +155,8 @@ def _top_near(whole: Undecided, start: Doubles, boxes: Sequence[tuple[float, flo
             width *= 2.0
         undecided, low, high = inside, inner_low, inner_high
         near = near or inside
+        if inside.is_quick:
+            break
     return Prices(best, bound, planes.mixture(), undecided.at, near or whole, NOBODY, NOBODY)
 
 
