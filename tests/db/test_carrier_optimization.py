@@ -329,7 +329,7 @@ def test_usage_beyond_any_number_ends_the_step_and_names_the_sim(world: Optimiza
     assert world.execute("SELECT 1 FROM amop.optimization_device_result") == []
 
 
-def test_iccids_of_any_length_and_alphabet_come_through_the_binary_copy(world: OptimizationWorld) -> None:
+def test_iccids_of_any_length_and_alphabet_come_through(world: OptimizationWorld) -> None:
     add_ladder(world)
     iccids = ["1", "89011700000000000012", "8901170000000000001", "é-2"]
     for iccid in iccids:

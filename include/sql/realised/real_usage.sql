@@ -1,13 +1,13 @@
--- Purpose: what the placed SIMs of an instance really used in its billing period, in the order of their ids: data in
+-- Purpose: what the placed SIMs of an instance really used in its billing period, each column as one array: data in
 --   1e-6 MB, rounded half up, and messages. As in amop.eligible_device_of_closed_period it is the sum of the daily
 --   rows; a SIM without any that has not moved on to another period has its counters.
 -- Parameters: instance_id, billing_period_id, outcomes (text[], those of placed groups).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
-    sim.device_id,
-    div(used.data_usage::numeric * 2000000 + 1048576, 2097152)::bigint,
-    used.sms_usage
+    array_agg(sim.device_id),
+    array_agg(div(used.data_usage::numeric * 2000000 + 1048576, 2097152)::bigint),
+    array_agg(used.sms_usage)
 FROM amop.optimization_device AS sim
 INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
 INNER JOIN amop.device AS device ON sim.device_id = device.id
@@ -29,4 +29,3 @@ CROSS JOIN LATERAL (
         coalesce(daily.sms_usage, own.share * device.ctd_sms_usage, 0) AS sms_usage
 ) AS used
 WHERE sim.instance_id = %(instance_id)s AND comm_group.outcome = any(%(outcomes)s::text[])
-ORDER BY sim.device_id

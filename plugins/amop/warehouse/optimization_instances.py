@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 from psycopg.types.json import Jsonb
 
@@ -17,7 +18,7 @@ from amop.domain.projection import UNPROJECTED_STATUSES, ProjectionFactor
 from amop.domain.usage_history import UsageHistory
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans, micro, pools_of
 from amop.warehouse import sql
-from amop.warehouse.binary_copy import numbers, read_records, write_numbers
+from amop.warehouse.columns import read_columns, write_numbers
 from amop.warehouse.connection import WarehouseConnection
 from amop.warehouse.usage_days import create_usage_history, history_parameters
 
@@ -183,33 +184,35 @@ def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) ->
     Raises:
         UsageTooLargeError: a projection is beyond what 1e-6 MB in 64 bits can hold.
     """
-    instance_id = instance["id"]
-    groups = [group for group in rows(connection, "comm_groups", instance_id=instance_id) if group["outcome"] in PLACED]
-    present = rows(connection, "rate_plans_of_instance", instance_id=instance_id, outcomes=list(PLACED))
-    wanted = {rate_plan_id for group in groups for rate_plan_id in group["rate_plan_ids"]}
-    stored = rows(connection, "rate_plans", rate_plan_ids=sorted(wanted | {plan["id"] for plan in present}))
-    rate_plan_ids = np.array([plan["id"] for plan in stored], dtype=np.int64)
-    records = _device_records(connection, instance)
+    groups = [
+        group for group in rows(connection, "comm_groups", instance_id=instance["id"]) if group["outcome"] in PLACED
+    ]
     group_ids = np.array([group["id"] for group in groups], dtype=np.int64)
+    device_ids, iccids, group_of, usage, sms_usage, days_activated, is_prorated, current, solved = _placed_devices(
+        connection, instance, group_ids.tolist()
+    )
+    wanted = {rate_plan_id for group in groups for rate_plan_id in group["rate_plan_ids"]}
+    wanted |= set(np.unique(current).tolist())
+    stored = rows(connection, "rate_plans", rate_plan_ids=sorted(wanted))
+    rate_plan_ids = np.array([plan["id"] for plan in stored], dtype=np.int64)
     allowed = np.zeros((len(groups), len(stored)), dtype=np.bool_)
     for number, group in enumerate(groups):
         allowed[number] = np.isin(rate_plan_ids, group["rate_plan_ids"])
-    device_ids = numbers(records, "device_id")
     return InstanceInputs(
         devices=Devices(
-            device_id=np.char.decode(np.ascontiguousarray(records["iccid"]), "utf-8"),
-            communication_plan=_index_of(numbers(records, "comm_group_id"), group_ids),
-            usage_micro_mb=numbers(records, "usage"),
-            sms_usage=numbers(records, "sms_usage"),
-            days_active=numbers(records, "days_activated"),
-            is_prorated=records["is_prorated"] != 0,
-            current_rate_plan=_index_of(numbers(records, "current"), rate_plan_ids),
+            device_id=iccids,
+            communication_plan=_index_of(group_of, group_ids),
+            usage_micro_mb=usage,
+            sms_usage=sms_usage,
+            days_active=days_activated,
+            is_prorated=is_prorated != 0,
+            current_rate_plan=_index_of(current, rate_plan_ids),
         ),
         rate_plans=rate_plans_as_arrays(stored),
         eligibility=Eligibility(allowed, np.arange(len(groups), dtype=np.int64)),
         device_ids=device_ids,
         rate_plan_ids=rate_plan_ids,
-        solved_assignment=_index_of(numbers(records, "solved"), rate_plan_ids),
+        solved_assignment=_index_of(solved, rate_plan_ids),
     )
 
 
@@ -312,19 +315,21 @@ def note_solution(
     execute(connection, "note_solution", instance_id=instance_id, certificate=Jsonb(certificate), **values)
 
 
-def _device_records(connection: WarehouseConnection, instance: Mapping[str, Any]) -> Any:
-    width = (row(connection, "iccid_bytes", instance_id=instance["id"]) or {"bytes": 1})["bytes"]
-    names = ("comm_group_id", "usage", "sms_usage", "days_activated", "is_prorated", "current", "solved")
+def _placed_devices(
+    connection: WarehouseConnection, instance: Mapping[str, Any], group_ids: Sequence[int]
+) -> list[npt.NDArray[Any]]:
+    """Return the columns of ``optimization/placed_devices``, rows in the order of the device ids."""
     try:
         with connection.transaction():
-            return read_records(
+            columns = read_columns(
                 connection,
                 sql.load("optimization/placed_devices"),
-                {"instance_id": instance["id"], "outcomes": list(PLACED), "iccid_bytes": width},
-                [("device_id", None), ("iccid", width), *((name, None) for name in names)],
+                {"instance_id": instance["id"], "comm_group_ids": group_ids},
             )
     except psycopg.errors.NumericValueOutOfRange:
         raise _usage_too_large(connection, instance) from None
+    order = np.argsort(columns[0])
+    return [column[order] for column in columns]
 
 
 def _index_of(wanted: Integers, ids: Integers) -> Integers:

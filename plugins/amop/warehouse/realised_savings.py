@@ -13,7 +13,7 @@ import psycopg
 from amop.domain.comm_groups import PLACED
 from amop.optimization.model import NONE, Integers
 from amop.warehouse import sql
-from amop.warehouse.binary_copy import numbers, read_records
+from amop.warehouse.columns import read_columns
 from amop.warehouse.connection import WarehouseConnection
 from amop.warehouse.optimization_instances import (
     InstanceInputs,
@@ -69,7 +69,7 @@ def real_usage(
     """
     try:
         with connection.transaction():
-            records = read_records(
+            device_ids, usage, sms_usage = read_columns(
                 connection,
                 sql.load("realised/real_usage"),
                 {
@@ -77,23 +77,23 @@ def real_usage(
                     "billing_period_id": instance["billing_period_id"],
                     "outcomes": list(PLACED),
                 },
-                [("device_id", None), ("usage", None), ("sms_usage", None)],
             )
     except psycopg.errors.NumericValueOutOfRange:
         raise UsageTooLargeError(
             f"{instance['service_provider_name']} ({instance['service_provider_id']}), instance {instance['id']}: "
             "the usage of a SIM in the closed period is beyond any bill"
         ) from None
-    if not np.array_equal(numbers(records, "device_id"), inputs.device_ids):  # both are the placed SIMs, by id
+    order = np.argsort(device_ids)
+    if not np.array_equal(device_ids[order], inputs.device_ids):  # both are the placed SIMs, by id
         raise RuntimeError(f"instance {instance['id']}: its SIMs changed while they were read")
-    return numbers(records, "usage"), numbers(records, "sms_usage")
+    return usage[order], sms_usage[order]
 
 
 def applied_assignment(
     connection: WarehouseConnection, instance: Mapping[str, Any], inputs: InstanceInputs, old: Integers
 ) -> tuple[Integers, int]:
     """Return the old assignment with the changes that were applied within the period, and how many they are."""
-    records = read_records(
+    device_ids, rate_plan_ids = read_columns(
         connection,
         sql.load("realised/applied_changes"),
         {
@@ -102,13 +102,12 @@ def applied_assignment(
             "cycle_start": instance["cycle_start"],
             "cycle_end": instance["cycle_end"],
         },
-        [("device_id", None), ("rate_plan_id", None)],
     )
     index = {rate_plan_id: number for number, rate_plan_id in enumerate(inputs.rate_plan_ids.tolist())}
     applied = old.copy()
-    rows = np.searchsorted(inputs.device_ids, numbers(records, "device_id"))
-    applied[rows] = [index[rate_plan_id] for rate_plan_id in numbers(records, "rate_plan_id").tolist()]
-    return applied, len(records)
+    rows = np.searchsorted(inputs.device_ids, device_ids)
+    applied[rows] = [index[rate_plan_id] for rate_plan_id in rate_plan_ids.tolist()]
+    return applied, len(rows)
 
 
 def add_realised_saving(connection: WarehouseConnection, **values: Any) -> bool:
