@@ -57,7 +57,8 @@ def main(
         f" (here at 1,000, at most {PROOF_SECONDS:.0f} s); larger fleets are bounded by the prices alone.",
         "",
     ]
-    sizes = [(1_000, range(1, 3)), (10_000, range(1, 4)), (100_000, range(1, 4)), (1_000_000, range(1, 2))]
+    seeds = optimizer.SEEDS
+    sizes = [(1_000, seeds[:2]), (10_000, seeds), (100_000, seeds), (1_000_000, seeds[:2])]
     for count, seeds in sizes[:2] if quick else sizes:
         with console.status(f"{count:,} SIMs"):
             is_small = count <= 1_000
@@ -86,8 +87,8 @@ def main(
 
 def _peers(count: int) -> list[str]:
     rows = []
-    for profile in ("default", "all_pooled"):
-        instance = make_instance(profile, count)
+    for profile in ("default", "all_pooled", "many_zeros"):
+        instance = make_instance(profile, count, seed=optimizer.SEEDS[0])
         ours = optimizer.solve(instance)
         rows.append(_peer(profile, "this package", ours.total_cost, ours.seconds, ours))
         for name, peer in baselines.BASELINES.items():
@@ -109,11 +110,12 @@ def _peer(profile: str, name: str, bill: int | None, seconds: float, ours: Optim
 
 def _rest(quick: bool) -> list[str]:
     count = 100_000 if quick else 1_000_000
-    seconds = solve_seconds(make_instance("default", count))
+    seconds = solve_seconds(make_instance("default", count, seed=optimizer.SEEDS[0]))
+    peak, before = optimizer.peak_megabytes(count, 15)
     return markdown(
         [
-            {"what": f"peak memory of a process that makes and solves {count:,} SIMs x 15 plans",
-             "measured": f"{optimizer.peak_megabytes(count, 15):.0f} MB"},
+            {"what": f"peak memory of a process that solves and verifies {count:,} SIMs x 15 plans",
+             "measured": f"{peak:.0f} MB, of which {before:.0f} MB before it begins"},
             {"what": f"task `solve`, warehouse to warehouse, {count:,} SIMs: read, optimize, verify, write",
              "measured": f"{seconds:.1f} s"},
             {"what": "shuffled rows and repeated runs give every SIM the same plan, 100,000 SIMs",

@@ -19,7 +19,9 @@ import typer
 from amop.optimization import Devices, Eligibility, RatePlans, from_micro, pools_of
 
 PERIOD_DAYS = 30
-PROFILES = ("default", "heavy_tail", "all_pooled", "many_zeros", "identical", "single_plan")
+PROFILES = (
+    "default", "heavy_tail", "all_pooled", "many_zeros", "identical", "single_plan", "large_pool", "many_pools",
+)  # fmt: skip
 KINDS = ((0.55, 1.5, 1.0), (0.25, 40.0, 1.1), (0.15, 400.0, 1.0), (0.05, 6000.0, 0.9))
 """Share of the SIMs, median MB in a period, sigma of the logarithm: meters, trackers, terminals, cameras."""
 LARGEST_MB = 900_000.0
@@ -43,7 +45,10 @@ def make_instance(profile: str, device_count: int, *, plan_count: int = 10, seed
     Args:
         profile: ``default`` (half of the plans in two shared pools and one of its own), ``heavy_tail`` (Pareto usage
             with a few routers of hundreds of GB), ``all_pooled`` (every plan pooled), ``many_zeros`` (60 % of the SIMs
-            use nothing), ``identical`` (twelve kinds of identical SIMs), ``single_plan`` (one pooled plan).
+            use nothing), ``identical`` (twelve kinds of identical SIMs), ``single_plan`` (one pooled plan),
+            ``large_pool`` (as ``default``, but the pool of its own is that of the largest plan: one SIM more or less on
+            it moves gigabytes), ``many_pools`` (every plan pooled, each by itself, as the carrier bills where no pools
+            are shared).
         device_count: number of SIMs.
         plan_count: number of rate plans; 1 for ``single_plan``.
         seed: another seed, another instance.
@@ -68,9 +73,11 @@ def _rate_plans(rng: np.random.Generator, profile: str, count: int) -> RatePlans
     if profile in {"all_pooled", "single_plan"}:
         pooled = np.ones(count, dtype=bool)
         names = ["small" if index < count // 2 else "large" if index < count - 2 else None for index in number]
+    elif profile == "many_pools":
+        pooled, names = np.ones(count, dtype=bool), [None] * count
     else:
-        pooled = number % 2 == 1
-        names = [None if index == count // 2 else "small" if index < count // 2 else "large" for index in number]
+        pooled, alone = number % 2 == 1, count - 1 if profile == "large_pool" else count // 2
+        names = [None if index == alone else "small" if index < count // 2 else "large" for index in number]
     pool, pool_name = pools_of(codes, pooled.tolist(), names)
     block_mb = np.where(plan_mb < 50, 1.0, np.where(plan_mb < 1000, 10.0, 100.0))
     per_mb = np.where(plan_mb < 50, 0.11, np.where(plan_mb < 1000, 0.03, 0.012))
