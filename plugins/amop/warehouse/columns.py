@@ -58,9 +58,9 @@ def _column(value: bytes | None, kind: int) -> npt.NDArray[Any]:
         raise ValueError(f"a column is of type {kind}, neither text nor bigint[]")
     if value is None:
         return np.zeros(0, dtype=np.int64)
-    elements = np.frombuffer(value, dtype=ELEMENT, offset=ARRAY_HEADER)
-    if (elements["bytes"] != 8).any():
+    if np.frombuffer(value, dtype=">i4", count=2)[1]:
         raise ValueError("a number is null")
+    elements = np.frombuffer(value, dtype=ELEMENT, offset=ARRAY_HEADER)
     return elements["value"].astype(np.int64)
 
 
