@@ -2,7 +2,7 @@
 
 Nothing in the package knows of these places. The process that is to die wraps what it imported (a statement of
 ``include/sql``, a function, the sending of an HTTP body) before it begins to work, and kills itself with SIGKILL, so
-that neither ``finally`` nor ``except`` nor a rollback of its own runs. `HalfAnswer` and `RowHeldByAnother` need no
+that neither ``finally`` nor ``except`` nor a rollback of its own runs. `HalfPage` and `RowHeldByAnother` need no
 wrapping: the process stands still in the middle of a call, and the test kills it.
 """
 
@@ -48,12 +48,10 @@ class HalfUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class HalfAnswer:
-    """An answer of the carrier, which comes drop by drop: killed by the test when it has begun."""
+class HalfPage:
+    """A page of the carrier's device list, which comes drop by drop: killed by the test when it has begun."""
 
-    method: str
-    path: str
-    page_number: int | None = None
+    page_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +61,15 @@ class RowHeldByAnother:
     application_name: str
 
 
-Place = Statement | Call | HalfUpload | HalfAnswer | RowHeldByAnother
+Place = Statement | Call | HalfUpload | HalfPage | RowHeldByAnother
 
 
 @dataclass(frozen=True, slots=True)
 class KillPoint:
     """A row of the table."""
 
-    name: str
     task: str
+    name: str
     place: Place
     calls_again: Mapping[str, int] = field(default_factory=dict)
     """Calls to the carrier beyond those of an undisturbed run, by endpoint: exactly what the dead process had asked for

@@ -1,4 +1,4 @@
-"""A day of a provider, in processes that may be killed, and all that it leaves anywhere, fit to be compared; for tests.
+"""Days of a provider, undisturbed and with kills, begun at any part of the day; for tests.
 
 The day is the real chain: the DAG run of `device_sync_jasper`, the run of `carrier_optimization_jasper` that it
 triggers, with plan changes applied, and a run of `maintenance` months later. A test may begin at any part of it, from a
@@ -7,101 +7,36 @@ copy of what an undisturbed day had left there.
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
 import multiprocessing
 import os
-import re
 import secrets
 import shutil
-import signal
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import openpyxl
 import psycopg
 import pytest
 import requests
-from psycopg.conninfo import conninfo_to_dict
 
-from amop import ids
-from amop.notify.amop_client import AmopClient
-from amop.pipeline.outbox_delivery import deliver_outbox
 from amop.warehouse.reference import load_reference
-from sandbox.amop import RunningAmop, running_amop
+from sandbox.amop import running_amop
 from sandbox.aws_resources import BUCKET, QUEUE, aws_client
-from sandbox.carrier import RunningCarrier, running_carrier
+from sandbox.carrier import running_carrier
 from sandbox.fleet import write_reference
-from tests.kill_points import HalfAnswer, KillPoint, RowHeldByAnother, Work, process_of_tasks
-from tests.warehouse_rows import leave_out_numbers, rows_of_every_table
+from tests.kill_day import NOW, Day, Outcome, Step
+from tests.kill_points import KillPoint
 
 if TYPE_CHECKING:
     from sandbox.postgres import EmbeddedPostgres
 
-NOW = datetime(2030, 11, 12, 12, tzinfo=UTC)
-"""When everything happens; later than the database's clock, so that nothing of the day seems to lie ahead."""
-RELAY_AT = NOW + timedelta(hours=1)
-MAINTENANCE_AT = NOW + timedelta(days=60)
 SIMS = 110
 """Three pages of the device list."""
-API_USER = "api_jasper"
-A_LONG_TIME = 120
-"""Seconds: longer than a test waits, so that a process that stands still is killed there and nowhere else."""
-PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW_DATABASE = "airflow.db"
-
-
-class Step(StrEnum):
-    """A part of the day; each begins where the one before has ended."""
-
-    SYNC = "sync"
-    CLEANUP = "cleanup"
-    OPTIMIZATION = "optimization"
-    CHANGES = "changes"
-    MAINTENANCE = "maintenance"
-
-
-DAG_OF = {
-    Step.SYNC: ids.device_sync_dag("jasper"),
-    Step.CLEANUP: ids.device_sync_dag("jasper"),
-    Step.OPTIMIZATION: ids.carrier_optimization_dag("jasper"),
-    Step.CHANGES: ids.carrier_optimization_dag("jasper"),
-    Step.MAINTENANCE: ids.MAINTENANCE_DAG,
-}
-FIRST_TASK = {Step.CLEANUP: "cleanup.wait_for_staging", Step.CHANGES: "plan_changes"}
-"""Part that begins within a DAG run → the task that it begins with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a day leaves anywhere, without the numbers and moments that say nothing."""
-
-    rows: Mapping[str, list[str]]
-    """Every row of every table of schema amop."""
-    plans: Mapping[str, str]
-    """Rate plan of each SIM at the carrier."""
-    told: list[str]
-    """What AMOP was told, each message once, in order."""
-    objects: Mapping[str, list[str]]
-    """The objects in S3 and in the archive, line by line."""
-    notified: set[str]
-    """Bodies of the messages on the queue (SQS)."""
-    optimization_runs: int
-    """DAG runs of the optimization."""
-    # What may happen more than once, and how often it did:
-    calls: Mapping[str, int]
-    """Calls to the carrier by endpoint."""
-    messages_again: int
-    notifications: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +137,8 @@ class KillWorld:
             ) as carrier,
             running_amop(record_file=record) as amop,
         ):
-            yield Day(self._context, self._server.conninfo(database), carrier, amop, self._aws, folder)
+            dsn, airflow_database = self._server.conninfo(database), self._folder / AIRFLOW_DATABASE
+            yield Day(dsn, carrier, amop, self._aws, airflow_database, folder, self._context)
         self._server.drop_database(database)
 
     def _new_database(self, template: str) -> str:
@@ -215,162 +151,6 @@ class KillWorld:
         """Remove the databases."""
         for name in self._databases:
             self._server.drop_database(name)
-
-
-class Day:
-    """One day, from its beginning on, with servers and a warehouse of its own."""
-
-    def __init__(
-        self, context: Any, dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: str, folder: Path
-    ) -> None:
-        self._context = context
-        self.dsn = dsn
-        self.database = str(conninfo_to_dict(dsn)["dbname"])
-        self._carrier = carrier
-        self._amop = amop
-        self._aws = aws
-        self._folder = folder
-        self.airflow_database = folder.parent / AIRFLOW_DATABASE
-        self.amop_record = folder / "amop.jsonl"
-
-    def run(self, step: Step, dies_at: Sequence[KillPoint] = (), *, stops_before: Step | None = None) -> None:
-        """Run what is left of a part's DAG run to its end, or to another part; killed at points on the way."""
-        for point in dies_at:
-            self._run_and_be_killed(step, point)
-        process = self._start(step, stops_before=None if stops_before is None else FIRST_TASK[stops_before])
-        process.join()
-        assert process.exitcode == 0, self._log()
-
-    def _run_and_be_killed(self, step: Step, point: KillPoint) -> None:
-        with self._made_to_stand_still(point) as stands_there:
-            process = self._start(step, dies_at=point)
-            if stands_there is not None:
-                _wait_until(lambda: stands_there() or not process.is_alive())
-                os.kill(process.pid or 0, signal.SIGKILL)
-            process.join()
-        assert process.exitcode == -signal.SIGKILL, f"{point.name}: not reached\n{self._log()}"
-
-    def relay(self) -> None:
-        """Deliver what a killed process left, as `amop_relay` does when its time has come."""
-        fields = {"progress_path": self._amop.progress_path, "sync_path": self._amop.sync_path}
-        with AmopClient.from_connection_fields(
-            host=self._amop.base_url, schema=None, port=None, password=None, extra=fields
-        ) as client:
-            deliver_outbox(self.dsn, client, now=lambda: RELAY_AT)
-
-    def outcome(self) -> Outcome:
-        """Return what the day has left until now."""
-        stats, notifications = self._amop.stats(), self._notifications()
-        assert stats["refusals"] == []
-        assert all(session["order_errors"] == [] for session in self._amop.sessions().values())
-        return Outcome(
-            rows=rows_of_every_table(self.dsn),
-            plans={sim["iccid"]: sim["rate_plan"] for sim in self._carrier.truth(API_USER)["devices"]},
-            told=[leave_out_numbers(_told(message)) for message in self._amop.messages()],
-            objects=self._objects(),
-            notified=set(notifications),
-            optimization_runs=len(self._runs_of(DAG_OF[Step.OPTIMIZATION])),
-            calls=self._carrier.stats(API_USER)["calls_by_endpoint"],
-            messages_again=stats["repeats"],
-            notifications=len(notifications),
-        )
-
-    def _start(self, step: Step, **more: Any) -> Any:
-        dag_id = DAG_OF[step]
-        known = self._runs_of(dag_id)
-        work = Work(
-            dag_id=dag_id,
-            run_id=known[0] if known else "monday",
-            conf={"optimization": "always"} if step == Step.SYNC else {},
-            now=(MAINTENANCE_AT if step == Step.MAINTENANCE else NOW).isoformat(),
-            environment=self._environment(),
-            log_file=str(self._folder / "tasks.log"),
-            **more,
-        )
-        process = self._context.Process(target=process_of_tasks, args=(work,))
-        process.start()
-        return process
-
-    def _environment(self) -> dict[str, str]:
-        warehouse, amop = conninfo_to_dict(self.dsn), self._amop
-        connections: dict[str, dict[str, Any]] = {
-            ids.WAREHOUSE_CONNECTION: {
-                "conn_type": "postgres", "host": warehouse["host"], "port": int(warehouse["port"] or 0),
-                "schema": warehouse["dbname"], "login": warehouse["user"], "password": warehouse["password"],
-            },
-            ids.AMOP_API_CONNECTION: {
-                "conn_type": "http", "host": amop.base_url,
-                "extra": {"progress_path": amop.progress_path, "sync_path": amop.sync_path},
-            },
-            ids.AWS_CONNECTION: {
-                "conn_type": "aws", "login": "test", "password": "test",
-                "extra": {"region_name": "us-east-1", "endpoint_url": self._aws},
-            },
-            "carrier_jasper": {
-                "conn_type": "http", "host": self._carrier.base_url, "login": API_USER,
-                "password": self._carrier.api_key, "extra": {"calls_per_second": 1000},
-            },
-        }  # fmt: skip
-        return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()} | {
-            f"AIRFLOW_VAR_{ids.NOTIFICATION_QUEUE_VARIABLE.upper()}": QUEUE,
-            f"AIRFLOW_VAR_{ids.REPORTS_BUCKET_VARIABLE.upper()}": BUCKET,
-            f"AIRFLOW_VAR_{ids.ARCHIVE_PATH_VARIABLE.upper()}": (self._folder / "archive").as_uri(),
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    @contextmanager
-    def _made_to_stand_still(self, point: KillPoint) -> Iterator[Any]:
-        """Arrange that a process comes to a stop at the place; yield how to see that it has, None = it dies alone."""
-        place = point.place
-        if isinstance(place, HalfAnswer):
-            plans = self._plans()
-            self._carrier.add_fault(
-                method=place.method, path=place.path, page_number=place.page_number, drip_seconds=A_LONG_TIME
-            )
-            is_write = place.method == "PUT"
-            yield lambda: self._plans() != plans if is_write else self._carrier.faults()[0]["applied"]
-            self._carrier.clear_faults()
-        elif isinstance(place, RowHeldByAnother):
-            with psycopg.connect(self.dsn) as holder, psycopg.connect(self.dsn, autocommit=True) as onlooker:
-                iccids = sorted(self._plans())
-                holder.execute(
-                    "INSERT INTO amop.device (service_provider_id, iccid) VALUES (1, %s)", [iccids[len(iccids) // 2]]
-                )
-                yield lambda: onlooker.execute(
-                    "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
-                    " AND datname = current_database()",
-                    [place.application_name],
-                ).fetchone()
-                holder.rollback()
-        else:
-            yield None
-
-    def _plans(self) -> dict[str, str]:
-        return {sim["iccid"]: sim["rate_plan"] for sim in self._carrier.truth(API_USER)["devices"]}
-
-    def _runs_of(self, dag_id: str) -> list[str]:
-        """Return the ids of a DAG's runs in Airflow's metadata database."""
-        with sqlite3.connect(self.airflow_database) as connection:
-            return [run_id for (run_id,) in connection.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", [dag_id])]
-
-    def _notifications(self) -> list[str]:
-        sqs = aws_client("sqs", self._aws)
-        url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
-        return [
-            leave_out_numbers(message["Body"])
-            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", [])
-        ]
-
-    def _objects(self) -> dict[str, list[str]]:
-        s3 = aws_client("s3", self._aws)
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
-        contents = {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
-        archive = self._folder / "archive"
-        contents |= {str(p.relative_to(archive)): p.read_bytes() for p in archive.rglob("*") if p.is_file()}
-        return {leave_out_numbers(key): _lines(key, content) for key, content in contents.items()}
-
-    def _log(self) -> str:
-        return (self._folder / "tasks.log").read_text(errors="replace")[-5000:]
 
 
 def _forked_from_prepared_process(folder: Path, airflow_database: Path) -> Any:
@@ -414,31 +194,3 @@ def _empty_aws(address: str) -> None:
     requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
     aws_client("sqs", address).create_queue(QueueName=QUEUE)
     aws_client("s3", address).create_bucket(Bucket=BUCKET)
-
-
-def _told(message: dict[str, Any]) -> str:
-    return json.dumps({name: message[name] for name in ("kind", "path", "idempotency_key", "body")}, sort_keys=True)
-
-
-def _lines(key: str, content: bytes) -> list[str]:
-    """Return the lines of an object as text, those of a workbook as cells."""
-    if key.endswith(".xlsx"):
-        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True)
-        return [leave_out_numbers(str(row)) for sheet in book for row in sheet.iter_rows(values_only=True)]
-    if key.endswith(".gz"):
-        return [leave_out_numbers(line) for line in gzip.decompress(content).decode().splitlines()]
-    # The first column of the sync log is the number of the SIM's row.
-    return sorted(line.partition(",")[2] for line in content.decode().splitlines())
-
-
-def _wait_until(is_so: Any) -> None:
-    """Look again and again, for a minute.
-
-    Raises:
-        TimeoutError: it has not come to be.
-    """
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not so after {PATIENCE:.0f} s")
-        time.sleep(0.01)

@@ -18,7 +18,6 @@ import os
 import pkgutil
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import airflow.providers.amazon.aws.hooks.s3

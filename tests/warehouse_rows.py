@@ -41,7 +41,7 @@ NOT_COMPARED = {
 }
 """Table → column → why it is not compared."""
 
-NUMBERED = {"amop_outbox", "device_sync_run", "optimization_session", "optimization_instance"}
+NUMBERED = frozenset({"amop_outbox", "device_sync_run", "optimization_session", "optimization_instance"})
 """Tables whose rows are told apart by the order in which they were written: their numbers count from 1 here."""
 
 MEANING = {
@@ -56,14 +56,14 @@ MEANING = {
 """Column that refers to a row → that row's table, and the column that says which row it is (None = its order)."""
 
 NUMBERS_IN_TEXT = re.compile(
-    r"(session[:_]|daily_sync:|optimization_|sync_log_|[Rr]un_|[Ii]nstance |[Ss]ession )\d+"
+    r"(session[:_]|daily_sync:|optimization_|sync_log_|[Rr]un_|[Ii]nstance |[Ss]ession |its guid', ')\d+"
     r'|("(?:SessionId|run_id|RunId|instance_id|optimization_session_id|BillPeriodId)\\*": ?"?)\d+'
 )
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def leave_out_numbers(text: str) -> str:
-    """Return a text without the numbers of run, session, instance and period (a day has one of each) and without guids."""
+    """Return a text without guids and without the numbers of run, session, instance and period: a day has one each."""
     return GUID.sub("<guid>", NUMBERS_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}<number>", text))
 
 

@@ -1,198 +1,97 @@
 """A task's process is killed with SIGKILL in the middle of its work, and the task runs again: as if nothing had been.
 
-Real processes of Airflow's own task runner do the tasks of the real DAGs, against PostgreSQL, the carrier and AMOP over
-HTTP, and the AWS emulator. How a process is brought to die at a named place is in `tests.kill_points`; what is compared,
-and the few columns that are not, in `tests.kill_world` and `tests.warehouse_rows`.
+Real processes with Airflow's own task runner do the tasks of the real DAGs, against PostgreSQL, carrier and AMOP over
+HTTP, and the AWS emulator. How a process is brought to die at a named place is in `tests.kill_points`; what is compared
+in `tests.kill_day`, and the few columns that are not, with the reasons, in `tests.warehouse_rows`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.kill_points import Call, HalfAnswer, HalfUpload, KillPoint, RowHeldByAnother, Statement
-from tests.kill_world import KillWorld, Outcome, Step
+from tests.kill_day import Outcome, Step
+from tests.kill_points import Call, HalfPage, HalfUpload, KillPoint, RowHeldByAnother, Statement
+from tests.kill_world import KillWorld
 from tests.reliability import RecordFault
 
 if TYPE_CHECKING:
     from sandbox.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.xdist_group("kill_points")  # what is prepared is prepared once
+
 LIST, USAGES, SIM = "GET /devices", "GET /usages", "GET /devices/{iccid}"
 
-POINTS: dict[Step, tuple[KillPoint, ...]] = {
+# fmt: off
+POINTS = {
     Step.SYNC: (
-        KillPoint(
-            "session opened, not committed",
-            "select_providers",
-            Statement("sync/attach_session", has_run=True),
-        ),
-        KillPoint(
-            "in the middle of a page",
-            "sync.fetch_devices",
-            HalfAnswer("GET", "/rws/api/v1/devices", page_number=2),
-            calls_again={LIST: 1},
-        ),
-        KillPoint(
-            "page received, before COPY",
-            "sync.fetch_devices",
-            Call("amop.pipeline.device_sync:copy_rows", nth=2),
-            calls_again={LIST: 1},
-        ),
-        KillPoint(
-            "after COPY, before the ledger row",
-            "sync.fetch_devices",
-            Statement("sync/add_page", nth=2),
-            calls_again={LIST: 1},
-        ),
-        KillPoint(
-            "ledger row committed, before the next page",
-            "sync.fetch_devices",
-            Statement("sync/scan_position", nth=3),
-        ),
-        KillPoint(
-            "list complete, Airflow not told",
-            "sync.fetch_devices",
-            Call("airflow.sdk.execution_time.task_runner:_push_xcom_if_needed"),
-        ),
-        KillPoint(
-            "usage page after COPY, before its work row",
-            "sync.fetch_usage",
-            Statement("sync/finish_work_row", nth=3),
-            calls_again={USAGES: 1},
-        ),
-        KillPoint(
-            "answers archived, not yet deleted",
-            "sync.archive_pages",
-            Statement("archive/delete_pages"),
-        ),
-        KillPoint(
-            "message on the queue (SQS), not marked",
-            "sync.publish_notification",
-            Statement("sync/mark_notified"),
-            notifications_again=1,
-        ),
+        KillPoint("select_providers", "session opened, not committed", Statement("sync/attach_session", has_run=True)),
+        KillPoint("sync.fetch_devices", "in the middle of a page",
+                  HalfPage(2), calls_again={LIST: 1}),
+        KillPoint("sync.fetch_devices", "page received, before COPY",
+                  Call("amop.pipeline.device_sync:copy_rows", nth=2), calls_again={LIST: 1}),
+        KillPoint("sync.fetch_devices", "after COPY, before the ledger row",
+                  Statement("sync/add_page", nth=2), calls_again={LIST: 1}),
+        KillPoint("sync.fetch_devices", "ledger row committed, before the next page",
+                  Statement("sync/scan_position", nth=3)),
+        KillPoint("sync.fetch_devices", "list complete, Airflow not told",
+                  Call("airflow.sdk.execution_time.task_runner:_push_xcom_if_needed")),
+        KillPoint("sync.fetch_usage", "usage page after COPY, before its work row",
+                  Statement("sync/finish_work_row", nth=3), calls_again={USAGES: 1}),
+        KillPoint("sync.archive_pages", "answers archived, not deleted", Statement("archive/delete_pages")),
+        KillPoint("sync.publish_notification", "message on the queue (SQS), not marked",
+                  Statement("sync/mark_notified"), notifications_again=1),
     ),
     Step.CLEANUP: (
-        KillPoint(
-            "in the middle of the merge",
-            "cleanup.merge_devices",
-            RowHeldByAnother("amop merge_devices"),
-        ),
-        KillPoint(
-            "SIMs merged, not committed",
-            "cleanup.merge_devices",
-            Statement("merge/note_devices_merged", has_run=True),
-        ),
-        KillPoint(
-            "usage merged, not committed",
-            "cleanup.merge_usage",
-            Statement("merge/note_usage_merged", has_run=True),
-        ),
-        KillPoint(
-            "run complete with its notice, not delivered",
-            "cleanup.notify_amop",
-            Statement("outbox/claim_message"),
-        ),
-        KillPoint(
-            "notice taken by AMOP, not marked",
-            "cleanup.notify_amop",
-            Statement("outbox/mark_sent"),
-            messages_again=1,
-        ),
-        KillPoint(
-            "optimization triggered, task not marked",
-            "cleanup.trigger_optimization",
-            Call("airflow.sdk.api.client:DagRunOperations.trigger", has_run=True),
-        ),
+        KillPoint("cleanup.merge_devices", "in the middle of the merge", RowHeldByAnother("amop merge_devices")),
+        KillPoint("cleanup.merge_devices", "SIMs merged, not committed",
+                  Statement("merge/note_devices_merged", has_run=True)),
+        KillPoint("cleanup.merge_usage", "usage merged, not committed",
+                  Statement("merge/note_usage_merged", has_run=True)),
+        KillPoint("cleanup.notify_amop", "run complete with its notice, not delivered",
+                  Statement("outbox/claim_message")),
+        KillPoint("cleanup.notify_amop", "notice taken by AMOP, not marked",
+                  Statement("outbox/mark_sent"), messages_again=1),
+        KillPoint("cleanup.trigger_optimization", "optimization triggered, task not marked",
+                  Call("airflow.sdk.api.client:DagRunOperations.trigger", has_run=True)),
     ),
     Step.OPTIMIZATION: (
-        KillPoint(
-            "instance opened, not committed",
-            "open_instance",
-            Statement("optimization/open_instance", has_run=True),
-        ),
-        KillPoint(
-            "30 % taken by AMOP, not marked",
-            "group_communication_plans",
-            Statement("outbox/mark_sent"),
-            messages_again=1,
-        ),
-        KillPoint(
-            "in the middle of reading the SIMs",
-            "assign_base",
-            Call("psycopg:Copy.read", nth=40),
-        ),
-        KillPoint(
-            "plans found, not proved",
-            "solve",
-            Call("amop.optimization.solver:certify"),
-        ),
-        KillPoint(
-            "plans written, their proof not",
-            "solve",
-            Statement("optimization/note_solution"),
-        ),
-        KillPoint(
-            "results written, instance still open",
-            "write_results",
-            Statement("optimization/note_savings"),
-        ),
-        KillPoint(
-            "half of the workbook sent to S3",
-            "write_workbook",
-            HalfUpload(b"PK"),
-        ),
-        KillPoint(
-            "instance and session ended, not committed",
-            "publish_report",
-            Statement("sessions/set_progress", has_run=True),
-        ),
+        KillPoint("open_instance", "instance opened, not committed",
+                  Statement("optimization/open_instance", has_run=True)),
+        KillPoint("group_communication_plans", "30 % taken by AMOP, not marked",
+                  Statement("outbox/mark_sent"), messages_again=1),
+        KillPoint("assign_base", "in the middle of reading the SIMs", Call("psycopg:Copy.read", nth=40)),
+        KillPoint("solve", "plans found, not proved", Call("amop.optimization.solver:certify")),
+        KillPoint("solve", "plans written, their proof not", Statement("optimization/note_solution")),
+        KillPoint("write_results", "results written, instance not closed", Statement("optimization/note_savings")),
+        KillPoint("write_workbook", "half of the workbook sent to S3", HalfUpload(b"PK")),
+        KillPoint("publish_report", "instance and session ended, not committed",
+                  Statement("sessions/set_progress", has_run=True)),
     ),
     Step.CHANGES: (
-        KillPoint(
-            "change noted as sent, not sent",
-            "apply_changes",
-            Call("amop.carriers.control_center:ControlCenterClient.change_rate_plan", nth=2),
-            calls_again={SIM: 2},  # the carrier is asked about the doubt, then as before every change
-        ),
-        KillPoint(
-            "change made by the carrier, half of its answer read",
-            "apply_changes",
-            HalfAnswer("PUT", "/rws/api/v1/devices/"),
-            calls_again={SIM: 1},
-        ),
-        KillPoint(
-            "change answered, not noted",
-            "apply_changes",
-            Statement("changes/set_outcome", nth=2),
-            calls_again={SIM: 1},
-        ),
-        KillPoint(
-            "between two changes",
-            "apply_changes",
-            Statement("changes/set_outcome", nth=2, has_run=True),
-        ),
-        KillPoint(
-            "applied change read back, not noted",
-            "verify_changes",
-            Statement("changes/set_verified", nth=2),
-            calls_again={SIM: 1},
-        ),
+        # In doubt, the carrier is asked; then all goes as before every change.
+        KillPoint("apply_changes", "change noted as sent, not sent",
+                  Call("amop.carriers.control_center:ControlCenterClient.change_rate_plan", nth=2),
+                  calls_again={SIM: 2}),
+        KillPoint("apply_changes", "change made by the carrier, its answer not read",
+                  Call("amop.carriers.control_center:read_json", nth=2), calls_again={SIM: 1}),
+        KillPoint("apply_changes", "change answered, not noted",
+                  Statement("changes/set_outcome", nth=2), calls_again={SIM: 1}),
+        KillPoint("apply_changes", "between two changes", Statement("changes/set_outcome", nth=2, has_run=True)),
+        KillPoint("verify_changes", "change read back, not noted",
+                  Statement("changes/set_verified", nth=2), calls_again={SIM: 1}),
     ),
     Step.MAINTENANCE: (
-        KillPoint(
-            "staging deleted by half",
-            "remove_staging",
-            Statement("maintenance/delete_device_usage_staging"),
-        ),
+        KillPoint("remove_staging", "staging deleted by half", Statement("maintenance/delete_device_usage_staging")),
     ),
 }
-"""Part of the day → where its process is killed."""
+"""Part of the day → task, where its process is killed, and what is then done once more."""
+# fmt: on
 
 TABLE = [pytest.param(step, point, id=point.name) for step, points in POINTS.items() for point in points]
 
@@ -251,7 +150,8 @@ def test_what_is_compared_is_a_whole_day_and_tells_a_difference(world: KillWorld
     written = {name for name, rows in day.rows.items() if rows}
     assert written >= {
         "device", "device_usage", "device_history", "device_sync_run", "device_sync_page", "device_staging",
-        "device_usage_staging", "optimization_device_result", "optimization_instance", "rate_plan_change", "amop_outbox",
+        "device_usage_staging", "optimization_device_result", "optimization_instance", "rate_plan_change",
+        "amop_outbox",
     }  # fmt: skip
     assert [text.count('"Progress": ') for text in day.told].count(1) == 6
     assert len(day.objects) == 3 and all(day.objects.values())
@@ -263,14 +163,21 @@ def test_what_is_compared_is_a_whole_day_and_tells_a_difference(world: KillWorld
 
 
 def _require_same(found: Outcome, undisturbed: Outcome) -> None:
-    assert {name: rows for name, rows in found.rows.items() if rows != undisturbed.rows[name]} == {
-        name: rows for name, rows in undisturbed.rows.items() if rows != found.rows[name]
-    }
+    assert _different_lines(found.rows, undisturbed.rows) == {}
+    assert _different_lines(found.objects, undisturbed.objects) == {}
     assert found.plans == undisturbed.plans
     assert found.told == undisturbed.told
-    assert found.objects == undisturbed.objects
     assert found.notified == undisturbed.notified
     assert found.optimization_runs == undisturbed.optimization_runs <= 1
+
+
+def _different_lines(
+    found: Mapping[str, list[str]], undisturbed: Mapping[str, list[str]]
+) -> dict[str, tuple[Counter[str], Counter[str]]]:
+    """Return what is only here and only there, by table or object."""
+    names = found.keys() | undisturbed.keys()
+    lines = {name: (Counter(found.get(name, [])), Counter(undisturbed.get(name, []))) for name in names}
+    return {name: (here - there, there - here) for name, (here, there) in lines.items() if here != there}
 
 
 def _require_effects(found: Outcome, undisturbed: Outcome, killed: list[KillPoint]) -> None:
@@ -286,6 +193,7 @@ def _seen(found: Outcome, undisturbed: Outcome) -> str:
     calls: Any = Counter(found.calls) - Counter(undisturbed.calls)
     return (
         f"{differ} of {len(found.rows)} tables differ in {sum(map(len, found.rows.values()))} rows; calls again: "
-        f"{', '.join(f'{count} {endpoint}' for endpoint, count in calls.items()) or 'none'}; {len(found.told)} messages "
-        f"effective at AMOP, {found.messages_again} repeated; {found.optimization_runs} optimization runs"
+        f"{', '.join(f'{count} {endpoint}' for endpoint, count in calls.items()) or 'none'}; "
+        f"{len(found.told)} messages effective at AMOP, {found.messages_again} repeated; "
+        f"{found.optimization_runs} optimization runs"
     )
