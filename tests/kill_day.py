@@ -19,6 +19,7 @@ from typing import Any
 
 import openpyxl
 import psycopg
+import requests
 from psycopg.conninfo import conninfo_to_dict
 
 from amop import ids
@@ -85,6 +86,31 @@ class Outcome:
     notifications: int
 
 
+class Aws:
+    """The AWS emulator at an address, with one queue and one bucket."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.sqs, self.s3 = aws_client("sqs", address), aws_client("s3", address)
+
+    def empty(self) -> None:
+        """Forget everything; make the queue and the bucket."""
+        requests.post(f"{self.address}/moto-api/reset", timeout=10).raise_for_status()
+        self.sqs.create_queue(QueueName=QUEUE)
+        self.s3.create_bucket(Bucket=BUCKET)
+
+    def messages(self) -> list[str]:
+        """Return the bodies of the messages on the queue, and leave them there."""
+        url = self.sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+        found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        return [message["Body"] for message in found.get("Messages", [])]
+
+    def objects(self) -> dict[str, bytes]:
+        """Return the objects of the bucket by key."""
+        keys = [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return {key: self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+
+
 class Day:
     """One day, with servers, a warehouse and Airflow's metadata database of its own.
 
@@ -92,14 +118,14 @@ class Day:
         dsn: the warehouse.
         carrier: of the SIMs.
         amop: records into ``folder / amop.jsonl``.
-        aws: address of the AWS emulator.
+        aws: of queue and reports.
         airflow_database: file that the processes of ``context`` use.
         folder: for files.
         context: of multiprocessing.
     """
 
     def __init__(
-        self, dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: str, airflow_database: Path, folder: Path,
+        self, dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: Aws, airflow_database: Path, folder: Path,
         context: Any,
     ) -> None:  # fmt: skip
         self.dsn = dsn
@@ -139,7 +165,7 @@ class Day:
 
     def outcome(self) -> Outcome:
         """Return what the day has left until now."""
-        stats, notifications = self._amop.stats(), self._notifications()
+        stats, notifications = self._amop.stats(), self._aws.messages()
         assert stats["refusals"] == []
         assert all(session["order_errors"] == [] for session in self._amop.sessions().values())
         return Outcome(
@@ -147,7 +173,7 @@ class Day:
             plans={sim["iccid"]: sim["rate_plan"] for sim in self._carrier.truth(API_USER)["devices"]},
             told=[leave_out_numbers(_told(message)) for message in self._amop.messages()],
             objects=self._objects(),
-            notified=set(notifications),
+            notified={leave_out_numbers(body) for body in notifications},
             optimization_runs=len(self._runs_of(DAG_OF[Step.OPTIMIZATION])),
             calls=self._carrier.stats(API_USER)["calls_by_endpoint"],
             messages_again=stats["repeats"],
@@ -183,7 +209,7 @@ class Day:
             },
             ids.AWS_CONNECTION: {
                 "conn_type": "aws", "login": "test", "password": "test",
-                "extra": {"region_name": "us-east-1", "endpoint_url": self._aws},
+                "extra": {"region_name": "us-east-1", "endpoint_url": self._aws.address},
             },
             "carrier_jasper": {
                 "conn_type": "http", "host": self._carrier.base_url, "login": API_USER,
@@ -207,7 +233,7 @@ class Day:
             self._carrier.clear_faults()
         elif isinstance(place, RowHeldByAnother):
             with psycopg.connect(self.dsn) as holder, psycopg.connect(self.dsn, autocommit=True) as onlooker:
-                iccids = sorted(self._plans())
+                iccids = [sim["iccid"] for sim in self._carrier.truth(API_USER)["devices"]]
                 holder.execute(
                     "INSERT INTO amop.device (service_provider_id, iccid) VALUES (1, %s)", [iccids[len(iccids) // 2]]
                 )
@@ -220,30 +246,15 @@ class Day:
         else:
             yield None
 
-    def _plans(self) -> dict[str, str]:
-        return {sim["iccid"]: sim["rate_plan"] for sim in self._carrier.truth(API_USER)["devices"]}
-
     def _runs_of(self, dag_id: str) -> list[str]:
         """Return the ids of a DAG's runs in Airflow's metadata database."""
         with sqlite3.connect(self.airflow_database) as connection:
             return [run_id for (run_id,) in connection.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", [dag_id])]
 
-    def _notifications(self) -> list[str]:
-        sqs = aws_client("sqs", self._aws)
-        url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
-        return [
-            leave_out_numbers(message["Body"])
-            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get(
-                "Messages", []
-            )
-        ]
-
     def _objects(self) -> dict[str, list[str]]:
-        s3 = aws_client("s3", self._aws)
-        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
-        contents = {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
         archive = self._folder / "archive"
-        contents |= {str(p.relative_to(archive)): p.read_bytes() for p in archive.rglob("*") if p.is_file()}
+        archived = {str(path.relative_to(archive)): path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+        contents = self._aws.objects() | archived
         return {leave_out_numbers(key): _lines(key, content) for key, content in contents.items()}
 
     def _log(self) -> str:

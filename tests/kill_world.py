@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-import requests
 
 from amop.warehouse.reference import load_reference
 from sandbox.amop import running_amop
-from sandbox.aws_resources import BUCKET, QUEUE, aws_client
 from sandbox.carrier import running_carrier
 from sandbox.fleet import write_reference
-from tests.kill_day import NOW, Day, Outcome, Step
+from tests.kill_day import NOW, Aws, Day, Outcome, Step
 from tests.kill_points import KillPoint
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ class KillWorld:
     def __init__(self, server: EmbeddedPostgres, folder: Path, airflow_database: Path, aws: str) -> None:
         self._server = server
         self._folder = folder
-        self._aws = aws
+        self._aws = Aws(aws)
         self._context = _forked_from_prepared_process(folder, airflow_database)
         self._databases: list[str] = []
         self._undisturbed: dict[Step, Outcome] = {}
@@ -130,7 +128,7 @@ class KillWorld:
             shutil.copyfile(snapshot.amop_record, record)
         database = self._new_database(snapshot.database)
         _copy_database(snapshot.airflow_database, self._folder / AIRFLOW_DATABASE)
-        _empty_aws(self._aws)
+        self._aws.empty()
         with (
             running_carrier(
                 devices_per_account=SIMS, accounts=("jasper",), limits_are_enforced=False, as_of=NOW
@@ -188,9 +186,3 @@ def _furnish(dsn: str, folder: Path) -> None:
             "UPDATE amop.service_provider SET write_is_enabled = true, can_auto_update_rate_plans = true,"
             " detail_calls_per_run = 4, maximum_changes = 5"
         )
-
-
-def _empty_aws(address: str) -> None:
-    requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()
-    aws_client("sqs", address).create_queue(QueueName=QUEUE)
-    aws_client("s3", address).create_bucket(Bucket=BUCKET)

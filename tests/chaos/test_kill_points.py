@@ -67,7 +67,6 @@ POINTS = {
                   Statement("outbox/mark_sent"), messages_again=1),
         KillPoint("assign_base", "in the middle of reading the SIMs", Call("psycopg:Copy.read", nth=40)),
         KillPoint("solve", "plans found, not proved", Call("amop.optimization.solver:certify")),
-        KillPoint("solve", "plans written, their proof not", Statement("optimization/note_solution")),
         KillPoint("write_results", "results written, instance not closed", Statement("optimization/note_savings")),
         KillPoint("write_workbook", "half of the workbook sent to S3", HalfUpload(b"PK")),
         KillPoint("publish_report", "instance and session ended, not committed",
