@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TASK_VARIABLE = "AMOP_TEST_TASK"
-"""Environment variable of the process: the task that it is working on."""
+present_task = ""
+"""The task that this process is working on; `tests.task_process` sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _owner_of(target: str) -> tuple[Any, str]:
 
 
 def _is_task(task: str) -> bool:
-    return os.environ.get(TASK_VARIABLE) == task
+    return present_task == task
 
 
 def _die() -> None:

@@ -63,14 +63,15 @@ class KillWorld:
         self._context = _forked_from_prepared_process(folder, airflow_database)
         self._databases: list[str] = []
         self._undisturbed: dict[Step, Outcome] = {}
-        morning = Snapshot(self._new_database("amop_template"), folder / "airflow-morning.db", None)
-        _furnish(server.conninfo(morning.database), folder)
-        _copy_database(folder / AIRFLOW_DATABASE, morning.airflow_database)
-        self._snapshots = {Step.SYNC: morning}
-        self._whole_day: list[Outcome] = []
+        self._morning = Snapshot(self._new_database("amop_template"), folder / "airflow-morning.db", None)
+        _furnish(server.conninfo(self._morning.database), folder)
+        _copy_database(folder / AIRFLOW_DATABASE, self._morning.airflow_database)
+        self._snapshots = {Step.SYNC: self._morning}
+        self._undisturbed_day: Outcome | None = None
 
     def undisturbed(self, begin: Step) -> Outcome:
         """Return what the DAG run of a part leaves when nothing disturbs it, run from where the part begins."""
+        self._snapshot_of(begin)
         if begin not in self._undisturbed:
             self._undisturbed[begin] = self.run(begin)
         return self._undisturbed[begin]
@@ -78,27 +79,28 @@ class KillWorld:
     def undisturbed_day(self) -> Outcome:
         """Return what sync and optimization leave together."""
         self._snapshot_of(Step.MAINTENANCE)
-        return self._whole_day[0]
+        assert self._undisturbed_day is not None
+        return self._undisturbed_day
 
     def run(self, begin: Step, *dies_at: KillPoint) -> Outcome:
         """Run a part and the rest of its DAG run, killed at the points one after another; return what it leaves."""
-        with self._opened(begin) as day:
+        with self._opened(self._snapshot_of(begin)) as day:
             day.run(begin, dies_at)
             day.relay()
             return day.outcome()
 
     def run_day(self, points: Mapping[Step, Sequence[KillPoint]]) -> Outcome:
         """Run sync and optimization to their end, killed at the points one after another; return what they leave."""
-        with self._opened(Step.SYNC) as day:
+        with self._opened(self._morning) as day:
             day.run(Step.SYNC, (*points[Step.SYNC], *points[Step.CLEANUP]))
             day.run(Step.OPTIMIZATION, (*points[Step.OPTIMIZATION], *points[Step.CHANGES]))
             day.relay()
             return day.outcome()
 
     def _snapshot_of(self, step: Step) -> Snapshot:
-        """Return where a part begins; an undisturbed day has come by there."""
-        if step not in self._snapshots:
-            with self._opened(Step.SYNC) as day:
+        """Return where a part begins; an undisturbed day, run when the first part is asked for, has come by there."""
+        if self._undisturbed_day is None:
+            with self._opened(self._morning) as day:
                 day.run(Step.SYNC, stops_before=Step.CLEANUP)
                 self._snapshots[Step.CLEANUP] = self._copy(day)
                 day.run(Step.CLEANUP)
@@ -107,7 +109,7 @@ class KillWorld:
                 day.run(Step.OPTIMIZATION, stops_before=Step.CHANGES)
                 self._snapshots[Step.CHANGES] = self._copy(day)
                 day.run(Step.CHANGES)
-                self._whole_day.append(day.outcome())
+                self._undisturbed_day = day.outcome()
                 self._snapshots[Step.MAINTENANCE] = self._copy(day)
         return self._snapshots[step]
 
@@ -120,14 +122,14 @@ class KillWorld:
         return Snapshot(self._new_database(day.database), airflow_database, record)
 
     @contextmanager
-    def _opened(self, begin: Step) -> Iterator[Day]:
+    def _opened(self, begin: Snapshot) -> Iterator[Day]:
         folder = self._folder / secrets.token_hex(6)
         folder.mkdir()
-        snapshot, record = self._snapshot_of(begin), folder / "amop.jsonl"
-        if snapshot.amop_record is not None:
-            shutil.copyfile(snapshot.amop_record, record)
-        database = self._new_database(snapshot.database)
-        _copy_database(snapshot.airflow_database, self._folder / AIRFLOW_DATABASE)
+        record = folder / "amop.jsonl"
+        if begin.amop_record is not None:
+            shutil.copyfile(begin.amop_record, record)
+        database = self._new_database(begin.database)
+        _copy_database(begin.airflow_database, self._folder / AIRFLOW_DATABASE)
         self._aws.empty()
         with (
             running_carrier(

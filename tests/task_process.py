@@ -1,7 +1,7 @@
 """The process in which Airflow's tasks run and are killed: the real DAGs, task by task, by Airflow's own runner.
 
-Imported only by the fork server of the tests, which has so parsed the DAGs, built the execution API and run one small
-DAG before it forks a process: a killed process and its successor cost a fork each, not the imports of Airflow.
+Imported only by the fork server of the tests, which has imported Airflow, parsed the DAGs and built the execution API
+before it forks a process: a killed process and its successor cost a fork each.
 
 What the scheduler does around the tasks is done here as `DAG.test` does it: look which tasks are ready, run them one
 after another, until the DAG run has ended. What a killed process left as running is a lost task to the scheduler: it
@@ -14,7 +14,6 @@ import asyncio
 import gc
 import importlib
 import inspect
-import os
 import pkgutil
 import sys
 from datetime import UTC, datetime, timedelta
@@ -38,7 +37,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, configure_mappers
 
 import amop
-from tests.kill_points import TASK_VARIABLE, Work
+from tests import kill_points
+from tests.kill_points import Work
 
 WAITS_FOR_THE_OTHERS = "cleanup.wait_for_staging"
 """Runs when nothing else can: one process cannot wait for a task that comes after."""
@@ -90,7 +90,7 @@ def run_dag(work: Work) -> None:
                 states = {ti.task_id: ti.state for ti in run.get_task_instances(session=session)}
                 raise RuntimeError(f"{work.dag_id} {work.run_id} stands still: {states}")
             for ti in ready:
-                os.environ[TASK_VARIABLE] = ti.task_id
+                kill_points.present_task = ti.task_id
                 _run_task(ti=ti, task=DAGS[work.dag_id].task_dict[ti.task_id], run_triggerer=True)
         print(f"{work.dag_id} {work.run_id}: {run.state}", flush=True)  # noqa: T201
         sys.exit(0 if run.state == DagRunState.SUCCESS else 1)
