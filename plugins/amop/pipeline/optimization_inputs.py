@@ -27,7 +27,7 @@ from amop.pipeline.errors import PipelineError
 from amop.pipeline.optimization_runs import end_with_errors, load_instance, locked_instance
 from amop.warehouse import optimization_instances as instances
 from amop.warehouse.connection import WarehouseConnection, transaction
-from amop.warehouse.optimization_instances import UsageTooLargeError
+from amop.warehouse.realised_savings import UsageTooLargeError
 from amop.warehouse.sessions import advance_session, touch_session
 from amop.warehouse.usage_days import read_history
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 from psycopg.types.json import Jsonb
 
 from amop.domain.assignment_reasons import ASSIGNMENT_REASONS
@@ -28,10 +27,6 @@ COPY_SOLVED = (
 )
 LARGEST = {"largest_usage_mb": LARGEST_USAGE_MB, "largest_sms_usage": LARGEST_SMS_USAGE}
 COPY_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
-
-
-class UsageTooLargeError(ArithmeticError):
-    """A SIM's projected usage is beyond what the warehouse can hold; the message names the SIM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,28 +146,21 @@ def add_devices(
         days_in_period: local calendar days of its billing period.
         factor: what projects the usage of a SIM without enough history.
         history: the usage days of the provider; None projects every SIM by the factor.
-
-    Raises:
-        UsageTooLargeError: a projection is beyond 1e18 MB.
     """
-    try:
-        with connection.transaction():
-            create_usage_history(connection, instance, history)
-            execute(
-                connection,
-                "add_devices",
-                instance_id=instance["id"],
-                uses_proration=instance["uses_proration"],
-                days_in_period=days_in_period,
-                numerator=factor.numerator,
-                denominator=factor.denominator,
-                unprojected_statuses=sorted(UNPROJECTED_STATUSES),
-                **LARGEST,
-                **history_parameters(history),
-                **_scope(instance),
-            )
-    except psycopg.errors.NumericValueOutOfRange:
-        raise _usage_too_large(connection, instance) from None
+    create_usage_history(connection, instance, history)
+    execute(
+        connection,
+        "add_devices",
+        instance_id=instance["id"],
+        uses_proration=instance["uses_proration"],
+        days_in_period=days_in_period,
+        numerator=factor.numerator,
+        denominator=factor.denominator,
+        unprojected_statuses=sorted(UNPROJECTED_STATUSES),
+        **LARGEST,
+        **history_parameters(history),
+        **_scope(instance),
+    )
 
 
 def add_left_out(connection: WarehouseConnection, instance: Mapping[str, Any]) -> None:
@@ -186,11 +174,7 @@ def add_left_out(connection: WarehouseConnection, instance: Mapping[str, Any]) -
 
 
 def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) -> InstanceInputs:
-    """Return the placed SIMs of an instance as arrays, in the order of their ids.
-
-    Raises:
-        UsageTooLargeError: a projection is beyond what 1e-6 MB in 64 bits can hold.
-    """
+    """Return the placed SIMs of an instance as arrays, in the order of their ids."""
     groups = [
         group for group in rows(connection, "comm_groups", instance_id=instance["id"]) if group["outcome"] in PLACED
     ]
@@ -326,15 +310,11 @@ def _placed_devices(
     connection: WarehouseConnection, instance: Mapping[str, Any], group_ids: Sequence[int]
 ) -> list[npt.NDArray[Any]]:
     """Return the columns of ``optimization/placed_devices``, rows in the order of the device ids."""
-    try:
-        with connection.transaction():
-            columns = read_columns(
-                connection,
-                sql.load("optimization/placed_devices"),
-                {"instance_id": instance["id"], "comm_group_ids": group_ids},
-            )
-    except psycopg.errors.NumericValueOutOfRange:
-        raise _usage_too_large(connection, instance) from None
+    columns = read_columns(
+        connection,
+        sql.load("optimization/placed_devices"),
+        {"instance_id": instance["id"], "comm_group_ids": group_ids},
+    )
     order = np.argsort(columns[0])
     return [column[order] for column in columns]
 
@@ -354,11 +334,3 @@ def _scope(instance: Mapping[str, Any]) -> dict[str, Any]:
         "billing_period_id": instance["billing_period_id"],
         "usage_as_of": instance["usage_as_of"],
     }
-
-
-def _usage_too_large(connection: WarehouseConnection, instance: Mapping[str, Any]) -> UsageTooLargeError:
-    largest = row(connection, "largest_usage", **_scope(instance)) or {"iccid": "?", "data_usage": 0}
-    return UsageTooLargeError(
-        f"{instance['service_provider_name']} ({instance['service_provider_id']}): SIM {largest['iccid']} has used "
-        f"{largest['data_usage']} bytes, whose projection to the end of the period is beyond any bill"
-    )

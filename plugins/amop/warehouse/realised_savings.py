@@ -17,10 +17,13 @@ from amop.warehouse.columns import read_columns
 from amop.warehouse.connection import WarehouseConnection
 from amop.warehouse.optimization_instances import (
     InstanceInputs,
-    UsageTooLargeError,
     rate_plans_as_arrays,
     read_inputs,
 )
+
+
+class UsageTooLargeError(ArithmeticError):
+    """What a SIM has used in a closed period is beyond any bill; the message names the instance."""
 
 
 def instances_to_measure(
@@ -36,9 +39,6 @@ def inputs_as_solved(connection: WarehouseConnection, instance: Mapping[str, Any
     """Return the placed SIMs of an instance, with its rate plans at the prices that it was solved with.
 
     Rate plans are those of its two bills; an assignment to any other one is -1.
-
-    Raises:
-        UsageTooLargeError: a projection is beyond what 1e-6 MB in 64 bits can hold.
     """
     inputs = read_inputs(connection, instance)
     stored = connection.execute(
