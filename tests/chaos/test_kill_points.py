@@ -65,7 +65,7 @@ POINTS = {
                   Statement("optimization/open_instance", has_run=True)),
         KillPoint("group_communication_plans", "30 % taken by AMOP, not marked",
                   Statement("outbox/mark_sent"), messages_again=1),
-        KillPoint("assign_base", "in the middle of reading the SIMs", Call("psycopg:Copy.read", nth=40)),
+        KillPoint("assign_base", "SIMs read, their rate plans not", Statement("optimization/rate_plans")),
         KillPoint("solve", "plans found, not proved", Call("amop.optimization.solver:certify")),
         KillPoint("write_results", "results written, instance not closed", Statement("optimization/note_savings")),
         KillPoint("write_workbook", "half of the workbook sent to S3", HalfUpload(b"PK")),
