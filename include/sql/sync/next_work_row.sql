@@ -1,6 +1,6 @@
 -- Purpose: the next read of a run: bulk usage first, then single SIMs, then details.
 -- Parameters: run_id (bigint).
--- Locks: none beyond reading; one task reads for a run at a time.
+-- Locks: none beyond reading; lock_run lets one process at a time read for a run.
 -- Repeatable: reads only.
 SELECT *
 FROM amop.device_usage_to_process

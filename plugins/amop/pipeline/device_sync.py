@@ -32,7 +32,7 @@ from amop.pipeline.list_guards import (
     queue_unnamed_usage,
     reads_usage_again,
 )
-from amop.pipeline.sync_runs import load_run, note_progress, reopen_run, running_run
+from amop.pipeline.sync_runs import held_run, load_run, note_progress, reopen_run, running_run
 from amop.warehouse import sql
 from amop.warehouse.carrier_pages import keep_page
 from amop.warehouse.connection import WarehouseConnection, connect, transaction
@@ -91,12 +91,13 @@ def fetch_devices(
     Raises:
         CarrierError: the carrier refused or could not be reached within the retry budget.
         ListGuardError: the carrier pages without end.
+        SyncBusyError: another process reads for this run, and goes on doing so.
         SyncRunEndedError: the run has ended meanwhile.
     """
     if may_reopen:
         reopen_run(conninfo, run_id, now=clock())
     with connect(conninfo, application_name="amop fetch_devices") as connection:
-        run = running_run(connection, run_id)
+        run = held_run(connection, run_id)
         modified_since = run["modified_since"] or BEGINNING_OF_TIME
         while True:
             position = connection.execute(sql.load("sync/scan_position"), {"run_id": run_id}).fetchone()
@@ -213,13 +214,14 @@ def fetch_usage(
 
     Raises:
         CarrierError: the carrier refused a bulk read or could not be reached within the retry budget.
+        SyncBusyError: another process reads for this run, and goes on doing so.
         SyncRunEndedError: the run has ended meanwhile.
     """
     if may_reopen:
         reopen_run(conninfo, run_id, now=clock())
     calls = 0
     with connect(conninfo, application_name="amop fetch_usage") as connection:
-        run = running_run(connection, run_id)
+        run = held_run(connection, run_id)
         while True:
             work = connection.execute(sql.load("sync/next_work_row"), {"run_id": run_id}).fetchone()
             connection.commit()

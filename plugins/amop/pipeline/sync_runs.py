@@ -30,6 +30,10 @@ TRIAL_RUN_PREFIX = "__airflow_temporary_run_"
 """Run ids of ``airflow tasks test``: nothing follows such a task, so that the next run takes its provider over."""
 
 
+class SyncBusyError(RuntimeError):
+    """Another process reads the same run from the carrier; trying again later is all there is to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderRun:
     """One provider's part of a DAG run: ids only, fit for XCom."""
@@ -286,8 +290,32 @@ def running_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
         raise SyncRunEndedError(
             f"{run['service_provider_name']} ({run['service_provider_id']}): run {run_id} is {run['status']}"
             + (f": {run['error']}" if run["error"] else "")
+            + ("; nothing is left to do, trigger a new run for newer data" if run["status"] == "complete" else "")
         )
     return run
+
+
+def held_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
+    """Return the running run, to be read from the carrier by this database session alone until that ends.
+
+    A try that was given up may still be at work when the next one begins: that one waits for its end, and goes on
+    where it stopped.
+
+    Raises:
+        SyncBusyError: the other one goes on for longer than `amop.time_limits.LOCK`.
+        SyncRunEndedError: the run has ended.
+    """
+    run = running_run(connection, run_id)
+    try:
+        connection.execute(sql.load("sync/lock_run"), {"run_id": run_id})
+    except psycopg.errors.LockNotAvailable:
+        raise SyncBusyError(
+            f"{run['service_provider_name']} ({run['service_provider_id']}), run {run_id}: another process still reads "
+            "this run from the carrier (pg_stat_activity shows it as amop fetch_devices or amop fetch_usage); nothing "
+            "is read twice, this task tries again and goes on where that one stops"
+        ) from None
+    connection.commit()
+    return running_run(connection, run_id)
 
 
 def note_progress(connection: WarehouseConnection, run_id: int, *, pages: int, now: datetime) -> None:

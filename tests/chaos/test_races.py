@@ -1,0 +1,412 @@
+"""Fifty races, each in an order of its own: one effect, and the other one waits or ends with a clear message.
+
+Wherever two of our processes can meet, they meet here, statement by statement, as `tests.interleaving` says. What
+they leave is compared with what one of them leaves alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from amop.domain.progress import PROGRESS_STEPS
+from amop.notify.amop_client import AmopClient
+from amop.pipeline import carrier_optimization, optimization_inputs
+from amop.pipeline.optimization_runs import OptimizationRequest, open_instance
+from amop.pipeline.outbox_delivery import DeliveryReport, deliver_outbox
+from amop.pipeline.sync_runs import SyncBusyError, SyncRequest, load_run, open_runs
+from amop.warehouse.connection import transaction
+from amop.warehouse.outbox import enqueue_daily_sync_notice
+from amop.warehouse.sessions import SessionAlreadyRunningError, advance_session, open_session
+from sandbox.amop import RunningAmop, running_amop
+from sandbox.carrier import running_carrier
+from tests.changes_world import NOW, ChangesWorld
+from tests.interleaving import Race, interleave
+from tests.reliability import RecordFault
+from tests.sync_world import SyncWorld
+
+pytestmark = pytest.mark.xdist_group("races")
+
+SIMS = 60
+STEPS = list(PROGRESS_STEPS)
+SEEDS = {"day": 12, "fetch": 8, "merge": 8, "session": 7, "optimization": 4, "relay": 6, "changes": 5}
+"""Where they meet → how many interleavings; fifty together."""
+
+HELD = (
+    r"AT&T Control Center \(1\): run \d+ is refused: Provider 1 'AT&T Control Center' is held by run \d+ of "
+    r"device_sync_jasper \((one|two), running since .+ UTC\); wait for it, or mark it failed if it is dead: "
+    r"it is taken over by itself after 45 minutes"
+)
+RUNNING_SESSION = (
+    r"Optimization session \d+ of AT&T Control Center \(1\) runs since .+ UTC, opened by \S+/\S+, at \d+ %; "
+    r"wait until it has ended"
+)
+
+ENDED_INSTANCE = (
+    r"AT&T Control Center \(1\): instance \d+ of session \d+ has ended \(complete_with_success, session complete\)\. "
+    r"A session that has ended is not taken up again: trigger a new run"
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Tally:
+    """What was counted over the interleavings of one level."""
+
+    races: list[Race] = field(default_factory=list)
+    messages: int = 0
+    """Losers that ended with a message that says what, whose and what to do."""
+
+    def add(self, race: Race, *, message: str | None = None) -> None:
+        """Count a race; every error in it must read as told."""
+        for error in race.errors:
+            assert message is not None and re.fullmatch(message, str(error)), repr(error)
+        self.races.append(race)
+        self.messages += len(race.errors)
+
+    @property
+    def count(self) -> int:
+        assert len({race.order for race in self.races}) == len(self.races), "each has an order of its own"
+        assert all(race.switches for race in self.races), "none ran one after another"
+        return len(self.races)
+
+    def losers(self) -> str:
+        return f"losers: {sum(race.waits for race in self.races)} waits, {self.messages} clear messages"
+
+
+def test_there_are_fifty_and_a_seed_gives_its_order_again(warehouse_dsn: str) -> None:
+    assert sum(SEEDS.values()) == 50
+
+    def work() -> None:
+        with transaction(warehouse_dsn) as connection:
+            for number in range(10):
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (number % 3,))
+
+    orders = [interleave(warehouse_dsn, seed, [work, work]) for seed in (1, 1, 2)]
+    assert orders[0].order == orders[1].order != orders[2].order
+    assert all(race.errors == [] for race in orders)
+    assert [race.waits for race in orders] == [1, 1, 1]
+
+
+@dataclass
+class Alone:
+    """What one run leaves and costs when nobody disturbs it."""
+
+    state: dict[str, list[tuple[Any, ...]]]
+    calls: int
+    pages: int
+
+
+class Day(SyncWorld):
+    """A provider whose day is run by two at once, with AMOP at its end."""
+
+    amop: RunningAmop
+    client_of_amop: AmopClient
+
+    def forget(self) -> None:
+        self.forget_days()
+        self.forget_sessions()
+        self.carrier.reset_stats()
+        self.amop.clear_messages()
+
+    def forget_sessions(self) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("UPDATE amop.device_sync_run SET optimization_session_id = NULL")
+            for table in ("amop_outbox", "optimization_instance", "optimization_session"):
+                connection.execute(f"DELETE FROM amop.{table}")  # type: ignore[arg-type]
+
+    def deliver(self) -> DeliveryReport:
+        return deliver_outbox(self.dsn, self.client_of_amop, now=now)
+
+    def whole(self, name: str) -> Callable[[], int]:
+        """Return a day of a DAG run of this name, up to its messages, as its tasks do it."""
+
+        def work() -> int:
+            run_id = self.open(name, optimization="always")
+            self.stage(run_id)
+            self.merge(run_id)
+            self.deliver()
+            return run_id
+
+        return work
+
+    def optimization(self, session_id: int | None, run_id: str = "session") -> Callable[[], int]:
+        """Return an optimization of a session, as the tasks of its DAG run do it."""
+
+        def work() -> int:
+            request = OptimizationRequest(
+                "jasper", f"carrier_optimization_jasper/{run_id}", 1, optimization_session_id=session_id
+            )
+            opened = open_instance(self.dsn, request, now=now())["instance_id"]
+            optimization_inputs.group_communication_plans(self.dsn, opened)
+            optimization_inputs.validate_groups(self.dsn, opened, now=now())
+            optimization_inputs.project_usage(self.dsn, opened)
+            for step in (
+                carrier_optimization.assign_base, carrier_optimization.solve, carrier_optimization.write_results,
+            ):  # fmt: skip
+                step(self.dsn, opened)
+            carrier_optimization.publish_report(self.dsn, opened, now=now())
+            self.deliver()
+            return opened
+
+        return work
+
+    def results(self) -> list[dict[str, Any]]:
+        return self.rows(
+            "SELECT device.iccid, result.from_rate_plan, result.to_rate_plan, result.from_cost, result.to_cost"
+            " FROM amop.optimization_device_result AS result"
+            " JOIN amop.device AS device ON device.id = result.device_id ORDER BY 1"
+        )
+
+    def different_rows(self, alone: Alone) -> int:
+        """Return how many rows stand here and not after a single run, or there and not here.
+
+        Progress messages carry the id of their session, a new one each time; `told` is compared for them.
+        """
+        state = self.final_state()
+        return sum(
+            len(set(rows) ^ set(state[table])) + abs(len(rows) - len(state[table]))
+            for table, rows in alone.state.items()
+            if table != "notices"
+        )
+
+    def calls(self) -> int:
+        return int(self.carrier.stats("api_jasper")["calls"])
+
+    def told(self) -> list[list[Any]]:
+        """Return what AMOP took of each session, in the order of its arrival; nothing may be out of order."""
+        sessions = list(self.amop.sessions().values())
+        assert all(one["order_errors"] == [] for one in sessions)
+        return [one["progress"] + one["errors"] for one in sessions]
+
+
+@pytest.fixture(scope="module")
+def day(shared_warehouse_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
+    with (
+        running_carrier(devices_per_account=SIMS, accounts=("jasper",), limits_are_enforced=False) as carrier,
+        running_amop() as amop,
+        AmopClient.from_connection_fields(
+            host=amop.base_url, schema=None, port=None, password=None,
+            extra={"progress_path": amop.progress_path, "sync_path": amop.sync_path},
+        ) as client,
+    ):  # fmt: skip
+        made = Day(shared_warehouse_dsn, carrier, tmp_path_factory.mktemp("races"))
+        made.rows("UPDATE amop.service_provider SET detail_calls_per_run = 5 RETURNING id")
+        made.amop, made.client_of_amop = amop, client
+        yield made
+
+
+@pytest.fixture(scope="module")
+def alone(day: Day) -> Alone:
+    """A day, run by one."""
+    day.forget()
+    run_id = day.whole("one")()
+    return Alone(day.final_state(), day.calls(), day.run(run_id)["pages"])
+
+
+def test_two_runs_of_one_provider_have_one_effect(day: Day, alone: Alone, reliability: RecordFault) -> None:
+    tally, rows, pages, sessions = Tally(), 0, 0, 0
+    for seed in range(SEEDS["day"]):
+        day.forget()
+        race = interleave(day.dsn, seed, [day.whole("one"), day.whole("two")])
+        tally.add(race, message=HELD)
+        assert len(race.errors) == 1
+        day.rows("DELETE FROM amop.device_sync_run WHERE status = 'refused' RETURNING id")
+        rows += day.different_rows(alone)
+        pages += day.calls() - alone.calls
+        sessions += day.count("optimization_session")
+        assert day.told() == [[0, 20]]
+        assert len(day.amop.messages("daily_sync")) == 1
+        assert day.amop.stats()["repeats"] == 0
+    assert (rows, pages, sessions) == (0, 0, tally.count)
+    reliability(
+        fault="two DAG runs of one provider at once, from opening the session to the last message",
+        injected=tally.count, expected="1 session each, 0 rows differ, 0 pages more, the loser ends with a message",
+        seen=f"{sessions // tally.count} session each, {rows} rows differ, {pages} pages more, {tally.losers()}",
+    )  # fmt: skip
+
+
+def test_two_processes_of_one_fetch_task_read_every_page_once(day: Day, alone: Alone, reliability: RecordFault) -> None:
+    tally, rows, pages = Tally(), 0, 0
+    for seed in range(SEEDS["fetch"]):
+        day.forget()
+        run_id = day.open("one", optimization="always")
+        race = interleave(day.dsn, seed, [lambda: day.stage(run_id)] * 2)  # noqa: B023 it runs before the next
+        tally.add(race)
+        day.merge(run_id)
+        rows += day.different_rows(alone)
+        pages += day.calls() - alone.calls
+        assert day.run(run_id)["pages"] == alone.pages
+    assert (rows, pages) == (0, 0)
+    reliability(
+        fault="a fetch task's retry while its first process is still at work",
+        injected=tally.count, expected="0 pages read twice, 0 rows differ, the loser waits",
+        seen=f"{pages} pages read twice, {rows} rows differ, {tally.losers()}",
+    )  # fmt: skip
+
+
+def test_a_fetch_that_waits_in_vain_says_for_whom_and_what_happens_next(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day.forget()
+    run_id = day.open("one")
+    with transaction(day.dsn) as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended('amop carrier reads of run ' || %s, 0))", (run_id,))
+        monkeypatch.setattr(day, "dsn", f"{day.dsn} options='-c lock_timeout=100ms'")
+        with pytest.raises(
+            SyncBusyError,
+            match=rf"AT&T Control Center \(1\), run {run_id}: another process still reads this run from the carrier "
+            r"\(pg_stat_activity shows it as .*\); nothing is read twice, this task tries again",
+        ):
+            day.stage(run_id)
+    assert day.calls() == 0
+    day.stage(run_id)
+    assert day.run(run_id)["list_is_complete"]
+
+
+def test_two_processes_of_one_clean_up_merge_once(day: Day, alone: Alone, reliability: RecordFault) -> None:
+    tally, rows = Tally(), 0
+    for seed in range(SEEDS["merge"]):
+        day.forget()
+        run_id = day.open("one", optimization="always")
+        day.stage(run_id)
+        race = interleave(day.dsn, seed, [lambda: day.merge(run_id)] * 2)  # noqa: B023
+        tally.add(race, message=rf"AT&T Control Center \(1\): run {run_id} is complete; nothing is left to do, .*")
+        rows += day.different_rows(alone)
+        assert day.run(run_id)["status"] == "complete"
+    assert rows == 0
+    reliability(
+        fault="two processes of one clean-up at once",
+        injected=tally.count, expected="0 rows differ, 1 notice each, the loser waits or finds it done",
+        seen=f"{rows} rows differ, {tally.losers()}",
+    )  # fmt: skip
+
+
+def test_one_session_however_it_is_opened(day: Day, reliability: RecordFault, caplog: pytest.LogCaptureFixture) -> None:
+    """A daily run, a run of `optimization_window` and an operator's optimization, all at once."""
+    tally, sessions, warned, runs = Tally(), 0, 0, 0
+    for seed in range(SEEDS["session"]):
+        day.forget()
+        caplog.clear()
+        manual = OptimizationRequest("jasper", "carrier_optimization_jasper/by_hand", 1)
+        works = [
+            lambda: day.open("one", optimization="always"), lambda: day.open("two", optimization="always"),
+            lambda: open_instance(day.dsn, manual, now=now())["session_id"],  # noqa: B023
+        ]  # fmt: skip
+        race = interleave(day.dsn, seed, works)
+        tally.add(race, message=RUNNING_SESSION)
+        warned += len(re.findall(rf"This run will not optimize: {RUNNING_SESSION}", caplog.text))
+        sessions += day.count("optimization_session", "status = 'running'")
+        runs += day.count("device_sync_run", "status = 'running'")
+        assert day.count("optimization_session") == 1
+        assert day.count("device_sync_run", "optimization_session_id IS NOT NULL") == len(race.errors)
+        # From the sync phase on: whoever comes later, before the session has ended, gets none.
+        with pytest.raises(SessionAlreadyRunningError, match=RUNNING_SESSION):
+            open_instance(day.dsn, OptimizationRequest("jasper", "dag/later", 1), now=now())
+        assert day.count("optimization_session") == 1
+    assert (sessions, runs) == (tally.count, tally.count)
+    assert warned + tally.messages == tally.count
+    reliability(
+        fault="daily run, optimization_window and an operator open a session of one provider at once",
+        injected=tally.count, expected="1 running session and 1 running sync each; who gets none is told why",
+        seen=f"{sessions // tally.count} session and {runs // tally.count} sync each, {warned + tally.messages} told",
+    )  # fmt: skip
+
+
+def test_two_processes_of_one_optimization_have_one_result(day: Day, reliability: RecordFault) -> None:
+    tally, different, instances = Tally(), 0, 0
+    day.forget()
+    run_id = day.whole("one")()
+    day.optimization(day.run(run_id)["optimization_session_id"])()
+    alone, moves = day.results(), day.count("rate_plan_change")
+    period = day.run(run_id)["billing_period_id"]
+    assert len(alone) > SIMS / 2
+    assert moves > 0
+    for seed in range(SEEDS["optimization"]):
+        day.forget_sessions()
+        day.amop.clear_messages()
+        with transaction(day.dsn) as connection:
+            session = open_session(
+                connection, service_provider_id=1, billing_period_id=period, opened_by=f"dag/{seed}", now=now()
+            )
+        race = interleave(day.dsn, seed, [day.optimization(session["id"])] * 2)
+        tally.add(race, message=ENDED_INSTANCE)
+        different += sum(one != other for one, other in zip(day.results(), alone, strict=True))
+        instances += day.count("optimization_instance")
+        assert day.told() == [STEPS]
+        assert day.amop.stats()["repeats"] == 0
+        assert day.count("rate_plan_change") == moves
+    assert (different, instances) == (0, tally.count)
+    reliability(
+        fault="two processes of one session's optimization at once",
+        injected=tally.count, expected="1 optimization run each, 0 results differ, 0 to 100 % told once and in order",
+        seen=f"{instances // tally.count} optimization run each, {different} results differ, {tally.losers()}",
+    )  # fmt: skip
+
+
+def test_three_relays_deliver_every_message_once_and_in_order(day: Day, reliability: RecordFault) -> None:
+    tally, messages, repeats = Tally(), 0, 0
+    for seed in range(SEEDS["relay"]):
+        day.forget()
+        for integration in ("jasper", "pod19", "tmobile_jasper"):
+            runs = open_runs(
+                day.dsn, SyncRequest(integration, f"device_sync_{integration}", "one", optimization="always"), now=now()
+            )
+            with transaction(day.dsn) as connection:
+                session_id = load_run(connection, runs[0]["run_id"])["optimization_session_id"]
+                advance_session(connection, session_id, 100)
+                enqueue_daily_sync_notice(
+                    connection, run_id=runs[0]["run_id"], service_provider_id=runs[0]["service_provider_id"]
+                )
+        race = interleave(day.dsn, seed, [day.deliver] * 3)
+        tally.add(race)
+        stats = day.amop.stats()
+        messages += stats["messages"]
+        repeats += stats["repeats"]
+        assert day.told() == [STEPS] * 3
+        assert sum(report.sent for report in race.results) == stats["messages"] == 3 * (len(STEPS) + 1)
+        assert day.count("amop_outbox", "state <> 'sent'") == 0
+    expected = tally.count * 3 * (len(STEPS) + 1)
+    assert (messages, repeats) == (expected, 0)
+    reliability(
+        fault="three relays deliver the messages of three sessions at once",
+        injected=tally.count, expected=f"{expected} messages, each once, in order within its session",
+        seen=f"{messages} messages, {repeats} sent twice, 0 out of order",
+    )  # fmt: skip
+
+
+def test_two_workers_send_every_plan_change_once(warehouse_dsn: str, tmp_path: Path, reliability: RecordFault) -> None:
+    changes = 6
+    tally, writes, applied = Tally(), 0, 0
+    with running_carrier(
+        devices_per_account=SIMS, accounts=("jasper",), as_of=NOW, limits_are_enforced=False
+    ) as carrier:
+        world = ChangesWorld(warehouse_dsn, carrier, tmp_path, approval_above_changes=None)
+        for seed in range(SEEDS["changes"]):
+            sims = world.sims(changes)
+            instance_id = world.instance(sims)
+            assert world.plan(instance_id) == "approved"
+            carrier.reset_stats()
+            race = interleave(world.dsn, seed, [lambda: world.apply(instance_id)] * 2)  # noqa: B023
+            tally.add(race)
+            plans = world.plans()
+            applied += sum(plans[sim["iccid"]] == sim["target"] for sim in sims)
+            assert world.calls() == {"GET": changes, "PUT": changes}
+            writes += world.calls()["PUT"]
+            assert race.results == [{"applied": changes}] * 2
+    assert (writes, applied) == (changes * tally.count, changes * tally.count)
+    reliability(
+        fault="two workers apply the plan changes of one provider at once",
+        injected=tally.count, expected=f"{changes * tally.count} changes, each written once, the loser waits",
+        seen=f"{applied} changes, {writes} writes, {tally.losers()}",
+    )  # fmt: skip
