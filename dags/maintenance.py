@@ -7,6 +7,8 @@ Every day, each of its own and in small transactions:
 * **remove_staging**, **remove_ledger** take staging, pages and work rows of ended sync runs, and old runs;
 * **remove_messages** takes messages that AMOP took, or refused for good;
 * **remove_quarantine** takes quarantined records that were resolved, and much older ones that nobody resolved;
+* **remove_optimization_devices** takes what optimizations of long closed billing periods hold of single SIMs; their
+  bills, plan changes and realised savings stay;
 * **remove_archive** takes the archive's oldest days; **remove_history** takes daily usage, one billing period at a
   time, and what SIMs were before.
 
@@ -37,6 +39,7 @@ from amop.orchestration.maintenance import (
     remove_history,
     remove_ledger,
     remove_messages,
+    remove_optimization_devices,
     remove_quarantine,
     remove_staging,
     retention_params,
@@ -45,7 +48,7 @@ from amop.orchestration.maintenance import (
 with DAG(
     dag_id=ids.MAINTENANCE_DAG,
     dag_display_name="Maintenance",
-    description="Deletes staging, ledger, messages, quarantine, archive and history that are old and not needed.",
+    description="Deletes what is old and not needed: staging, ledger, messages, quarantine, archive, history, results.",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
     catchup=False,
@@ -61,5 +64,6 @@ with DAG(
     remove_ledger()
     remove_messages()
     remove_quarantine()
+    remove_optimization_devices()
     remove_archive()
     remove_history()

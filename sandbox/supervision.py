@@ -14,6 +14,7 @@ import time
 import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -116,6 +117,17 @@ class Supervisor:
             os.kill(pid, signal.SIGKILL)
         self._pid_file.unlink(missing_ok=True)
 
+    def process_group(self, name: str) -> int | None:
+        """Return the process group of a process and its children, None while supervisord (re)starts it."""
+        process: Any = self._rpc().getProcessInfo(name)
+        return process["pid"] if process["statename"] == "RUNNING" else None
+
+    def _rpc(self) -> Any:
+        address = (
+            f"http://world:{self.world.secrets.supervisor_password}@127.0.0.1:{self.world.ports['supervisor']}/RPC2"
+        )
+        return xmlrpc.client.ServerProxy(address).supervisor
+
     def _pid(self) -> int | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
             pid = int(self._pid_file.read_text())
@@ -125,17 +137,13 @@ class Supervisor:
         return None
 
     def _raise_for_ended(self) -> None:
-        address = (
-            f"http://world:{self.world.secrets.supervisor_password}@127.0.0.1:{self.world.ports['supervisor']}/RPC2"
-        )
         try:
-            processes = xmlrpc.client.ServerProxy(address).supervisor.getAllProcessInfo()
+            processes: Any = self._rpc().getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):
             return
-        for process in processes:  # type: ignore[union-attr]
-            if process["statename"] in {"FATAL", "EXITED"}:  # type: ignore[index,call-overload]
-                name = str(process["name"])  # type: ignore[index,call-overload]
-                raise WorldError(f"{name} has ended; {self._end_of_log(name)}")
+        for process in processes:
+            if process["statename"] in {"FATAL", "EXITED"}:
+                raise WorldError(f"{process['name']} has ended; {self._end_of_log(process['name'])}")
 
     def _end_of_log(self, name: str) -> str:
         path = self.world.log_directory / f"{name}.log"

@@ -64,6 +64,9 @@ RETENTION: dict[str, Age] = {
     "dead_message_days": Age(180, 7, "Messages that AMOP refused for good, after they were written."),
     "resolved_quarantine_days": Age(30, 1, "Quarantined records after they were resolved."),
     "open_quarantine_days": Age(180, 7, "Quarantined records that nobody resolved, after they were set aside."),
+    "optimization_device_days": Age(
+        93, 62, "Inputs and results of single SIMs of an optimization, after its billing period's end. Its bills stay."
+    ),
     "archive_days": Age(400, 35, "The carrier's answers in the archive, after the day of their run."),
     "history_days": Age(800, 93, "Daily usage after its billing period's end; what SIMs were before that day."),
 }

@@ -88,8 +88,8 @@ OPTIMIZATION_RUN = APPROVAL + timedelta(days=3)
 """A run may wait for a person until the billing period is over; what works in it has its own limits."""
 OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
 SAVINGS_RUN = timedelta(hours=6)
-MAINTENANCE_RUN = timedelta(hours=16)
-"""Its seven tasks run one after another."""
+MAINTENANCE_RUN = timedelta(hours=18)
+"""Its eight tasks run one after another."""
 RELAY_RUN = timedelta(minutes=20)
 
 DELIVERY = timedelta(minutes=2)

@@ -274,6 +274,18 @@ def test_a_fetch_that_waits_in_vain_says_for_whom_and_what_happens_next(
     assert day.run(run_id)["list_is_complete"]
 
 
+def test_a_fetch_that_comes_back_after_the_run_is_complete_has_nothing_to_do_and_succeeds(day: Day) -> None:
+    """The clean-up waits for rows: it may be through before the second try of a fetch whose process went on."""
+    day.forget()
+    run_id = day.open("one")
+    day.stage(run_id)
+    day.merge(run_id)
+    before, calls = day.final_state(), day.calls()
+    day.stage(run_id)
+    assert (day.final_state(), day.calls()) == (before, calls)
+    assert day.run(run_id)["status"] == "complete"
+
+
 def test_two_processes_of_one_clean_up_merge_once(day: Day, alone: Alone, reliability: RecordFault) -> None:
     tally, rows = Tally(), 0
     for seed in range(SEEDS["merge"]):

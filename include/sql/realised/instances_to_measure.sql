@@ -1,7 +1,7 @@
 -- Purpose: the completed instances of closed billing periods that were not measured yet, oldest first: a sync of a
 --   later period has completed, so that nothing is added to the usage of the closed one any more. Left out are looks
---   back on a period that was over already: they forecast nothing; and instances of before migration 0009, which kept
---   no prices.
+--   back on a period that was over already: they forecast nothing; instances of before migration 0009, which kept no
+--   prices; and those whose SIMs maintenance has removed.
 -- Parameters: service_provider_id (null = of every provider), now (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -18,6 +18,7 @@ WHERE
     AND instance.run_status = 'complete_with_success'
     AND period.cycle_end <= %(now)s
     AND instance.usage_as_of < period.cycle_end
+    AND instance.devices_removed_at IS NULL
     AND (
         instance.device_count = 0
         OR EXISTS (SELECT 1 FROM amop.optimization_rate_plan_result AS used WHERE used.instance_id = instance.id)

@@ -38,6 +38,7 @@ SELECT
     instance.warning,
     instance.report_uri,
     instance.report_mailed_at,
+    instance.devices_removed_at,
     sync.id AS sync_run_id,
     sync.ended_at AS synced_at,
     sync.usage_as_of AS sync_usage_as_of,

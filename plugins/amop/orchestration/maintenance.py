@@ -78,6 +78,16 @@ def remove_quarantine() -> int:
 
 
 @task(**STEP)
+def remove_optimization_devices() -> int:
+    """Delete what optimizations of long closed billing periods hold of single SIMs."""
+    from amop.pipeline import retention
+
+    return retention.remove_optimization_devices(
+        warehouse_conninfo(), now=datetime.now(UTC), **_days("optimization_device_days")
+    )
+
+
+@task(**STEP)
 def remove_archive() -> int:
     """Delete the days of the archive that are too old."""
     from amop.pipeline import retention

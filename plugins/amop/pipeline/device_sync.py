@@ -32,7 +32,7 @@ from amop.pipeline.list_guards import (
     queue_unnamed_usage,
     reads_usage_again,
 )
-from amop.pipeline.sync_runs import held_run, load_run, note_progress, reopen_run, running_run
+from amop.pipeline.sync_runs import held_run, is_complete, load_run, note_progress, reopen_run, running_run
 from amop.warehouse import sql
 from amop.warehouse.carrier_pages import keep_page
 from amop.warehouse.connection import WarehouseConnection, connect, transaction
@@ -67,6 +67,8 @@ def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now, may_reopen
     if may_reopen:
         reopen_run(conninfo, run_id, now=clock())
     with transaction(conninfo, application_name="amop queue_sync") as connection:
+        if is_complete(connection, run_id):
+            return
         run = running_run(connection, run_id)
         connection.execute(sql.load("sync/queue_device_list"), {"run_id": run_id})
         if run["optimization_session_id"] is not None and not _session_has_ended(connection, run):
@@ -98,6 +100,8 @@ def fetch_devices(
         reopen_run(conninfo, run_id, now=clock())
     with connect(conninfo, application_name="amop fetch_devices") as connection:
         run = held_run(connection, run_id)
+        if run is None:
+            return int(load_run(connection, run_id)["devices_seen"])
         modified_since = run["modified_since"] or BEGINNING_OF_TIME
         while True:
             position = connection.execute(sql.load("sync/scan_position"), {"run_id": run_id}).fetchone()
@@ -222,19 +226,20 @@ def fetch_usage(
     calls = 0
     with connect(conninfo, application_name="amop fetch_usage") as connection:
         run = held_run(connection, run_id)
-        while True:
+        while run is not None:
             work = connection.execute(sql.load("sync/next_work_row"), {"run_id": run_id}).fetchone()
             connection.commit()
             if work is None and queue_unnamed_usage(connection, run):
                 continue
             if work is None:
                 log.info("%s: usage is staged, %s calls", run["service_provider_name"], calls)
-                return calls
+                break
             READERS[work["kind"]](connection, run, work, client, clock)
             connection.commit()
             calls += 1
             if calls % LOG_EVERY_PAGES == 0:
                 log.info("%s: %s usage calls made", run["service_provider_name"], calls)
+        return calls
 
 
 def _read_rate_plan_usage(

@@ -22,7 +22,7 @@ def report_facts(connection: WarehouseConnection, instance_id: int) -> Facts:
 
     Raises:
         InstanceEndedError: the instance ended with errors.
-        PipelineError: it does not exist, or its results are not written.
+        PipelineError: it does not exist, its results are not written, or those of its SIMs are no longer kept.
     """
     facts = connection.execute(sql.load("reports/optimization_facts"), {"instance_id": instance_id}).fetchone()
     if facts is None:
@@ -32,6 +32,11 @@ def report_facts(connection: WarehouseConnection, instance_id: int) -> Facts:
         raise InstanceEndedError(f"{whose} ended with errors, it has no report: {facts['error']}")
     if facts["savings"] is None:
         raise PipelineError(f"{whose} has no results; run write_results first")
+    if facts["devices_removed_at"] is not None:
+        raise PipelineError(
+            f"{whose}: its SIMs were removed by maintenance on {facts['devices_removed_at']:%Y-%m-%d}, no report can "
+            f"be made any more; the one that was made is {facts['report_uri'] or '(none)'}"
+        )
     counts = instances.rows(connection, "left_out_counts", instance_id=instance_id)
     known = {row["reason"]: row["device_count"] for row in counts}
     return facts | {

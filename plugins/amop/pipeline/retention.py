@@ -25,6 +25,14 @@ SETTLED_AFTER = timedelta(hours=6)
 """A run that ended this long ago has no task that is still at work on it."""
 
 STAGING_TABLES = ("device_staging", "device_usage_staging", "device_detail_staging")
+OPTIMIZATION_TABLES = (
+    "optimization_device",
+    "optimization_base_assignment",
+    "optimization_solved_assignment",
+    "optimization_device_result",
+    "optimization_device_left_out",
+)
+"""One row a SIM and instance each."""
 LEDGER_TABLES = ("device_sync_page", "device_usage_processed", "device_usage_to_process")
 
 
@@ -109,6 +117,23 @@ def remove_history(conninfo: str, *, history_days: int, now: datetime) -> int:
             )
         day: date = before.date()
         count += _delete_by_device(connection, "maintenance/delete_device_history", {"before": day}, "device_history")
+    return count
+
+
+def remove_optimization_devices(conninfo: str, *, optimization_device_days: int, now: datetime) -> int:
+    """Delete what instances of long closed billing periods hold of single SIMs; return the number of rows.
+
+    Costs, bills by rate plan and pool, plan changes and realised savings stay.
+    """
+    before = {"before": now - timedelta(days=optimization_device_days)}
+    count = 0
+    with _session(conninfo) as connection:
+        found = connection.execute(sql.load("maintenance/instances_with_devices"), before).fetchall()
+        for instance in found:
+            values = {"instance_id": instance["id"], "now": now}
+            connection.execute(sql.load("maintenance/mark_devices_removed"), values)
+            for table in OPTIMIZATION_TABLES:
+                count += _delete(connection, f"maintenance/delete_{table}", values, f"{table} of {instance['id']}")
     return count
 
 

@@ -295,16 +295,20 @@ def running_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
     return run
 
 
-def held_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
+def held_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any] | None:
     """Return the running run, to be read from the carrier by this database session alone until that ends.
 
-    A try that was given up may still be at work when the next one begins: that one waits for its end, and goes on
-    where it stopped.
+    A try that was given up (its scheduler was killed, its machine cut off) may still be at work when the next one
+    begins: that one waits for its end, and goes on where it stopped. None where the run is complete by then: the
+    clean-up waits for the rows and not for the task, so that nothing is left to do.
 
     Raises:
         SyncBusyError: the other one goes on for longer than `amop.time_limits.LOCK`.
-        SyncRunEndedError: the run has ended.
+        SyncRunEndedError: the run has failed or was refused.
     """
+    if is_complete(connection, run_id):
+        log.info("Run %s is complete: another process has done what this one was started for", run_id)
+        return None
     run = running_run(connection, run_id)
     try:
         connection.execute(sql.load("sync/lock_run"), {"run_id": run_id})
@@ -315,7 +319,16 @@ def held_run(connection: WarehouseConnection, run_id: int) -> dict[str, Any]:
             "is read twice, this task tries again and goes on where that one stops"
         ) from None
     connection.commit()
-    return running_run(connection, run_id)
+    return None if is_complete(connection, run_id) else running_run(connection, run_id)
+
+
+def is_complete(connection: WarehouseConnection, run_id: int) -> bool:
+    """Return True if everything of a run was done, by whichever process; what is left of its tasks has nothing to do.
+
+    Raises:
+        PipelineError: there is no such run.
+    """
+    return bool(load_run(connection, run_id)["status"] == "complete")
 
 
 def note_progress(connection: WarehouseConnection, run_id: int, *, pages: int, now: datetime) -> None:
@@ -331,11 +344,10 @@ def note_progress(connection: WarehouseConnection, run_id: int, *, pages: int, n
 
 
 def reopen_run(conninfo: str, run_id: int, *, now: datetime) -> None:
-    """Let a cleared task of a failed run go on where the ledger stopped; a running run is left alone.
+    """Let a cleared task of a failed run go on where the ledger stopped; a running or complete run is left alone.
 
     Raises:
-        SyncRunEndedError: another run holds the provider, one that began later has merged, or this one ended as
-            complete or refused.
+        SyncRunEndedError: another run holds the provider, one that began later has merged, or this one was refused.
     """
     with transaction(conninfo, application_name="amop reopen_run") as connection:
         run = load_run(connection, run_id)
@@ -351,7 +363,8 @@ def reopen_run(conninfo: str, run_id: int, *, now: datetime) -> None:
             ).fetchone()
             provider = {"id": run["service_provider_id"], "name": run["service_provider_name"]}
             raise SyncRunEndedError(_held_by(provider, holder)) from None
-        running_run(connection, run_id)
+        if not is_complete(connection, run_id):
+            running_run(connection, run_id)
 
 
 def end_run(connection: WarehouseConnection, run_id: int, status: str, error: str | None, *, now: datetime) -> None:
