@@ -202,7 +202,7 @@ def test_eight_triggers_of_one_optimization_at_once_make_one_run(
     world: World, watcher: Watcher, reliability: RecordFault
 ) -> None:
     """The run id of a session's optimization is its key: whoever comes second is told so."""
-    run_id = ids.optimization_run_id(10**9)
+    run_id, conf = ids.optimization_run_id(10**9), {"service_provider_id": JASPER}
     api = AirflowApi(world.ui_address)
     start = threading.Barrier(8)
 
@@ -210,7 +210,9 @@ def test_eight_triggers_of_one_optimization_at_once_make_one_run(
         one = AirflowApi(world.ui_address)
         start.wait(timeout=60)
         try:
-            one.request("POST", f"/dags/{OPTIMIZATION_DAG}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+            one.request(
+                "POST", f"/dags/{OPTIMIZATION_DAG}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+            )
         except AirflowApiError as error:
             return re.findall(r": (\d{3}) ", str(error))[0]
         return "triggered"

@@ -7,7 +7,8 @@
 --   numerator and denominator (the projection's factor; 1/1 leaves usage unchanged), unprojected_statuses (text[]);
 --   of the usage history (create_usage_history comes before): begins_at (timestamptz[]) of the usage days, history_days
 --   and last_weights (bigint[], one more than days: how many count, and what the last one weighs in 1e-6, for a SIM
---   whose first day is number 0, 1, …), fewest_days, safety_percent (101).
+--   whose first day is number 0, 1, …), fewest_days, safety_percent (101); largest_usage_mb and largest_sms_usage: a
+--   SIM beyond them has a broken counter and is left out.
 -- Locks: the new rows.
 -- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
 INSERT INTO amop.optimization_device (
@@ -98,4 +99,5 @@ CROSS JOIN LATERAL (
         END AS history_days,
         (%(last_weights)s::bigint[])[first_day.number + 1] AS last_weight
 ) AS known
+WHERE sim.data_usage <= %(largest_usage_mb)s * 1048576::bigint AND sim.sms_usage <= %(largest_sms_usage)s
 ON CONFLICT (instance_id, device_id) DO NOTHING

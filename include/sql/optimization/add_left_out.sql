@@ -2,7 +2,7 @@
 --   Every SIM of the carrier's list is either placed or here. A SIM that the list no longer names is here if the period
 --   knows usage of it.
 -- Parameters: instance_id, service_provider_id, billing_period_id, usage_as_of, placed (text[], outcomes of the placed
---   groups).
+--   groups), largest_usage_mb, largest_sms_usage.
 -- Locks: the new rows.
 -- Repeatable: in one transaction with the note that it was done; a SIM that is there already is left alone.
 INSERT INTO amop.optimization_device_left_out (instance_id, device_id, reason)
@@ -14,6 +14,9 @@ SELECT
         WHEN sim.device_id IS NOT NULL AND coalesce(device.communication_plan, '') = '' THEN 'no_communication_plan'
         WHEN sim.device_id IS NOT NULL AND mapped.name IS NOT NULL THEN 'only_retired_rate_plans'
         WHEN sim.device_id IS NOT NULL THEN 'communication_plan_not_mapped'
+        WHEN
+            eligible.data_usage > %(largest_usage_mb)s * 1048576::bigint OR eligible.sms_usage > %(largest_sms_usage)s
+            THEN 'usage_too_large'
         WHEN NOT device.is_active THEN 'vanished'
         WHEN eligible.device_id IS NOT NULL THEN 'changed_meanwhile'
         ELSE 'inactive'

@@ -36,6 +36,11 @@ LEFT_OUT_REASONS = {
         "Raise rate_plan_limit (null = no limit) or map fewer rate plans",
         True,
     ),
+    "usage_too_large": LeftOutReason(
+        "It has used more than a SIM can use in a billing period: its counter is broken",
+        "Ask the carrier; the next sync brings the right counter",
+        True,
+    ),
     "changed_meanwhile": LeftOutReason(
         "It was added or changed while the SIMs were being read", "Nothing: the next optimization takes it", True
     ),

@@ -19,6 +19,12 @@ UNPROJECTED_STATUSES = frozenset({"DEACTIVATED", "RETIRED"})
 SAFETY_PERCENT = 101
 """The projection adds 1 % for what the last days usually bring."""
 
+LARGEST_USAGE_MB = 10**9
+"""Nobody uses more data in a billing period: 3 gigabits a second day and night. Beyond it a counter is broken."""
+
+LARGEST_SMS_USAGE = 10**8
+"""Nobody sends more messages in a billing period: 37 a second day and night."""
+
 ONE_MICROSECOND = timedelta(microseconds=1)
 
 

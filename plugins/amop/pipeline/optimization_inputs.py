@@ -170,9 +170,13 @@ def _note_devices(connection: WarehouseConnection, instance: dict[str, Any]) -> 
     groups = instances.rows(connection, "count_devices", instance_id=instance["id"])
     for group in groups:
         instances.execute(connection, "set_device_count", comm_group_id=group["id"], device_count=group["device_count"])
+    left_out = instances.rows(connection, "left_out_counts", instance_id=instance["id"])
+    broken = sum(row["device_count"] for row in left_out if row["reason"] == "usage_too_large")
     placed = [group for group in groups if group["outcome"] in PLACED]
     device_count = sum(group["device_count"] for group in placed)
-    expected = max(sum(group["device_count"] for group in counted), sum(group["device_count"] for group in groups))
+    expected = max(
+        sum(group["device_count"] for group in counted), broken + sum(group["device_count"] for group in groups)
+    )
     instances.execute(
         connection,
         "note_devices",
@@ -181,12 +185,12 @@ def _note_devices(connection: WarehouseConnection, instance: dict[str, Any]) -> 
         expected_device_count=expected,
         unknown_plan_count=sum(group["unknown_plan_count"] for group in placed),
         unknown_activation_count=sum(group["unknown_activation_count"] for group in placed),
-        warning=_placement_warning(device_count, expected, groups, instance["rate_plan_limit"]),
+        warning=_placement_warning(device_count, expected, groups, instance["rate_plan_limit"], broken),
     )
 
 
 def _placement_warning(
-    device_count: int, expected: int, groups: list[dict[str, Any]], rate_plan_limit: int | None
+    device_count: int, expected: int, groups: list[dict[str, Any]], rate_plan_limit: int | None, broken: int
 ) -> str | None:
     if expected == 0:
         return "No SIM of this provider is active, has usage or was activated in this billing period"
@@ -202,6 +206,8 @@ def _placement_warning(
             names = sorted(name or "(none)" for group in left_out for name in group["communication_plans"])
             listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
             reasons.append(f"{sum(group['device_count'] for group in left_out)} {reason} ({listed})")
+    if broken:
+        reasons.append(f"{broken} have used more than a SIM can ({LEFT_OUT_REASONS['usage_too_large'].remedy})")
     return f"Only {device_count} of {expected} expected SIMs were placed" + (
         f": {'; '.join(reasons)}. They keep their present plans and are outside of every total" if reasons else ""
     )

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from amop.domain.assignment_reasons import ASSIGNMENT_REASONS
 from amop.domain.comm_groups import PLACED, CommGroup, CommunicationPlan
-from amop.domain.projection import UNPROJECTED_STATUSES, ProjectionFactor
+from amop.domain.projection import LARGEST_SMS_USAGE, LARGEST_USAGE_MB, UNPROJECTED_STATUSES, ProjectionFactor
 from amop.domain.usage_history import UsageHistory
 from amop.optimization.model import NONE, Devices, Eligibility, Integers, RatePlans, micro, pools_of
 from amop.warehouse import sql
@@ -26,6 +26,7 @@ COPY_BASE = "COPY amop.optimization_base_assignment (instance_id, device_id, rat
 COPY_SOLVED = (
     "COPY amop.optimization_solved_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
 )
+LARGEST = {"largest_usage_mb": LARGEST_USAGE_MB, "largest_sms_usage": LARGEST_SMS_USAGE}
 COPY_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 
 
@@ -166,6 +167,7 @@ def add_devices(
                 numerator=factor.numerator,
                 denominator=factor.denominator,
                 unprojected_statuses=sorted(UNPROJECTED_STATUSES),
+                **LARGEST,
                 **history_parameters(history),
                 **_scope(instance),
             )
@@ -174,8 +176,13 @@ def add_devices(
 
 
 def add_left_out(connection: WarehouseConnection, instance: Mapping[str, Any]) -> None:
-    """Write the SIMs that the instance does not place, each with the reason; after `add_devices`."""
-    execute(connection, "add_left_out", instance_id=instance["id"], placed=list(PLACED), **_scope(instance))
+    """Write the SIMs that the instance does not place, each with the reason; after `add_devices`.
+
+    One whose counter is broken is taken out of the inputs: it must not end the optimization of all others.
+    """
+    largest = LARGEST["largest_usage_mb"]
+    execute(connection, "leave_out_too_large", instance_id=instance["id"], largest_usage_mb=largest)
+    execute(connection, "add_left_out", instance_id=instance["id"], placed=list(PLACED), **LARGEST, **_scope(instance))
 
 
 def read_inputs(connection: WarehouseConnection, instance: Mapping[str, Any]) -> InstanceInputs:
