@@ -45,7 +45,8 @@ endif
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup  ## run the tests that break things and write docs/reliability.md from what they saw
 	rm -f $(AMOP_RELIABILITY_FILE)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/property tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/e2e tests
+	$(BIN)/python -m pytest tests/e2e
 	$(BIN)/python -m tests.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
 lint: setup  ## ruff, formatting, sqlfluff, types, import rules, dependencies

@@ -81,7 +81,8 @@ class Tally:
         return len(self.races)
 
     def losers(self) -> str:
-        return f"losers: {sum(race.waits for race in self.races)} waits, {self.messages} clear messages"
+        waits = sum(race.waits for race in self.races)
+        return f"losers waited {waits} times, {self.messages} ended with a clear message"
 
 
 def test_there_are_fifty_and_a_seed_gives_its_order_again(warehouse_dsn: str) -> None:

@@ -29,6 +29,7 @@ from amop.domain.http_connection import HttpConnectionError, read_http_connectio
 from amop.notify.amop_client import AmopClient, AmopConnectionError, AmopUnavailableError
 from amop.warehouse.call_gate import PostgresCallGate
 from tests.canaries import find
+from tests.reliability import RecordFault
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "api.carrier.example"
@@ -138,7 +139,7 @@ def call_amop(port: int, *, host: str = NAME, **extra: Any) -> None:
 
 @pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
 def test_a_certificate_that_nobody_vouches_for_gets_no_request_and_no_key(
-    warehouse_dsn: str, serve: Callable[..., Server], host: str
+    warehouse_dsn: str, serve: Callable[..., Server], host: str, reliability: RecordFault
 ) -> None:
     server = serve()
     with pytest.raises(CarrierUnavailableError, match="SSLError"):
@@ -146,6 +147,10 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_request_and_no_key(
     with pytest.raises(AmopUnavailableError, match="SSLError"):
         call_amop(server.port, host=host)
     assert server.credentials == []
+    reliability(
+        fault=f"certificate that nobody vouches for, at {host}, of a carrier and of AMOP", injected=2,
+        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -158,7 +163,11 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_request_and_no_key(
     ],
 )  # fmt: skip
 def test_no_variable_of_the_environment_switches_verification_off(
-    warehouse_dsn: str, serve: Callable[..., Server], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    warehouse_dsn: str,
+    serve: Callable[..., Server],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    reliability: RecordFault,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -168,6 +177,10 @@ def test_no_variable_of_the_environment_switches_verification_off(
     with pytest.raises(AmopUnavailableError):
         call_amop(server.port)
     assert server.credentials == []
+    reliability(
+        fault=f"environment that switches verification off: {environment}", injected=2,
+        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+    )  # fmt: skip
 
 
 def test_with_the_ca_in_the_connection_the_same_server_is_trusted(
@@ -190,7 +203,7 @@ def test_with_the_ca_in_the_environment_the_same_server_is_trusted(
 
 @pytest.mark.parametrize("certificate", [{"certificate_name": "other.example"}, {"days": 0}])
 def test_the_ca_does_not_help_a_certificate_of_another_name_or_an_expired_one(
-    warehouse_dsn: str, serve: Callable[..., Server], certificate: dict[str, Any]
+    warehouse_dsn: str, serve: Callable[..., Server], certificate: dict[str, Any], reliability: RecordFault
 ) -> None:
     server = serve(**certificate)
     with pytest.raises(CarrierUnavailableError, match="SSLError"):
@@ -198,11 +211,15 @@ def test_the_ca_does_not_help_a_certificate_of_another_name_or_an_expired_one(
     with pytest.raises(AmopUnavailableError, match="SSLError"):
         call_amop(server.port, verify=str(server.ca))
     assert server.credentials == []
+    reliability(
+        fault=f"certificate of a trusted authority, but of another name or expired: {certificate}", injected=2,
+        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("off", [False, "false", "False", "0", "no", "off", "None", ""])
 def test_a_connection_that_switches_verification_off_is_refused_unless_it_is_on_loopback(
-    warehouse_dsn: str, serve: Callable[..., Server], off: Any
+    warehouse_dsn: str, serve: Callable[..., Server], off: Any, reliability: RecordFault
 ) -> None:
     server = serve()
     says = "its extra switches the verification of the certificate off; remove verify"
@@ -211,6 +228,10 @@ def test_a_connection_that_switches_verification_off_is_refused_unless_it_is_on_
     with pytest.raises(AmopConnectionError, match=f"connection amop_api: {says}"):
         call_amop(server.port, verify=off)
     assert server.credentials == []
+    reliability(
+        fault=f"connection whose extra says verify = {off!r}", injected=2, expected="refused, 0 keys sent",
+        seen=f"refused, {len(server.credentials)} requests with a key",
+    )  # fmt: skip
     if off is False:
         assert call_carrier(warehouse_dsn, server.port, host="127.0.0.1", verify=off) == {"iccid": "1"}
 

@@ -239,7 +239,9 @@ def test_without_bucket_and_recipients_both_are_off_and_the_session_completes(
     assert _mails_of(day, run) == []
 
 
-def test_without_s3_and_ses_the_optimization_completes_with_warnings(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_s3_and_ses_the_optimization_completes_with_warnings(
+    day: Day, monkeypatch: pytest.MonkeyPatch, reliability: RecordFault
+) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", "no-such-bucket")
     monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", "nobody@unverified.example")
     run = _optimize(day)
@@ -253,6 +255,12 @@ def test_without_s3_and_ses_the_optimization_completes_with_warnings(day: Day, m
     assert workbook.startswith("The workbook was not written to S3: ") and "NoSuchBucket" in workbook
     assert mail.startswith("The report was not mailed: ") and "nobody@unverified.example" in mail
     assert _mails_of(day, run) == []
+    reliability(
+        fault="S3 refuses the workbook and SES the mail, under Airflow", injected=2,
+        expected="0 20 30 40 50 100 %, 0 errors, 2 warnings",
+        seen=f"{' '.join(map(str, told['progress']))} %, {len(told['errors'])} errors, "
+        f"{len(instance['warning'].splitlines()[-2:])} warnings",
+    )  # fmt: skip
 
 
 def _optimize(day: Day) -> Any:

@@ -20,6 +20,7 @@ from amop.warehouse.connection import connect
 from amop.warehouse.plan_changes import lock_provider
 from sandbox.carrier import RunningCarrier, running_carrier
 from tests.changes_world import CYCLE_END, NOW, ChangesWorld
+from tests.reliability import RecordFault
 
 SIMS = 300
 
@@ -394,8 +395,10 @@ class Dying:
         return die_or_call
 
 
-def test_killed_at_any_call_and_run_again_every_change_is_sent_exactly_once(world: ChangesWorld) -> None:
-    changes = 3
+def test_killed_at_any_call_and_run_again_every_change_is_sent_exactly_once(
+    world: ChangesWorld, reliability: RecordFault
+) -> None:
+    changes, kills, writes, moved = 3, 0, 0, 0
     for at in range(2 * changes):
         for before in (True, False):
             instance_id, sims = approved(world, changes)
@@ -409,6 +412,12 @@ def test_killed_at_any_call_and_run_again_every_change_is_sent_exactly_once(worl
             is_write = at % 2 == 1
             more = (2 if before else 1) if is_write else (0 if before else 1)
             assert world.calls() == {"GET": changes + more, "PUT": changes}, (at, before)
+            kills, writes = kills + 1, writes + world.calls()["PUT"]
+            moved += sum(plans[sim["iccid"]] == sim["target"] for sim in sims)
+    reliability(
+        fault="worker killed before and after every call that applies plan changes", injected=kills,
+        expected=f"{kills * changes} SIMs on their target plan, each written once", seen=f"{moved} SIMs, {writes} writes",
+    )  # fmt: skip
 
 
 def test_a_task_that_dies_again_and_again_gets_there(world: ChangesWorld) -> None:

@@ -13,6 +13,7 @@ from amop.pipeline import cleanup, device_sync
 from amop.pipeline.errors import BalanceError, MergeRefusedError
 from amop.warehouse import sql
 from sandbox.carrier import running_carrier
+from tests.reliability import RecordFault
 from tests.sync_world import SyncWorld
 
 SIMS = 120
@@ -114,7 +115,7 @@ def test_an_incremental_list_marks_no_sim_as_vanished(world: SyncWorld) -> None:
     assert sum(row["is_active"] for row in world.devices().values()) == SIMS
 
 
-def test_an_incomplete_sync_is_never_merged(world: SyncWorld) -> None:
+def test_an_incomplete_sync_is_never_merged(world: SyncWorld, reliability: RecordFault) -> None:
     run_id = world.open("incomplete")
     device_sync.queue_sync(world.dsn, run_id)
     with world.client() as client:
@@ -122,6 +123,11 @@ def test_an_incomplete_sync_is_never_merged(world: SyncWorld) -> None:
     with pytest.raises(MergeRefusedError, match="the sync is not complete"):
         cleanup.merge_devices(world.dsn, run_id, now=NOW)
     assert world.count("device") == 0
+    reliability(
+        fault="clean-up of a sync whose usage is not staged yet", injected=1,
+        expected="refused, 0 SIMs merged or missed",
+        seen=f"refused, {world.count('device') + world.count('device_missing')} SIMs merged or missed",
+    )  # fmt: skip
 
 
 def test_bad_records_are_quarantined_with_their_raw_form_and_listed_is_merged_plus_quarantined(

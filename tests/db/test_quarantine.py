@@ -19,6 +19,7 @@ from sandbox.fleet import reference_yaml
 from tests.db.test_cli import as_airflow_json
 from tests.db.test_cli import run as run_cli
 from tests.raw_carrier import RawCarrier, running_raw_carrier
+from tests.reliability import RecordFault
 from tests.sync_world import SyncWorld
 
 PLAN = "ATT 25 MB"
@@ -100,7 +101,7 @@ def test_what_still_breaks_its_rule_stays_and_nothing_is_lost(world: SyncWorld, 
 
 
 def test_a_sim_that_passes_now_is_merged_with_its_plan_once_and_stays_on_record(
-    world: SyncWorld, carrier: RawCarrier, longer_texts: Any
+    world: SyncWorld, carrier: RawCarrier, longer_texts: Any, reliability: RecordFault
 ) -> None:
     carrier.pages = [[sim(1), sim(2, communicationPlan="B" * 300)]]
     run = world.sync("bad")
@@ -117,6 +118,12 @@ def test_a_sim_that_passes_now_is_merged_with_its_plan_once_and_stays_on_record(
     world.rows("UPDATE amop.device_sync_run SET status = 'running' WHERE id = %s RETURNING id", run["id"])
     balance = cleanup.check_quality(world.dsn, run["id"])
     assert (balance["devices_seen"], balance["devices_merged"], balance["devices_quarantined"]) == (2, 2, 0)
+    reliability(
+        fault="SIM set aside by a rule that is then changed, brought back and brought back again", injected=2,
+        expected="merged once; 2 seen = 2 merged + 0 quarantined, its record kept",
+        seen=f"merged once; {balance['devices_seen']} seen = {balance['devices_merged']} merged + "
+        f"{balance['devices_quarantined']} quarantined, {world.count('device_quarantine')} record kept",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

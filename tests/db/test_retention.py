@@ -62,7 +62,7 @@ def test_staging_goes_a_week_after_the_end_of_its_run_and_not_before(world: Arch
     assert world.count("device") == SIMS
 
 
-def test_a_running_run_keeps_everything_however_old(world: ArchiveWorld) -> None:
+def test_a_running_run_keeps_everything_however_old(world: ArchiveWorld, reliability: RecordFault) -> None:
     run_id = world.stage_at(DAY)
     rows = staged(world)
     assert remove_staging(world, after(1000)) == remove_ledger(world, after(1000)) == 0
@@ -70,6 +70,11 @@ def test_a_running_run_keeps_everything_however_old(world: ArchiveWorld) -> None
     assert staged(world) == rows
     world.merge(run_id, now=after(1000))
     assert world.run(run_id)["status"] == "complete"
+    reliability(
+        fault="maintenance meets a run that has been running for 1000 days", injected=1,
+        expected=f"{rows} staged rows kept; the run then ends complete",
+        seen=f"{staged(world)} staged rows kept; the run is {world.run(run_id)['status']}",
+    )  # fmt: skip
 
 
 def test_a_failed_run_without_its_staging_cannot_go_on_and_says_why(world: ArchiveWorld) -> None:

@@ -200,8 +200,9 @@ def test_an_optimization_of_plans_with_such_names(warehouse_dsn: str) -> None:
     assert values(warehouse_dsn, "SELECT opened_by FROM amop.optimization_session") == {PAYLOADS[1]}
 
 
-def test_what_is_asked_of_a_run_and_what_is_told_of_its_end(warehouse_dsn: str) -> None:
+def test_what_is_asked_of_a_run_and_what_is_told_of_its_end(warehouse_dsn: str, reliability: RecordFault) -> None:
     world = OptimizationWorld(warehouse_dsn)
+    sent: set[str] = set()
 
     @MANY
     @given(text=HOSTILE)
@@ -232,18 +233,29 @@ def test_what_is_asked_of_a_run_and_what_is_told_of_its_end(warehouse_dsn: str) 
         assert error_text(text) in values(warehouse_dsn, "SELECT error FROM amop.optimization_session")
         assert text in values(warehouse_dsn, "SELECT payload->>'text' FROM amop.amop_outbox")
         assert text in values(warehouse_dsn, "SELECT api_user FROM amop.carrier_api_user")
+        sent.add(text)
 
     does_nothing()
+    reliability(
+        fault="SQL in run ids, integrations, errors, message keys and API users", injected=len(sent),
+        expected="stored as it came, schema, roles and canary untouched",
+        seen=f"{len(sent)} texts stored as they came, nothing else changed",
+    )  # fmt: skip
 
 
 def test_arguments_of_the_command_line(
-    warehouse_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    warehouse_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reliability: RecordFault,
 ) -> None:
     parts = conninfo_to_dict(warehouse_dsn)
     fields = {"conn_type": "postgres", "host": parts["host"], "port": parts["port"], "login": parts["user"],
               "password": parts["password"], "schema": parts["dbname"]}  # fmt: skip
     monkeypatch.setenv(cli.WAREHOUSE_VARIABLE, json.dumps(fields))
     monkeypatch.chdir(tmp_path)
+    refused: set[tuple[str, ...]] = set()
 
     @MANY
     @given(text=HOSTILE.filter(lambda text: not text.startswith("-")), command=st.sampled_from(
@@ -253,8 +265,13 @@ def test_arguments_of_the_command_line(
             cli.main([*command, text])
         assert ended.value.code == 2
         assert "Traceback" not in capsys.readouterr().err
+        refused.add((*command, text))
 
     does_nothing()
+    reliability(
+        fault="SQL in the arguments of bin/amop", injected=len(refused), expected="refused, database untouched",
+        seen=f"{len(refused)} refused, nothing changed",
+    )  # fmt: skip
 
 
 @MANY
@@ -274,15 +291,17 @@ def test_fields_of_the_warehouses_connection(
     assert len(password) < 8 or password not in str(refused.value).replace(login, "").replace(database, "")
 
 
-def test_parameters_of_the_dags(airflow_database: Path) -> None:
+def test_parameters_of_the_dags(airflow_database: Path, reliability: RecordFault) -> None:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk.exceptions import ParamValidationError
 
     dags = DagBag(ROOT / "dags").dags
+    refused = 0
 
     @MANY
     @given(text=HOSTILE)
     def is_refused(text: str) -> None:
+        nonlocal refused
         for dag in dags.values():
             for name in dag.params:
                 param = dag.params.get_param(name)
@@ -291,8 +310,13 @@ def test_parameters_of_the_dags(airflow_database: Path) -> None:
                 for value in (text, [text], {"x": text}):
                     with pytest.raises(ParamValidationError):
                         param.resolve(value)
+                    refused += 1
 
     is_refused()
+    reliability(
+        fault="SQL in every parameter of every DAG that is not free text", injected=refused,
+        expected="refused by the form's schema", seen=f"{refused} refused",
+    )  # fmt: skip
     moment = dags["device_sync_jasper"].params.get_param("modified_since")
     assert moment.resolve(datetime.now(UTC).isoformat())
 
