@@ -416,7 +416,8 @@ def test_killed_at_any_call_and_run_again_every_change_is_sent_exactly_once(
             moved += sum(plans[sim["iccid"]] == sim["target"] for sim in sims)
     reliability(
         fault="worker killed before and after every call that applies plan changes", injected=kills,
-        expected=f"{kills * changes} SIMs on their target plan, each written once", seen=f"{moved} SIMs, {writes} writes",
+        expected=f"{kills * changes} SIMs on their target plan, each written once",
+        seen=f"{moved} SIMs on their target plan, {writes} writes",
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from psycopg.rows import dict_row
 
+from amop import ids
 from amop.warehouse.migrations import migrate
 from sandbox.airflow_api import ENDED, AirflowApi
 from sandbox.aws_resources import ARCHIVE_PATH
@@ -28,6 +29,7 @@ SIMS = 40
 DAYS = 30
 SECONDS_FOR_THE_BACK_FILL = 600
 OF_JASPER = "WHERE device.service_provider_id = 1 ORDER"
+REPLAYED = "SELECT * FROM amop.device_sync_run WHERE replayed_run_id IS NOT NULL"
 FIRST_LIVE_DAY = """
 SELECT min((usage_as_of AT TIME ZONE 'America/New_York')::date) AS day
 FROM amop.device_sync_run WHERE service_provider_id = 1 AND status = 'complete' AND replayed_run_id IS NULL
@@ -86,8 +88,9 @@ def create_by_command(world: World, days: list[date]) -> None:
     assert created.returncode == 0, created.stdout + created.stderr
 
 
-def create_again(api: AirflowApi, days: list[date]) -> None:
+def create_again(api: AirflowApi, days: list[date], **conf: Any) -> None:
     body = {
+        "dag_run_conf": conf,
         "dag_id": DAG,
         "from_date": f"{days[0].isoformat()}T00:00:00Z",
         "to_date": f"{days[-1] + timedelta(days=1)}T00:00:00Z",
@@ -105,6 +108,14 @@ def states_when_complete(api: AirflowApi) -> dict[str, str]:
         time.sleep(1)
     runs = api.request("GET", f"/dags/{DAG}/dagRuns?limit=100")["dag_runs"]
     return {run["dag_run_id"]: run["state"] for run in runs if run["run_type"] == "backfill"}
+
+
+def sync_live_unless_done(world: World, api: AirflowApi) -> None:
+    """Let the last of the days have a live sync."""
+    if not rows(world, "SELECT 1 FROM amop.device_sync_run WHERE service_provider_id = 1 AND status = 'complete'"):
+        live = api.trigger(DAG, {"optimization": "never"})
+        while api.run_state(DAG, live) not in ENDED:
+            time.sleep(1)
 
 
 def of_days(usage: list[dict[str, Any]], days: list[date]) -> list[dict[str, Any]]:
@@ -127,10 +138,7 @@ def test_thirty_days_are_replayed_into_history_and_nothing_else(
 ) -> None:
     api = AirflowApi(world.ui_address)
     api.wait_for_dags({DAG})
-    if not rows(world, "SELECT 1 FROM amop.device_sync_run WHERE service_provider_id = 1 AND status = 'complete'"):
-        live = api.trigger(DAG, {"optimization": "never"})
-        while api.run_state(DAG, live) not in ENDED:
-            time.sleep(1)
+    sync_live_unless_done(world, api)
     untouched = (
         "SELECT id, xmin::text FROM amop.device ORDER BY id",
         "SELECT id, xmin::text FROM amop.amop_outbox ORDER BY id",
@@ -153,7 +161,7 @@ def test_thirty_days_are_replayed_into_history_and_nothing_else(
     ]
     assert missing.isoformat() in skipped
 
-    replayed = rows(world, "SELECT * FROM amop.device_sync_run WHERE replayed_run_id IS NOT NULL")
+    replayed = rows(world, REPLAYED)
     assert {run["status"] for run in replayed} == {"complete"}
     assert len({run["dag_run_id"].partition("#")[0] for run in replayed}) == DAYS - 1
     assert [rows(world, statement) for statement in untouched] == before
@@ -195,3 +203,26 @@ def test_a_second_back_fill_of_the_same_days_changes_nothing(
     attempts = rows(world, "SELECT attempt FROM amop.device_sync_run WHERE replayed_run_id IS NOT NULL AND attempt > 1")
     assert len(attempts) >= len(again)
     assert [rows(world, statement) for statement in versions] == before
+
+
+def test_a_back_fill_that_is_asked_to_tells_amop_and_optimizes_the_period_of_its_day(
+    world: World, days: list[date]
+) -> None:
+    api = AirflowApi(world.ui_address)
+    optimization_dag = ids.carrier_optimization_dag("jasper")
+    api.wait_for_dags({DAG, optimization_dag})
+    sync_live_unless_done(world, api)
+    notices = "SELECT id FROM amop.amop_outbox WHERE kind = 'daily_sync'"
+    told = len(rows(world, notices))
+    create_again(api, days[-1:], optimization="always", notify_amop_of_back_fill=True)
+    assert set(states_when_complete(api).values()) == {"success"}
+    (replayed,) = rows(world, f"{REPLAYED} ORDER BY id DESC LIMIT 1")
+    run_id = ids.replay_optimization_run_id(replayed["id"])
+    deadline = time.monotonic() + SECONDS_FOR_THE_BACK_FILL
+    while api.run_state(optimization_dag, run_id) not in ENDED:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert api.run_state(optimization_dag, run_id) == "success"
+    (session,) = rows(world, "SELECT * FROM amop.optimization_session WHERE service_provider_id = 1")
+    assert (session["billing_period_id"], session["progress"]) == (replayed["billing_period_id"], 100)
+    assert len(rows(world, notices)) == told + 1
