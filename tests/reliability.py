@@ -159,7 +159,10 @@ def only_recording(items: Sequence[Any]) -> list[Any]:
 
 
 def table_of(lines: str) -> str:
-    """Return the Markdown of collected lines, by chapter and test; a row that was recorded again replaces the first.
+    """Return the Markdown of collected lines, by chapter and test.
+
+    A row that was recorded again replaces the first; one fault that several parameters of a test inject, with the same
+    result, is one row.
 
     Raises:
         ValueError: there is no row (the tests did not run, or recorded elsewhere), or one that belongs to no chapter.
@@ -167,14 +170,19 @@ def table_of(lines: str) -> str:
     rows = {(row["test"], row["fault"]): row for row in map(json.loads, lines.splitlines())}
     if not rows:
         raise ValueError("no fault was recorded")
-    chapters: dict[str, list[dict[str, Any]]] = {chapter.title: [] for chapter in CHAPTERS}
+    merged: dict[tuple[str, ...], dict[str, Any]] = {}
     for test, fault in sorted(rows):
-        chapters[chapter_of(test)].append(rows[test, fault])
+        row = rows[test, fault] | {"test": test.partition("[")[0]}
+        known = merged.setdefault((row["test"], fault, row["expected"], row["seen"]), row | {"injected": 0})
+        known["injected"] += row["injected"]
+    chapters: dict[str, list[dict[str, Any]]] = {chapter.title: [] for chapter in CHAPTERS}
+    for row in merged.values():
+        chapters[chapter_of(row["test"])].append(row)
     return HEAD + "\n".join(
         f"## {chapter.title}\n\n{chapter.promise} {_sum(chapters[chapter.title])}\n\n{RULER}"
         + "".join(
             f"| {_cell(row['fault'])} | {row['injected']} | {_cell(row['expected'])} | {_cell(row['seen'])} "
-            f"| `{_cell(row['test'].partition('[')[0])}` |\n"
+            f"| `{_cell(row['test'])}` |\n"
             for row in chapters[chapter.title]
         )
         for chapter in CHAPTERS
@@ -188,7 +196,7 @@ def chapter_of(test: str) -> str:
     Raises:
         ValueError: it belongs to none.
     """
-    named = test.partition("[")[0].removeprefix("tests/")
+    named = test.removeprefix("tests/")
     file = named.partition("::")[0]
     for chapter in CHAPTERS:
         if any(fnmatch(name, pattern) for name in (named, file) for pattern in chapter.tests):

@@ -148,8 +148,8 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_request_and_no_key(
         call_amop(server.port, host=host)
     assert server.credentials == []
     reliability(
-        fault=f"certificate that nobody vouches for, at {host}, of a carrier and of AMOP", injected=2,
-        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+        fault="certificate that nobody vouches for, by name and by address", injected=2,
+        expected="0 requests with a key", seen=f"{len(server.credentials)} requests with a key",
     )  # fmt: skip
 
 
@@ -178,8 +178,8 @@ def test_no_variable_of_the_environment_switches_verification_off(
         call_amop(server.port)
     assert server.credentials == []
     reliability(
-        fault=f"environment that switches verification off: {environment}", injected=2,
-        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+        fault="environment that switches the verification of certificates off elsewhere", injected=2,
+        expected="0 requests with a key", seen=f"{len(server.credentials)} requests with a key",
     )  # fmt: skip
 
 
@@ -212,8 +212,8 @@ def test_the_ca_does_not_help_a_certificate_of_another_name_or_an_expired_one(
         call_amop(server.port, verify=str(server.ca))
     assert server.credentials == []
     reliability(
-        fault=f"certificate of a trusted authority, but of another name or expired: {certificate}", injected=2,
-        expected="0 requests, 0 keys sent", seen=f"{len(server.credentials)} requests with a key",
+        fault="certificate of a trusted authority, of another name or expired", injected=2,
+        expected="0 requests with a key", seen=f"{len(server.credentials)} requests with a key",
     )  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def test_a_connection_that_switches_verification_off_is_refused_unless_it_is_on_
         call_amop(server.port, verify=off)
     assert server.credentials == []
     reliability(
-        fault=f"connection whose extra says verify = {off!r}", injected=2, expected="refused, 0 keys sent",
+        fault="connection whose extra switches verification off", injected=2, expected="refused, 0 requests with a key",
         seen=f"refused, {len(server.credentials)} requests with a key",
     )  # fmt: skip
     if off is False:

@@ -134,12 +134,20 @@ def test_a_statement_may_take_half_of_its_tasks_time_and_15_minutes_at_most(
     with connect(conninfo) as connection:
         shown = {
             name: connection.execute(f"SHOW {name}").fetchone()[name]  # type: ignore[index]
-            for name in ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "work_mem")
+            for name in (
+                "statement_timeout",
+                "idle_in_transaction_session_timeout",
+                "lock_timeout",
+                "work_mem",
+                "tcp_keepalives_idle",
+                "tcp_keepalives_interval",
+                "tcp_keepalives_count",
+            )
         }
     minutes = "150s" if statement == 150 else f"{statement // 60}min"
     assert shown == {
         "statement_timeout": minutes, "idle_in_transaction_session_timeout": minutes, "lock_timeout": "1min",
-        "work_mem": "5MB",
+        "work_mem": "5MB", "tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
     }  # fmt: skip
 
 

@@ -31,12 +31,13 @@ def test_rows_of_a_test_become_a_table_by_chapter_and_test(tmp_path: Path, monke
     record_fault(test=f"{carrier}[503]", fault="503", injected=1, expected="same", seen="old")
     record_fault(test=f"{carrier}[503]", fault="503", injected=1300, expected="same", seen="a|b\nc")
     record_fault(test=f"{carrier}[500]", fault="500", injected=2, expected="same", seen="same")
+    record_fault(test=f"{carrier}[500 late]", fault="500", injected=3, expected="same", seen="same")
     table = table_of((tmp_path / "lines").read_text())
     assert table.startswith(HEAD)
     assert re.findall("^## (.+)$", table, re.MULTILINE) == ["The carrier misbehaves", "Guards"]
-    assert "until it is back. 2 kinds of fault, injected 1,302 times.\n" in table
+    assert "until it is back. 2 kinds of fault, injected 1,305 times.\n" in table
     assert [line for line in table.splitlines() if line.endswith("` |")] == [
-        f"| 500 | 2 | same | same | `{carrier}` |",
+        f"| 500 | 5 | same | same | `{carrier}` |",
         f"| 503 | 1300 | same | a\\|b c | `{carrier}` |",
         f"| short list | 1 | same | same | `{guards}` |",
     ]

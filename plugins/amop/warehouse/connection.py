@@ -16,6 +16,9 @@ from amop import time_limits
 
 WarehouseConnection = Connection[DictRow]
 
+KEEPALIVES = {"idle": 30, "interval": 10, "count": 3}
+"""Seconds of silence, seconds between probes, probes: the other side of a dead connection is missed in a minute."""
+
 
 def connect(conninfo: str, *, application_name: str = "amop", autocommit: bool = False) -> WarehouseConnection:
     """Open a connection whose rows are dictionaries and whose statements cannot run for ever.
@@ -48,19 +51,25 @@ def session_settings(
 ) -> dict[str, Any]:
     """Return libpq's parameters of a session that cannot hang: on a dead server, a statement, a lock or its client.
 
+    The server is told to look after its client too: the locks of a machine that is gone are free within a minute.
+
     Args:
         conninfo: libpq connection string or URI; its own ``options`` win over the limits given here.
         application_name: shown in ``pg_stat_activity``.
         statement: longest statement; also how long a transaction may stand idle.
         lock: longest wait for a lock, if that is shorter.
     """
-    limits = _options({"lock_timeout": min(lock, statement), "timezone": "UTC"}) + " " + _statement_options(statement)
+    limits = " ".join(
+        (
+            _options({"lock_timeout": min(lock, statement), "timezone": "UTC"}),
+            _options({f"tcp_keepalives_{name}": str(value) for name, value in KEEPALIVES.items()}),
+            _statement_options(statement),
+        )
+    )
     return {
         "application_name": application_name,
         "connect_timeout": round(time_limits.DATABASE_CONNECT.total_seconds()),
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
+        **{f"keepalives_{name}": value for name, value in KEEPALIVES.items()},
         "tcp_user_timeout": _milliseconds(time_limits.DEAD_SERVER),
         "options": f"{limits} {_own_options(conninfo)}".rstrip(),
     }
