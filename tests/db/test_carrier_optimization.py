@@ -16,7 +16,7 @@ from amop.domain.billing_period import days_activated, is_activated_within
 from amop.domain.projection import project_usage, usage_micro_mb
 from amop.pipeline import carrier_optimization, optimization_inputs, optimization_runs
 from amop.pipeline.carrier_optimization import InputsChangedError
-from amop.pipeline.optimization_inputs import OptimizationInputError, ValidationError
+from amop.pipeline.optimization_inputs import ValidationError
 from amop.pipeline.optimization_runs import InstanceEndedError, OptimizationRequestError
 from amop.warehouse.connection import transaction
 from amop.warehouse.sessions import SessionAlreadyRunningError, SessionEndedError, open_session
@@ -318,15 +318,19 @@ def test_the_session_s_billing_period_counts_and_not_the_present_one(world: Opti
     assert f'"BillPeriodId": {world.billing_period_id}' in payload["data"]["AdditionalJson"]
 
 
-def test_usage_beyond_any_number_ends_the_step_and_names_the_sim(world: OptimizationWorld) -> None:
+def test_a_sim_whose_days_add_up_beyond_any_number_is_left_out_and_the_others_are_optimized(
+    world: OptimizationWorld,
+) -> None:
     add_ladder(world)
     world.add_sim("8901170000000000001", "Tracking", "Small", 1)
-    world.add_sim("8901170000000000002", "Tracking", "Small", ctd_data_usage=2**63 - 1)
-    instance_id = world.open()
-    with pytest.raises(OptimizationInputError, match="SIM 8901170000000000002 has used 9223372036854775807 bytes"):
-        for step in world.steps(instance_id):
-            step()
-    assert world.execute("SELECT 1 FROM amop.optimization_device_result") == []
+    device_id = world.add_sim("8901170000000000002", "Tracking", "Small", 1)
+    for day in range(2):  # a counter that was broken, began anew, and was broken again
+        world.insert_usage(device_id, 2**63 - 1, day=NOW - timedelta(days=day))
+    instance = world.optimize(now=CYCLE_END + timedelta(days=1), billing_period_id=world.billing_period_id)
+    assert instance["run_status"] == "complete_with_success"
+    left_out = world.execute("SELECT device_id, reason FROM amop.optimization_device_left_out")
+    assert left_out == [{"device_id": device_id, "reason": "usage_too_large"}]
+    assert list(world.results()) == ["8901170000000000001"]
 
 
 def test_iccids_of_any_length_and_alphabet_come_through(world: OptimizationWorld) -> None:

@@ -31,7 +31,7 @@ COPY_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMA
 
 
 class UsageTooLargeError(ArithmeticError):
-    """A SIM's projected usage is beyond what the warehouse can hold; the message names the SIM."""
+    """The usage of a SIM is beyond what the warehouse can hold; the message names the SIM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def add_devices(
         history: the usage days of the provider; None projects every SIM by the factor.
 
     Raises:
-        UsageTooLargeError: a projection is beyond 1e18 MB.
+        UsageTooLargeError: the days of a SIM add up beyond 64 bits.
     """
     try:
         with connection.transaction():
@@ -360,5 +360,5 @@ def _usage_too_large(connection: WarehouseConnection, instance: Mapping[str, Any
     largest = row(connection, "largest_usage", **_scope(instance)) or {"iccid": "?", "data_usage": 0}
     return UsageTooLargeError(
         f"{instance['service_provider_name']} ({instance['service_provider_id']}): SIM {largest['iccid']} has used "
-        f"{largest['data_usage']} bytes, whose projection to the end of the period is beyond any bill"
+        f"{largest['data_usage']} bytes in this billing period, beyond any bill; correct its days in amop.device_usage"
     )
