@@ -64,7 +64,7 @@ CHAPTERS: Sequence[Chapter] = (
     Chapter(
         "Kills",
         "Processes are killed and run again; a real Airflow loses its scheduler, its triggerer and its api-server.",
-        ("chaos/test_kill*", "e2e/test_killed_daemons.py", "db/test_apply_changes.py"),
+        ("chaos/test_kill*", "e2e/test_killed_daemons.py::*killed*", "db/test_apply_changes.py"),
     ),
     Chapter(
         "The carrier misbehaves",
@@ -87,7 +87,7 @@ CHAPTERS: Sequence[Chapter] = (
         "Races",
         "Two processes meet, statement by statement, in orders that a seed decides: one effect, a clear word to the "
         "other.",
-        ("chaos/test_races.py",),
+        ("chaos/test_races.py", "e2e/test_killed_daemons.py::*triggers*"),
     ),
     Chapter(
         "AMOP, the bucket or the mail are away",

@@ -262,6 +262,21 @@ def test_the_session_s_billing_period_counts_and_not_the_present_one(world: Opti
     assert f'"BillPeriodId": {world.billing_period_id}' in payload["data"]["AdditionalJson"]
 
 
+def test_a_sim_whose_days_add_up_beyond_any_number_is_left_out_and_the_others_are_optimized(
+    world: OptimizationWorld,
+) -> None:
+    add_ladder(world)
+    world.add_sim("8901170000000000001", "Tracking", "Small", 1)
+    device_id = world.add_sim("8901170000000000002", "Tracking", "Small", 1)
+    for day in range(2):  # a counter that was broken, began anew, and was broken again
+        world.insert_usage(device_id, 2**63 - 1, day=NOW - timedelta(days=day))
+    instance = world.optimize(now=CYCLE_END + timedelta(days=1), billing_period_id=world.billing_period_id)
+    assert instance["run_status"] == "complete_with_success"
+    left_out = world.execute("SELECT device_id, reason FROM amop.optimization_device_left_out")
+    assert left_out == [{"device_id": device_id, "reason": "usage_too_large"}]
+    assert list(world.results()) == ["8901170000000000001"]
+
+
 def test_iccids_of_any_length_and_alphabet_come_through(world: OptimizationWorld) -> None:
     add_ladder(world)
     iccids = ["1", "89011700000000000012", "8901170000000000001", "é-2"]

@@ -256,10 +256,10 @@ def test_later_syncs_change_nothing_of_an_earlier_projection(world: History) -> 
     }
 
 
-def test_usage_beyond_64_bits_of_weighted_bytes_is_still_exact(world: History) -> None:
+def test_usage_whose_weights_are_beyond_64_bits_is_still_exact(world: History) -> None:
     moments = daily(AS_OF - 4 * ONE_DAY, AS_OF)
     world.sync(*moments)
-    world.use("8901170000000000001", dict.fromkeys(moments, 9 * 10**17))
+    world.use("8901170000000000001", dict.fromkeys(moments, 10**13))
     projected = world.project()
     assert recomputed(world, projected, AS_OF) == {
         "8901170000000000001": projected["8901170000000000001"]["projected_usage_mb"]

@@ -16,3 +16,18 @@ ADD CONSTRAINT optimization_device_left_out_reason_check CHECK (
         'usage_too_large', 'changed_meanwhile', 'inactive', 'vanished'
     )
 ) NOT VALID;
+
+-- The days of a SIM whose counter was broken twice add up beyond bigint: then the sum is the largest one and the SIM is
+-- left out like any other with a broken counter. The text of both functions stays in one place, migration 0008.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['eligible_device_of_closed_period', 'eligible_device_of_open_period'] LOOP
+        EXECUTE regexp_replace(
+            pg_get_functiondef(to_regproc('amop.' || name)),
+            'sum\((usage\.\w+)\)::bigint', 'least(sum(\1), 9223372036854775807)::bigint', 'g'
+        );
+    END LOOP;
+END
+$$;
