@@ -41,6 +41,8 @@ TOLERANCE = 1e-9
 """Share of the bound that a better price in the box could still add."""
 LARGE_TOLERANCE = 1e-8
 """The same for fleets from which samples are taken."""
+HELD_TOLERANCE = 1e-6
+"""The same where SIMs are held on a plan: those prices are to round with, and prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def prices_with_fixed(part: Part, top: Prices, sim: int, plan: int) -> Prices:
     near = top.near.without(sim)
     here, there = np.array([sim]), np.array([plan])
     near.hold(part.exact_costs(here, there), part.exact_excess(here, there), part.pool_of_plans[there])
-    planes, best, bound = _climb(near, near.low, near.high, top.price, TOLERANCE)
+    planes, best, bound = _climb(near, near.low, near.high, top.price, HELD_TOLERANCE)
     fixed, fixed_plan = np.append(top.fixed, sim), np.append(top.fixed_plan, plan)
     return Prices(best, bound, planes.mixture(), near.at, near, fixed, fixed_plan)
 
