@@ -16,6 +16,8 @@ Pages under ``/sandbox/`` ask for no key and are not limited:
 * ``POST password`` ``{"account": …, "is_wrong": true}``: every key of that account is refused from now on
 * ``POST devices`` ``{"account": …, "iccids": […], "set": {…}}`` or ``"remove": true``: the carrier's data
   changes
+* ``POST usage`` ``{"account": …, "until": …}``: its SIMs have used what they use until that moment of the
+  billing period; an earlier moment takes it back
 
 In tests: ``with running_carrier(devices_per_account=100) as carrier: carrier.base_url``.
 """
@@ -185,6 +187,11 @@ class RunningCarrier:
         """Set fields of SIMs at the carrier (names of `sandbox.fleet.Sim`; ``extra`` = raw keys)."""
         body = {"account": account or self.accounts[0], "iccids": list(iccids), "set": values}
         self._background.request("POST", "/sandbox/devices", body)
+
+    def use_until(self, moment: datetime, *, account: str | None = None) -> None:
+        """Let the SIMs of an account (None = the first one) use until a moment of its billing period."""
+        body = {"account": account or self.accounts[0], "until": moment.isoformat()}
+        self._background.request("POST", "/sandbox/usage", body)
 
     def remove_devices(self, iccids: Sequence[str], *, account: str | None = None) -> None:
         """Make SIMs vanish from the carrier."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sandbox.fleet import Fleet, Sim, billing_cycle
+from sandbox.fleet import Fleet, Sim, billing_cycle, generate_fleet
 
 HOME_ZONE = "Domestic"
 ROAMING_ZONE = "North America Roaming"
@@ -22,6 +22,8 @@ USAGE_FIELDS = {
     "VOICE": ("voiceUsage", "voice_usage"),
 }
 """Usage type → key on the wire and field of `Sim`."""
+COUNTERS = ("data_usage", "roaming_data_usage", "sms_usage", "voice_usage", "session_count")
+"""Fields of `Sim` that grow in a billing period."""
 
 
 class RequestRefusedError(Exception):
@@ -165,6 +167,30 @@ class CarrierAccount:
             is_time = name in ("date_activated", "date_added") and value is not None
             setattr(sim, name, datetime.fromisoformat(value) if is_time else value)
         self.touch([iccid])
+
+    def use_until(self, moment: datetime, *, seed: int) -> None:
+        """Let the generated SIMs have used what they use until a moment of the present billing period.
+
+        Args:
+            moment: aware; one before the present counters' takes them back.
+            seed: the one that the fleet was generated with.
+
+        Raises:
+            RequestRefusedError: 400, the moment lies in another billing period.
+        """
+        if billing_cycle(moment, self.provider) != (self.fleet.cycle_start, self.fleet.cycle_end):
+            raise RequestRefusedError(400, f"{moment} is not in the billing period of {self.name}")
+        later = generate_fleet(
+            integration=self.provider.integration,
+            account=self.name,
+            device_count=len(self.fleet.sims),
+            seed=seed,
+            as_of=moment,
+        )
+        for used in later.sims:
+            if used.iccid in self.sims:
+                for counter in COUNTERS:
+                    setattr(self.sims[used.iccid], counter, getattr(used, counter))
 
     def remove(self, iccid: str) -> None:
         """Take a SIM out of the account: it vanishes from the list."""

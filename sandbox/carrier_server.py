@@ -48,6 +48,7 @@ class CarrierServer:
         self._wrong_passwords: set[str] = set()
         self._unknown_user_calls = 0
         self._faults = FaultScript()
+        self._seed = seed
         self._jitter = random.Random(f"{seed}/latency")
         self._latency_ms = latency_ms
         self._state_file = state_file
@@ -73,6 +74,7 @@ class CarrierServer:
                 web.delete("/sandbox/faults", self._delete_faults),
                 web.post("/sandbox/password", self._post_password),
                 web.post("/sandbox/devices", self._post_devices),
+                web.post("/sandbox/usage", self._post_usage),
                 web.route("*", f"{API}/{{rest:.*}}", self._api("unknown", _no_such_resource)),
             ]
         )
@@ -289,6 +291,18 @@ class CarrierServer:
             return _error(400, f"no {missing}")
         return web.json_response({})
 
+    async def _post_usage(self, request: web.Request) -> web.Response:
+        """Let the SIMs of an account use until a moment of its billing period: ``{"account", "until"}``."""
+        document = await _json_object(request)
+        try:
+            account = self.accounts[document["account"]]
+            account.use_until(_moment(document.get("until"), "until"), seed=self._seed)
+        except RequestRefusedError as refused:
+            return _error(refused.status, refused.message)
+        except KeyError as missing:
+            return _error(400, f"no {missing}")
+        return web.json_response({})
+
 
 async def _no_such_resource(account: CarrierAccount, request: web.Request) -> dict[str, Any]:
     raise RequestRefusedError(404, f"{request.method} {request.path} does not exist")
@@ -317,15 +331,15 @@ def _refuse_unknown(request: web.Request, known: set[str]) -> None:
         raise RequestRefusedError(400, f"unknown parameters: {', '.join(unknown)}")
 
 
-def _moment(text: str | None) -> datetime:
+def _moment(text: str | None, name: str = "modifiedSince") -> datetime:
     if text is None:
-        raise RequestRefusedError(400, "modifiedSince is required")
+        raise RequestRefusedError(400, f"{name} is required")
     # An unescaped + of an offset arrives as a space.
     with suppress(ValueError):
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment
-    raise RequestRefusedError(400, f"modifiedSince is {text!r}, not like 2026-10-20T00:00:00Z")
+    raise RequestRefusedError(400, f"{name} is {text!r}, not like 2026-10-20T00:00:00Z")
 
 
 def _cycle_start(text: str) -> date:

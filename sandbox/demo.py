@@ -1,177 +1,194 @@
-"""A whole day on the sandbox world: trigger every daily DAG, show progress, wait for the end, prove the result."""
+"""A whole billing cycle on the sandbox world, step by step, each told as it happens and proved in the end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import requests
 from psycopg.rows import dict_row
 from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
 from amop import ids
 from amop.config import INTEGRATIONS
 from sandbox.airflow_api import ENDED, AirflowApi
-from sandbox.demo_proof import prove, received_notifications
+from sandbox.billing_periods import begin_the_next_period, leave_time_in_the_periods, use_until_the_period_ends
+from sandbox.catalogue import PROVIDERS_THAT_APPLY
+from sandbox.demo_changes import changes_table, give_approvals, show_status
+from sandbox.demo_progress import PROGRESS, progress_display
+from sandbox.demo_proof import DagRuns, prove, received_notifications
 from sandbox.environment import World
+from sandbox.plan_changes import changes_are_applied, latest_changes
 from sandbox.supervision import WorldError
 
 SECONDS_TO_RUN = 20 * 60
 POLL_SECONDS = 1.0
-SECONDS_BETWEEN_LINES = 10
 
-PROGRESS = """
-SELECT
-    provider.name,
-    run.id AS run_id,
-    run.dag_id,
-    run.status,
-    run.error,
-    run.pages,
-    run.list_is_complete,
-    (SELECT count(DISTINCT iccid) FROM amop.device_staging AS staged WHERE staged.run_id = run.id) AS staged,
-    (SELECT count(*) FROM amop.device_usage_to_process AS work WHERE work.run_id = run.id) AS work_rows_left,
-    run.work_rows_queued,
-    session.id AS session_id,
-    session.progress,
-    session.error AS session_error
-FROM amop.device_sync_run AS run
-INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
-LEFT JOIN amop.optimization_session AS session ON run.optimization_session_id = session.id
-WHERE run.dag_run_id = ANY(%(dag_run_ids)s)
-ORDER BY provider.id
+States = dict[tuple[str, str], str]
+"""State of each DAG run by DAG id and run id."""
+
+MEASURED = """
+SELECT count(*) AS measured
+FROM amop.realised_saving AS measured
+INNER JOIN amop.optimization_instance AS instance ON measured.instance_id = instance.id
+WHERE instance.session_id = ANY(%(session_ids)s)
 """
 
 
 def run_demo(world: World, console: Console) -> bool:
-    """Run the day; return True when every run succeeded and every figure is proved.
+    """Run the cycle; return True when every run succeeded and every figure is proved.
 
     Raises:
         WorldError: the runs did not end in time.
+        AirflowApiError: no approval waited, or Airflow refused a request.
     """
     begun = time.monotonic()
     api = AirflowApi(world.ui_address)
-    sync_dags = {name: ids.device_sync_dag(name) for name in INTEGRATIONS}
-    optimization_dags = {ids.carrier_optimization_dag(name) for name in INTEGRATIONS}
+    dags = {f(name) for name in INTEGRATIONS for f in (ids.device_sync_dag, ids.carrier_optimization_dag)}
     with console.status("Airflow parses the DAGs"):
-        api.wait_for_dags(set(sync_dags.values()) | optimization_dags | {ids.AMOP_RELAY_DAG})
+        api.wait_for_dags(dags | {ids.AMOP_RELAY_DAG})
+        api.wait_for_dags({ids.REALISED_SAVINGS_DAG}, unpause=False)
     _forget_earlier_figures(world)
-    runs = {dag_id: api.trigger(dag_id, {"optimization": "always"}) for dag_id in sync_dags.values()}
-    console.print(f"Triggered {', '.join(runs)}; watch them at {world.ui_address}")
-    with psycopg.connect(world.warehouse_dsn(), autocommit=True, row_factory=dict_row) as warehouse:
-        with _display(console) as show:
-            states = _wait(api, warehouse, runs, show)
-        seconds = time.monotonic() - begun
-        _show_failures(console, api, warehouse, states, runs)
-        is_proved = prove(world, console, warehouse, list(runs.values()))
-    console.print(f"\n{len(states)} runs in {seconds:.0f} s: {_count(states)}. Airflow UI was {world.ui_address}")
-    return is_proved and all(state == "success" for state in states.values())
+    with (
+        changes_are_applied(world),
+        psycopg.connect(world.warehouse_dsn(), autocommit=True, row_factory=dict_row) as warehouse,
+    ):
+        leave_time_in_the_periods(warehouse, PROVIDERS_THAT_APPLY)
+        demo = Demo(world, console, api, warehouse)
+        is_proved = demo.run()
+    ended = list(demo.states.values())
+    counts = ", ".join(f"{ended.count(state)} {state}" for state in sorted(set(ended)))
+    console.print(
+        f"\n{len(ended)} runs in {time.monotonic() - begun:.0f} s: {counts}. Airflow UI was {world.ui_address}"
+    )
+    return is_proved and set(ended) == {"success"}
 
 
-def _wait(
-    api: AirflowApi, warehouse: psycopg.Connection[Any], runs: dict[str, str], show: Any
-) -> dict[tuple[str, str], str]:
-    """Wait until the syncs and the optimizations they triggered have ended; return the state of each run."""
-    deadline = time.monotonic() + SECONDS_TO_RUN
-    while True:
-        rows = warehouse.execute(PROGRESS, {"dag_run_ids": list(runs.values())}).fetchall()
-        states = {(dag_id, run_id): api.run_state(dag_id, run_id) or "missing" for dag_id, run_id in runs.items()}
-        for row in rows:
-            if row["session_id"] is not None and states[row["dag_id"], runs[row["dag_id"]]] == "success":
-                dag_id = row["dag_id"].replace("device_sync", "carrier_optimization")
-                run_id = ids.optimization_run_id(row["session_id"])
-                states[dag_id, run_id] = api.run_state(dag_id, run_id) or "missing"
-        show(rows, states)
-        if all(state in ENDED for state in states.values()):
-            return states
+class Demo:
+    """The steps of the cycle, with what each leaves for the proof."""
+
+    def __init__(self, world: World, console: Console, api: AirflowApi, warehouse: psycopg.Connection[Any]) -> None:
+        self.world, self.console, self.api, self.warehouse = world, console, api, warehouse
+        self.states: States = {}
+        self._begun = time.monotonic()
+
+    def run(self) -> bool:
+        """Take every step; return True when all that it left behind is proved. A failed run ends it early."""
+        self._tell("1 of 5: every carrier is synced, and its rate plans are optimized")
+        first = self._sync("always")
+        if not self._all_succeeded():
+            return False
+        self._tell("2 of 5: above the providers' limits a person is asked; the changes are sent to the carriers")
+        answers = give_approvals(self.world, self.console, self.api, self.warehouse)
+        self._wait_for_optimizations(first)
+        if not self._all_succeeded():
+            return False
+        self._tell("3 of 5: the SIMs use until their billing periods end; the next syncs confirm the changes")
+        for provider in PROVIDERS_THAT_APPLY:
+            use_until_the_period_ends(self.world, provider)
+        second = self._sync("never")
+        confirmed = latest_changes(self.warehouse)
+        self.console.print(changes_table(self.world, confirmed))
+        self._tell("4 of 5: the billing periods have ended; the first syncs of the next ones")
+        for provider in PROVIDERS_THAT_APPLY:
+            begin_the_next_period(self.world, self.warehouse, provider)
+        self.api.pause(ids.REALISED_SAVINGS_DAG, is_paused=False)
+        third = self._sync("never")
+        if not self._all_succeeded():
+            return False
+        self._tell("5 of 5: what was really saved, beside the forecast, as `bin/amop status` shows it")
+        self._wait_for_savings(first)
+        show_status(self.world, self.console)
+        runs = DagRuns(optimized=list(first.values()), synced=[*second.values(), *third.values()])
+        return prove(self.world, self.console, self.warehouse, runs, answers=answers, confirmed=confirmed)
+
+    def _tell(self, step: str) -> None:
+        self.console.rule(f"[bold]{step}[/bold] ({time.monotonic() - self._begun:.0f} s)", align="left")
+
+    def _sync(self, optimization: str) -> dict[str, str]:
+        """Run the daily DAGs until they have ended and plan changes are decided on; return run ids by DAG id."""
+        dag_ids = [ids.device_sync_dag(name) for name in INTEGRATIONS]
+        runs = {dag_id: self.api.trigger(dag_id, {"optimization": optimization}) for dag_id in dag_ids}
+        self.console.print(f"Triggered {', '.join(runs)}; watch them at {self.world.ui_address}")
+        deadline = time.monotonic() + SECONDS_TO_RUN
+        with progress_display(self.console) as show:
+            while True:
+                rows = self._progress(runs.values())
+                self._look(runs.items())
+                show(rows)
+                if all(self.states[run] in ENDED for run in runs.items()):
+                    started = [row for row in rows if self.states[row["dag_id"], runs[row["dag_id"]]] == "success"]
+                    if all(map(self._is_decided, started)):
+                        return runs
+                self._check_time(deadline)
+
+    def _is_decided(self, row: dict[str, Any]) -> bool:
+        """Return whether an optimization has come as far as it comes without a person, or has ended."""
+        if row["session_id"] is None or row["changes_status"] is not None:
+            return True
+        run = _optimization_run(row)
+        self._look([run])
+        return self.states[run] in ENDED
+
+    def _wait_for_optimizations(self, syncs: dict[str, str]) -> None:
+        runs = [_optimization_run(row) for row in self._progress(syncs.values())]
+        deadline = time.monotonic() + SECONDS_TO_RUN
+        with self.console.status("The rate plan changes are sent, and a sample of them is read back"):
+            self._look(runs)
+            while not all(self.states[run] in ENDED for run in runs):
+                self._check_time(deadline)
+                self._look(runs)
+
+    def _wait_for_savings(self, syncs: dict[str, str]) -> None:
+        """Wait until ``realised_savings``, which the syncs have started, has measured every optimization."""
+        session_ids = [row["session_id"] for row in self._progress(syncs.values())]
+        deadline = time.monotonic() + SECONDS_TO_RUN
+        with self.console.status("The closed billing periods are billed with what was really used"):
+            while True:
+                row = self.warehouse.execute(MEASURED, {"session_ids": session_ids}).fetchone()
+                if row is not None and row["measured"] >= len(session_ids):
+                    return
+                self._check_time(deadline)
+
+    def _progress(self, run_ids: Iterable[str]) -> list[dict[str, Any]]:
+        return self.warehouse.execute(PROGRESS, {"dag_run_ids": list(run_ids)}).fetchall()
+
+    def _look(self, runs: Iterable[tuple[str, str]]) -> None:
+        for run in runs:
+            self.states[run] = self.api.run_state(*run) or "missing"
+
+    def _check_time(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise WorldError(f"not ended after {SECONDS_TO_RUN} s: {states}")
+            raise WorldError(f"not ended after {SECONDS_TO_RUN} s: {self.states}")
         time.sleep(POLL_SECONDS)
 
-
-@contextmanager
-def _display(console: Console) -> Iterator[Any]:
-    """Yield a function that shows the progress: bars on a terminal, a line now and then in a log."""
-    if console.is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            yield lambda rows, _states: live.update(_progress_table(rows))
-        return
-    begun = last = time.monotonic() - SECONDS_BETWEEN_LINES
-    before = ""
-
-    def show_line(rows: list[dict[str, Any]], _states: dict[tuple[str, str], str]) -> None:
-        nonlocal last, before
-        line = "; ".join(
-            f"{row['name']} {row['staged']} SIMs, {row['pages']} pages, {row['work_rows_left']} left, {_step(row)}"
-            for row in rows
-        )
-        if line != before and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            console.print(f"{time.monotonic() - begun:4.0f} s  {line}")
-            last, before = time.monotonic(), line
-
-    yield show_line
+    def _all_succeeded(self) -> bool:
+        """Return whether no run has failed; say what failed, whose it is and where to read more."""
+        failed = {run: state for run, state in self.states.items() if state in ENDED - {"success"}}
+        for row in self._progress(run_id for _, run_id in self.states if failed):
+            for error in (row["error"], row["session_error"]):
+                if error:
+                    self.console.print(f"[red]{row['name']}[/red]: {error}", markup=True)
+        for (dag_id, run_id), state in failed.items():
+            tasks = [
+                f"{task['task_id']}[{task['map_index']}]"
+                for task in self.api.task_instances(dag_id, run_id)
+                if task["state"] == "failed"
+            ]
+            self.console.print(f"[red]{dag_id}[/red] {run_id} is {state}; failed tasks: {', '.join(tasks) or 'none'}")
+        return not failed
 
 
-def _progress_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(show_edge=False)
-    for column in ("service provider", "SIMs", "pages", "work rows left", "AMOP", "", "status"):
-        table.add_column(column, justify="right" if column in {"SIMs", "pages", "work rows left", "AMOP"} else "left")
-    for row in rows:
-        percent = row["progress"] or 0
-        table.add_row(
-            row["name"], f"{row['staged']:,}", f"{row['pages']:,}", f"{row['work_rows_left']:,}", f"{percent} %",
-            ProgressBar(total=100, completed=percent, width=20), _step(row),
-        )  # fmt: skip
-    return table
-
-
-def _step(row: dict[str, Any]) -> str:
-    if row["status"] == "failed":
-        return "failed"
-    if row["session_error"]:
-        return "optimization failed"
-    if row["status"] == "complete":
-        return "optimized" if row["progress"] == 100 else f"optimizing, {row['progress']} %"
-    return "usage" if row["list_is_complete"] else "device list"
-
-
-def _show_failures(
-    console: Console,
-    api: AirflowApi,
-    warehouse: psycopg.Connection[Any],
-    states: dict[tuple[str, str], str],
-    runs: dict[str, str],
-) -> None:
-    """Say what failed, whose it is and where to read more."""
-    for row in warehouse.execute(PROGRESS, {"dag_run_ids": list(runs.values())}):
-        for error in (row["error"], row["session_error"]):
-            if error:
-                console.print(f"[red]{row['name']}[/red]: {error}", markup=True)
-    for (dag_id, run_id), state in states.items():
-        if state == "success":
-            continue
-        failed = [
-            f"{task['task_id']}[{task['map_index']}]"
-            for task in api.task_instances(dag_id, run_id)
-            if task["state"] == "failed"
-        ]
-        console.print(f"[red]{dag_id}[/red] {run_id} is {state}; failed tasks: {', '.join(failed) or 'none'}")
+def _optimization_run(row: dict[str, Any]) -> tuple[str, str]:
+    """Return DAG id and run id of the optimization that a sync has started."""
+    return row["dag_id"].replace("device_sync", "carrier_optimization"), ids.optimization_run_id(row["session_id"])
 
 
 def _forget_earlier_figures(world: World) -> None:
-    """Make the carrier's counters and the queue start at zero, so that the figures are those of this day."""
+    """Make the carrier's counters and the queue start at zero, so that the figures are those of this cycle."""
     session = requests.Session()
     session.trust_env = False
     session.delete(f"{world.carrier_address}/sandbox/stats", timeout=30).raise_for_status()
     received_notifications(world)
-
-
-def _count(states: dict[tuple[str, str], str]) -> str:
-    ended = list(states.values())
-    return ", ".join(f"{ended.count(state)} {state}" for state in sorted(set(ended)))

@@ -1,9 +1,10 @@
-"""What a day must have left behind: every figure of the summary, checked against the carrier's and AMOP's truth."""
+"""What the demo must have left behind: every figure of its summary, checked against the carrier's and AMOP's truth."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from email import message_from_string
@@ -14,12 +15,19 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from amop.domain.plan_changes import VERIFICATION_SAMPLE
+from amop.notify.approval_mail import APPROVAL_HEADER
 from amop.notify.report_mail import SESSION_HEADER
+from amop.warehouse.plan_changes import US
 from sandbox.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
-from sandbox.catalogue import SERVICE_PROVIDERS
+from sandbox.catalogue import PROVIDERS_THAT_APPLY, SERVICE_PROVIDERS, ServiceProvider
 from sandbox.environment import World
 
 PROGRESS_STEPS = [0, 20, 30, 40, 50, 100]
+WRITE = "PUT /devices/{iccid}"
+BY_COMMAND, BY_UI = "command line", "UI"
+"""How the demo gives approvals: Jasper's from the command line, the others' as the UI does."""
+JASPER = 1
 
 RUNS = """
 SELECT
@@ -64,6 +72,30 @@ WHERE service_provider_id = %(service_provider_id)s
 """
 
 
+SAVINGS = """
+SELECT
+    provider.id AS service_provider_id,
+    measured.applied_changes,
+    measured.forecast_saving,
+    measured.realised_saving
+FROM amop.realised_saving AS measured
+INNER JOIN amop.optimization_instance AS instance ON measured.instance_id = instance.id
+INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
+INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+WHERE session.id = ANY(%(session_ids)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DagRuns:
+    """DAG run ids of the demo's device syncs."""
+
+    optimized: list[str]
+    """Those with an optimization behind them."""
+    synced: list[str]
+    """Those that only synced, later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One figure of the summary: what it must be and what it is."""
@@ -78,25 +110,45 @@ class Check:
         return self.expected == self.found
 
 
-def prove(world: World, console: Console, warehouse: psycopg.Connection[Any], dag_run_ids: list[str]) -> bool:
-    """Print the summary of the day and return True when every figure is what it must be."""
-    runs = warehouse.execute(RUNS, {"dag_run_ids": dag_run_ids}).fetchall()
-    stats = _get(f"{world.carrier_address}/sandbox/stats")
+def prove(
+    world: World,
+    console: Console,
+    warehouse: psycopg.Connection[Any],
+    dag_runs: DagRuns,
+    *,
+    answers: dict[int, str],
+    confirmed: dict[int, dict[str, Any]],
+) -> bool:
+    """Print the summary of the cycle and return True when every figure is what it must be.
+
+    Args:
+        world: whose carrier, AMOP and AWS are asked.
+        console: where the summary goes.
+        warehouse: the warehouse.
+        dag_runs: the demo's syncs.
+        answers: how approvals were given, by provider id.
+        confirmed: plan changes as `latest_changes` gave them after the sync that follows them.
+    """
+    optimized = warehouse.execute(RUNS, {"dag_run_ids": dag_runs.optimized}).fetchall()
+    runs = optimized + warehouse.execute(RUNS, {"dag_run_ids": dag_runs.synced}).fetchall()
+    stats = carrier_stats(world)
     truth_checks = [_check_devices(world, warehouse, provider) for provider in SERVICE_PROVIDERS]
+    savings = warehouse.execute(SAVINGS, {"session_ids": [run["session_id"] for run in optimized]}).fetchall()
+    console.print(_sync_table(runs))
     console.print()
-    console.print(_sync_table(runs, stats))
-    console.print()
-    console.print(_cost_table(runs))
+    console.print(_cost_table(optimized))
     console.print()
     checks = [
-        Check("syncs complete", len(SERVICE_PROVIDERS), sum(run["status"] == "complete" for run in runs)),
+        Check("syncs complete", 3 * len(SERVICE_PROVIDERS), sum(run["status"] == "complete" for run in runs)),
         Check("devices equal to the carrier's", sum(c[0] for c in truth_checks), sum(c[1] for c in truth_checks)),
         Check("work rows left", 0, sum(run["work_rows_left"] for run in runs)),
         Check("records in quarantine", 0, sum(run["quarantined"] for run in runs)),
-        Check("answers archived", _answers_read(stats), _answers_archived(world, runs)),
-        *_session_checks(runs),
-        *_message_checks(world, runs),
-        *_report_checks(world, runs),
+        Check("answers archived", _answers_to_syncs(stats, confirmed), _answers_archived(world, runs)),
+        *_session_checks(optimized),
+        *_message_checks(world, optimized, runs),
+        *_report_checks(world, optimized),
+        *_change_checks(world, stats, confirmed, answers),
+        *_savings_checks(confirmed, savings),
         Check("violations of the carrier's limits", 0, stats["violations"]),
     ]
     for check in checks:
@@ -104,6 +156,17 @@ def prove(world: World, console: Console, warehouse: psycopg.Connection[Any], da
         expected = "" if check.is_met else f", expected {check.expected}"
         console.print(f"{mark}  {check.what}: {check.found}{expected}", markup=True)
     return all(check.is_met for check in checks)
+
+
+def carrier_stats(world: World) -> dict[str, Any]:
+    """Return the calls that the carrier has counted."""
+    stats: dict[str, Any] = _get(f"{world.carrier_address}/sandbox/stats")
+    return stats
+
+
+def writes(stats: dict[str, Any], provider: ServiceProvider) -> int:
+    """Return how many write requests the carrier has got for a provider."""
+    return int(stats["accounts"].get(provider.api_user, {}).get("calls_by_endpoint", {}).get(WRITE, 0))
 
 
 def received_notifications(world: World) -> list[dict[str, Any]]:
@@ -118,14 +181,15 @@ def received_notifications(world: World) -> list[dict[str, Any]]:
     return bodies
 
 
-def _answers_read(stats: dict[str, Any]) -> int:
-    """Return how often the carrier was asked for something since its counters were set to zero."""
-    return sum(
+def _answers_to_syncs(stats: dict[str, Any], changes: dict[int, dict[str, Any]]) -> int:
+    """Return how often syncs have asked the carrier: what was read, less one look before and some after changes."""
+    read = sum(
         calls
         for account in stats["accounts"].values()
         for endpoint, calls in account["calls_by_endpoint"].items()
         if endpoint.startswith("GET ")
     )
+    return int(read) - sum(int(row["applied"] + row["refused"] + row["verified"]) for row in changes.values())
 
 
 def _answers_archived(world: World, runs: list[dict[str, Any]]) -> int:
@@ -140,7 +204,7 @@ def _answers_archived(world: World, runs: list[dict[str, Any]]) -> int:
     return count
 
 
-def _check_devices(world: World, warehouse: psycopg.Connection[Any], provider: Any) -> tuple[int, int]:
+def _check_devices(world: World, warehouse: psycopg.Connection[Any], provider: ServiceProvider) -> tuple[int, int]:
     """Return how many SIMs the carrier has, and how many of them the warehouse holds just as they are."""
     truth = _get(f"{world.carrier_address}/sandbox/truth/{provider.api_user}")["devices"]
     rows = {row["iccid"]: row for row in warehouse.execute(DEVICES, {"service_provider_id": provider.id}).fetchall()}
@@ -173,9 +237,9 @@ def _session_checks(runs: list[dict[str, Any]]) -> list[Check]:
     ]
 
 
-def _message_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
+def _message_checks(world: World, optimized: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[Check]:
     sessions = _get(f"{world.amop_address}/sandbox/sessions")
-    guids = [run["session_guid"] for run in runs]
+    guids = [run["session_guid"] for run in optimized]
     progress = [sessions.get(guid, {}).get("progress", []) for guid in guids]
     errors = [error for guid in guids for error in sessions.get(guid, {}).get("errors", [])]
     run_ids = {run["id"] for run in runs}
@@ -183,8 +247,8 @@ def _message_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
     notices = [m for m in _get(f"{world.amop_address}/sandbox/messages") if m.get("idempotency_key") in keys]
     notifications = [body for body in received_notifications(world) if body.get("run_id") in run_ids]
     return [
-        Check("progress messages at AMOP", len(PROGRESS_STEPS) * len(runs), sum(map(len, progress))),
-        Check("sessions with 0, 20, 30, 40, 50, 100 in order", len(runs), progress.count(PROGRESS_STEPS)),
+        Check("progress messages at AMOP", len(PROGRESS_STEPS) * len(guids), sum(map(len, progress))),
+        Check("sessions with 0, 20, 30, 40, 50, 100 in order", len(guids), progress.count(PROGRESS_STEPS)),
         Check("error messages at AMOP", 0, len(errors)),
         Check("daily-sync notices at AMOP", len(runs), len(notices)),
         Check("messages in the notification queue", len(runs), len(notifications)),
@@ -202,26 +266,73 @@ def _report_checks(world: World, runs: list[dict[str, Any]]) -> list[Check]:
     ]
 
 
-def _sync_table(runs: list[dict[str, Any]], stats: dict[str, Any]) -> Table:
-    table = Table(title="Device sync", title_justify="left", show_edge=False)
+def _change_checks(
+    world: World, stats: dict[str, Any], changes: dict[int, dict[str, Any]], answers: dict[int, str]
+) -> list[Check]:
+    """Return what must be true of the plan changes: everybody's who may write was applied, nobody else's was sent.
+
+    A provider that earlier demos of the same world have brought to its cheapest plans has nothing left to change.
+    """
+    rows = [changes[provider.id] for provider in PROVIDERS_THAT_APPLY]
+    may_write = [changes[provider.id] for provider in PROVIDERS_THAT_APPLY if provider.write_is_enabled]
+    asked = {p.id for p in PROVIDERS_THAT_APPLY if p.approval_above_changes is not None and changes[p.id]["changes"]}
+    ways = Counter(answers.values())
+    applied = sum(row["applied"] for row in may_write)
+    sent = [writes(stats, provider) for provider in PROVIDERS_THAT_APPLY]
+    forbidden = [writes(stats, provider) for provider in PROVIDERS_THAT_APPLY if not provider.write_is_enabled]
+    by_person = [row["applied"] for row in rows if row["changes_decided_by"] not in {None, US}]
+    samples = [min(VERIFICATION_SAMPLE, row["applied"]) for row in rows]
+    return [
+        Check("providers with changes, now or before", len(rows), sum(bool(r["changes"] or r["before"]) for r in rows)),
+        Check("approvals from the command line", len(asked & {JASPER}), ways[BY_COMMAND]),
+        Check("approvals as the UI gives them", len(asked - {JASPER}), ways[BY_UI]),
+        Check("approval mails sent", len(asked), _approval_mails(world, asked, changes)),
+        Check("changes that a person approved", sum(changes[key]["changes"] for key in asked), sum(by_person)),
+        Check("changes applied", sum(row["changes"] for row in may_write), applied),
+        Check("changes refused or in conflict", 0, sum(row["refused"] for row in rows)),
+        Check("changes read back from the carrier", sum(samples), sum(row["verified"] for row in rows)),
+        Check("write requests at the carrier", applied, sum(sent)),
+        Check("providers with one write request a change", len(rows), sum(map(_is_equal, rows, sent))),
+        Check("write requests where write_is_enabled is false", 0, sum(forbidden)),
+        Check("changes confirmed by the next sync", applied, sum(row["confirmed"] for row in rows)),
+    ]
+
+
+def _is_equal(row: dict[str, Any], sent: int) -> bool:
+    return bool(row["applied"] == sent)
+
+
+def _approval_mails(world: World, asked: set[int], changes: dict[int, dict[str, Any]]) -> int:
+    """Return how many mails have told somebody that the approval of these providers' changes waits."""
+    mails = [message_from_string(mail["raw_data"]) for mail in sent_mails(world.aws_address)]
+    told = [mail[APPROVAL_HEADER] for mail in mails]
+    return sum(told.count(str(changes[key]["instance_id"])) for key in asked)
+
+
+def _savings_checks(changes: dict[int, dict[str, Any]], savings: list[dict[str, Any]]) -> list[Check]:
+    with_changes = [row for row in savings if row["applied_changes"]]
+    return [
+        Check("optimizations with a realised saving", len(changes), len(savings)),
+        Check(
+            "changes in the realised savings",
+            sum(row["applied"] for row in changes.values()),
+            sum(row["applied_changes"] for row in savings),
+        ),
+        Check(
+            "providers that really saved", len(with_changes), sum(row["realised_saving"] > 0 for row in with_changes)
+        ),
+    ]
+
+
+def _sync_table(runs: list[dict[str, Any]]) -> Table:
+    table = Table(title="Device syncs", title_justify="left", show_edge=False)
     for column in ("service provider", "list"):
         table.add_column(column)
-    for column in (
-        "pages",
-        "calls",
-        "SIMs listed",
-        "inserted",
-        "changed",
-        "vanished",
-        "usage changed",
-        "seconds",
-    ):
+    for column in ("pages", "SIMs listed", "inserted", "changed", "vanished", "usage changed", "seconds"):
         table.add_column(column, justify="right")
-    users = {provider.id: provider.api_user for provider in SERVICE_PROVIDERS}
     for run in runs:
-        calls = stats["accounts"].get(users[run["service_provider_id"]], {}).get("calls", 0)
         figures = (
-            run["pages"], calls, run["devices_seen"], run["devices_inserted"], run["devices_updated"],
+            run["pages"], run["devices_seen"], run["devices_inserted"], run["devices_updated"],
             run["devices_vanished"], run["usage_updated"], round(run["seconds"] or 0),
         )  # fmt: skip
         table.add_row(run["name"], "full" if run["is_full"] else "incremental", *(f"{figure:,}" for figure in figures))

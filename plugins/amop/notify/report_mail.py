@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 SESSION_HEADER = "X-AMOP-Optimization-Session"
 """Names the session, so that a mail can be found and filtered by it."""
 
-_templates = Environment(
+templates = Environment(
     loader=PackageLoader("amop.notify"),
     autoescape=select_autoescape(enabled_extensions=("html.j2",)),
     undefined=StrictUndefined,
@@ -69,6 +69,6 @@ def report_mail(sender: str, recipients: Sequence[str], session_id: int, content
     mail["To"] = ", ".join(recipients)
     mail["Auto-Submitted"] = "auto-generated"
     mail[SESSION_HEADER] = str(session_id)
-    mail.set_content(_templates.get_template("optimization_report.txt.j2").render(values))
-    mail.add_alternative(_templates.get_template("optimization_report.html.j2").render(values), subtype="html")
+    mail.set_content(templates.get_template("optimization_report.txt.j2").render(values))
+    mail.add_alternative(templates.get_template("optimization_report.html.j2").render(values), subtype="html")
     return mail

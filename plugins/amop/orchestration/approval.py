@@ -116,11 +116,13 @@ class PlanChangeApproval(HITLOperator):
 
     def execute(self, context: Context) -> None:
         """Write the question from the warehouse, then wait for its answer in the triggerer."""
+        from amop.orchestration.approval_mail import ApprovalMail
         from amop.pipeline.plan_changes import approval_request
 
         instance_id = self.instance["instance_id"]
         request = approval_request(warehouse_conninfo(), instance_id, call_rate=calls_per_second)
         self.subject, self.body = request.subject, request.body
+        self.notifiers = [ApprovalMail()]  # made here: every process that reads the DAG would have to load boto3
         try:
             super().execute(context)
         except TaskAwaitingInput as waiting:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk.configuration import conf
 
 
 def asked_at(dag_run: Any, now: datetime) -> datetime:
@@ -14,3 +17,9 @@ def asked_at(dag_run: Any, now: datetime) -> datetime:
     chose: for them it is now.
     """
     return min(dag_run.run_after, now) if dag_run.logical_date is None else now
+
+
+def run_address(dag_run: Any) -> str:
+    """Return the address of a run in Airflow's UI."""
+    base_url = conf.get("api", "base_url", fallback="http://localhost:8080/")
+    return f"{base_url.rstrip('/')}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"

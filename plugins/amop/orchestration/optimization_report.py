@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context, get_current_context, task
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from amop import ids
 from amop.orchestration.connections import aws_hook, optional_variable, warehouse_conninfo
+from amop.orchestration.dag_runs import run_address
 from amop.orchestration.failures import FINAL_ERRORS, is_last_try
 from amop.orchestration.heartbeat import heartbeat
 
@@ -100,7 +100,7 @@ def mail_report(instance: dict[str, int]) -> None:
         raise AirflowSkipException(f"Variables {ids.MAIL_FROM_VARIABLE} and {ids.MAIL_TO_VARIABLE} are not both set")
     conninfo, instance_id = warehouse_conninfo(), instance["instance_id"]
     with _warned_failure(instance_id, "The report was not mailed"):
-        links = {"Run in Airflow": _run_address(get_current_context())}
+        links = {"Run in Airflow": run_address(get_current_context()["dag_run"])}
         uri = report_uri_of(conninfo, instance_id)
         if uri is not None:
             hook = aws_hook(S3Hook)
@@ -129,13 +129,6 @@ def object_address(hook: S3Hook, bucket: str, key: str) -> str:
 
     domain = BaseAwsLink.get_aws_domain(hook.conn_partition)
     return f"https://console.{domain}/s3/object/{bucket}?{urlencode({'region': hook.conn_region_name, 'prefix': key})}"
-
-
-def _run_address(context: Context) -> str:
-    """Return the address of this run in Airflow's UI."""
-    base_url = conf.get("api", "base_url", fallback="http://localhost:8080/")
-    run = context["dag_run"]
-    return f"{base_url.rstrip('/')}/dags/{run.dag_id}/runs/{quote(run.run_id)}"
 
 
 @contextmanager
