@@ -15,7 +15,7 @@ from amop import ids
 from amop.config import INTEGRATIONS
 from sandbox.airflow_api import ENDED, AirflowApi
 from sandbox.billing_periods import begin_the_next_period, leave_time_in_the_periods, use_until_the_period_ends
-from sandbox.catalogue import PROVIDERS_THAT_APPLY
+from sandbox.catalogue import PROVIDERS_THAT_APPLY, ServiceProvider
 from sandbox.demo_changes import changes_table, give_approvals, show_status
 from sandbox.demo_progress import PROGRESS, progress_display
 from sandbox.demo_proof import DagRuns, prove, received_notifications
@@ -25,16 +25,15 @@ from sandbox.supervision import WorldError
 
 SECONDS_TO_RUN = 20 * 60
 POLL_SECONDS = 1.0
+CONFIRMED = tuple(provider for provider in PROVIDERS_THAT_APPLY if provider.write_is_enabled)
+"""Providers whose plan changes a second sync confirms."""
+CLOSED = tuple(provider for provider in CONFIRMED if provider.approval_above_changes is not None)
+"""Those whose changes a person has approved: their billing periods end in the demo."""
 
 States = dict[tuple[str, str], str]
 """State of each DAG run by DAG id and run id."""
 
-MEASURED = """
-SELECT count(*) AS measured
-FROM amop.realised_saving AS measured
-INNER JOIN amop.optimization_instance AS instance ON measured.instance_id = instance.id
-WHERE instance.session_id = ANY(%(session_ids)s)
-"""
+MEASURED = "SELECT count(*) AS measured FROM amop.realised_saving WHERE instance_id = ANY(%(instance_ids)s)"
 
 
 def run_demo(world: World, console: Console) -> bool:
@@ -77,7 +76,7 @@ class Demo:
     def run(self) -> bool:
         """Take every step; return True when all that it left behind is proved. A failed run ends it early."""
         self._tell("1 of 5: every carrier is synced, and its rate plans are optimized")
-        first = self._sync("always")
+        first = self._sync(PROVIDERS_THAT_APPLY, "always")
         if not self._all_succeeded():
             return False
         self._tell("2 of 5: above the providers' limits a person is asked; the changes are sent to the carriers")
@@ -85,31 +84,34 @@ class Demo:
         self._wait_for_optimizations(first)
         if not self._all_succeeded():
             return False
-        self._tell("3 of 5: the SIMs use until their billing periods end; the next syncs confirm the changes")
-        for provider in PROVIDERS_THAT_APPLY:
+        self._tell("3 of 5: the billing periods draw to their end; the next syncs confirm the changes")
+        for provider in CLOSED:
             use_until_the_period_ends(self.world, provider)
-        second = self._sync("never")
+        second = self._sync(CONFIRMED, "never")
         confirmed = latest_changes(self.warehouse)
         self.console.print(changes_table(self.world, confirmed))
         self._tell("4 of 5: the billing periods have ended; the first syncs of the next ones")
-        for provider in PROVIDERS_THAT_APPLY:
+        for provider in CLOSED:
             begin_the_next_period(self.world, self.warehouse, provider)
         self.api.pause(ids.REALISED_SAVINGS_DAG, is_paused=False)
-        third = self._sync("never")
+        third = self._sync(CLOSED, "never")
         if not self._all_succeeded():
             return False
         self._tell("5 of 5: what was really saved, beside the forecast, as `bin/amop status` shows it")
-        self._wait_for_savings(first)
+        self._wait_for_savings([confirmed[provider.id]["instance_id"] for provider in CLOSED])
         show_status(self.world, self.console)
-        runs = DagRuns(optimized=list(first.values()), synced=[*second.values(), *third.values()])
-        return prove(self.world, self.console, self.warehouse, runs, answers=answers, confirmed=confirmed)
+        return prove(
+            self.world, self.console, self.warehouse,
+            DagRuns(list(first.values()), [*second.values(), *third.values()]),
+            answers=answers, confirmed=confirmed, closed={provider.id for provider in CLOSED},
+        )  # fmt: skip
 
     def _tell(self, step: str) -> None:
         self.console.rule(f"[bold]{step}[/bold] ({time.monotonic() - self._begun:.0f} s)", align="left")
 
-    def _sync(self, optimization: str) -> dict[str, str]:
+    def _sync(self, providers: tuple[ServiceProvider, ...], optimization: str) -> dict[str, str]:
         """Run the daily DAGs until they have ended and plan changes are decided on; return run ids by DAG id."""
-        dag_ids = [ids.device_sync_dag(name) for name in INTEGRATIONS]
+        dag_ids = [ids.device_sync_dag(provider.integration) for provider in providers]
         runs = {dag_id: self.api.trigger(dag_id, {"optimization": optimization}) for dag_id in dag_ids}
         self.console.print(f"Triggered {', '.join(runs)}; watch them at {self.world.ui_address}")
         deadline = time.monotonic() + SECONDS_TO_RUN
@@ -141,14 +143,13 @@ class Demo:
                 self._check_time(deadline)
                 self._look(runs)
 
-    def _wait_for_savings(self, syncs: dict[str, str]) -> None:
-        """Wait until ``realised_savings``, which the syncs have started, has measured every optimization."""
-        session_ids = [row["session_id"] for row in self._progress(syncs.values())]
+    def _wait_for_savings(self, instance_ids: list[int]) -> None:
+        """Wait until ``realised_savings``, which the syncs have started, has measured these optimizations."""
         deadline = time.monotonic() + SECONDS_TO_RUN
         with self.console.status("The closed billing periods are billed with what was really used"):
             while True:
-                row = self.warehouse.execute(MEASURED, {"session_ids": session_ids}).fetchone()
-                if row is not None and row["measured"] >= len(session_ids):
+                row = self.warehouse.execute(MEASURED, {"instance_ids": instance_ids}).fetchone()
+                if row is not None and row["measured"] == len(instance_ids):
                     return
                 self._check_time(deadline)
 

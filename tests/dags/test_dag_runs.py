@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import io
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email import message_from_string
-from email.policy import default
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import openpyxl
 import psycopg
 import pytest
-import requests
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskreschedule import TaskReschedule
 from airflow.utils.session import create_session
-from moto.server import ThreadedMotoServer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy import func, select
@@ -37,22 +25,14 @@ from amop.orchestration.staging_sensor import StagingReadyTrigger
 from amop.warehouse.billing_periods import ensure_billing_period
 from amop.warehouse.connection import transaction
 from amop.warehouse.migrations import migrate
-from amop.warehouse.reference import load_reference
 from amop.warehouse.sessions import open_session
-from sandbox.amop import RunningAmop, running_amop
 from sandbox.aws_resources import (
     ARCHIVE_BUCKET,
     ARCHIVE_PATH,
     BUCKET,
-    MAIL_FROM,
-    MAIL_TO,
     QUEUE,
     aws_client,
-    create_aws_resources,
-    sent_mails,
 )
-from sandbox.carrier import RunningCarrier, running_carrier
-from sandbox.fleet import write_reference
 from tests.db.test_cli import as_airflow_json
 from tests.db.test_realised_savings import FINAL, Period
 from tests.reliability import RecordFault
@@ -60,94 +40,7 @@ from tests.reliability import RecordFault
 if TYPE_CHECKING:
     from sandbox.postgres import EmbeddedPostgres
 
-ROOT = Path(__file__).resolve().parents[2]
-SIMS = 60
-CANARY = "canary-api-key-4711"
-TOKEN = "canary-token-4711"
-
-
-@dataclass
-class Day:
-    """Everything that a DAG run touches."""
-
-    dsn: str
-    carrier: RunningCarrier
-    amop: RunningAmop
-    aws: str
-    dags: dict[str, Any]
-
-    def run(self, dag_id: str, **conf: Any) -> Any:
-        return self.dags[dag_id].test(run_conf=conf)
-
-    def rows(self, statement: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
-            return list(connection.execute(statement).fetchall())  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def serialized_dags(airflow_database: Path) -> None:
-    # TriggerDagRunOperator finds its target in the metadata database, as under the scheduler.
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", "dags", "reserialize"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}, cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture
-def dags(serialized_dags: None) -> dict[str, Any]:
-    """The DAGs, loaded anew: a test run leaves its parameters on the DAG."""
-    from airflow.dag_processing.dagbag import DagBag
-
-    return dict(DagBag(ROOT / "dags").dags)
-
-
-@pytest.fixture
-def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Day]:
-    write_reference(tmp_path / "reference.yaml")
-    load_reference(warehouse_dsn, tmp_path / "reference.yaml")
-    aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    aws.start()
-    host, port = aws.get_host_and_port()
-    address = f"http://{host}:{port}"
-    create_aws_resources(address)
-    with (
-        running_carrier(devices_per_account=SIMS, limits_are_enforced=False, api_key=CANARY) as carrier,
-        running_amop(token=TOKEN) as amop,
-    ):
-        for name, connection in _connections(warehouse_dsn, carrier, amop, address).items():
-            monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-        monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", QUEUE)
-        monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
-        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", MAIL_FROM)
-        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_TO", MAIL_TO)
-        monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (tmp_path / "archive").as_uri())
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield Day(warehouse_dsn, carrier, amop, address, dags)
-    aws.stop()
-
-
-def _connections(dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: str) -> dict[str, dict[str, Any]]:
-    warehouse = conninfo_to_dict(dsn)
-    return {
-        "amop_warehouse": {
-            "conn_type": "postgres", "host": warehouse["host"], "port": int(warehouse["port"]),
-            "schema": warehouse["dbname"], "login": warehouse["user"], "password": warehouse["password"],
-        },
-        "amop_api": {
-            "conn_type": "http", "host": amop.base_url, "password": TOKEN,
-            "extra": {"progress_path": amop.progress_path, "sync_path": amop.sync_path},
-        },
-        "aws_default": {
-            "conn_type": "aws", "login": "test", "password": "test",
-            "extra": {"region_name": "us-east-1", "endpoint_url": aws},
-        },
-        "carrier_jasper": {
-            "conn_type": "http", "host": carrier.base_url, "login": "api_jasper", "password": CANARY,
-            "extra": {"calls_per_second": 1000},
-        },
-    }  # fmt: skip
+from tests.dag_world import CANARY, SIMS, TOKEN, Day
 
 
 def test_a_day_from_the_carrier_to_amops_hundred_percent(
@@ -191,111 +84,6 @@ def test_a_day_from_the_carrier_to_amops_hundred_percent(
     for secret in (CANARY, TOKEN):
         assert secret not in caplog.text
         assert secret not in str(day.amop.messages()) + str(messages) + log_file.decode() + answers
-
-
-def test_the_result_is_in_s3_linked_from_the_run_and_mailed(day: Day) -> None:
-    run = _optimize(day)
-    assert run.state == "success"
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    key = f"carrier_optimization/jasper/1/{_period(day)}/optimization_{instance['session_id']}.xlsx"
-    stored = aws_client("s3", day.aws).get_object(Bucket=BUCKET, Key=key)
-    assert stored["ContentType"] == "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    book = openpyxl.load_workbook(io.BytesIO(stored["Body"].read()), data_only=True)
-    assert book["SIMs"].max_row == instance["device_count"] + 1
-    assert instance["report_uri"] == f"s3://{BUCKET}/{key}"
-
-    link = run.get_task_instance("write_workbook").xcom_pull(task_ids="write_workbook", key="_link_WorkbookLink")
-    assert link == f"{day.aws}/{BUCKET}/{key}"
-    assert requests.get(link, timeout=10).content[:2] == b"PK"
-    (event,) = (event for event in _asset_events(run) if "report_uri" in event.extra)  # the changes tell theirs, too
-    assert event.extra["report_uri"] == instance["report_uri"]
-    assert event.extra["instance_id"] == instance["id"]
-
-    ((mail, message),) = _mails_of(day, run)
-    assert set(mail["destinations"]) == set(MAIL_TO.split(";"))
-    assert (mail["source"], message["From"], message["To"]) == (MAIL_FROM, MAIL_FROM, MAIL_TO.replace(";", ", "))
-    plain, html = message.get_body(("plain",)), message.get_body(("html",))
-    for part in (plain, html):
-        content = part.get_content()
-        assert link in content
-        assert f"/dags/carrier_optimization_jasper/runs/{quote(run.run_id)}" in content
-        assert f"{instance['savings']:,.2f}" in content and f"{instance['total_cost']:,.2f}" in content
-        assert CANARY not in content and TOKEN not in content
-    assert instance["report_mailed_at"] is not None
-
-
-def test_without_bucket_and_recipients_both_are_off_and_the_session_completes(
-    day: Day, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET")
-    monkeypatch.delenv("AIRFLOW_VAR_AMOP_MAIL_TO")
-    run = _optimize(day)
-    assert _states(run) == {"write_workbook": "skipped", "publish_report": "success", "mail_report": "skipped"}
-    assert run.state == "success"
-    assert caplog.text.count("Variable amop_reports_bucket is not set: the workbook in S3 is off") == 1
-    assert caplog.text.count("Variable amop_mail_to is not set: the report by e-mail is off") == 1
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    assert (instance["run_status"], instance["report_uri"]) == ("complete_with_success", None)
-    assert _mails_of(day, run) == []
-
-
-def test_without_s3_and_ses_the_optimization_completes_with_warnings(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", "no-such-bucket")
-    monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", "nobody@unverified.example")
-    run = _optimize(day)
-    assert _states(run) == {"write_workbook": "skipped", "publish_report": "success", "mail_report": "skipped"}
-    assert run.state == "success"
-    (told,) = day.amop.sessions().values()
-    assert (told["progress"], told["errors"]) == ([0, 20, 30, 40, 50, 100], [])
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    assert instance["run_status"] == "complete_with_success"
-    workbook, mail = instance["warning"].splitlines()[-2:]
-    assert workbook.startswith("The workbook was not written to S3: ") and "NoSuchBucket" in workbook
-    assert mail.startswith("The report was not mailed: ") and "nobody@unverified.example" in mail
-    assert _mails_of(day, run) == []
-
-
-def _optimize(day: Day) -> Any:
-    """Optimize the Jasper provider on its reference data and one SIM, without a sync; no task is tried twice."""
-    with psycopg.connect(day.dsn) as connection:
-        connection.execute(
-            "INSERT INTO amop.device (service_provider_id, iccid, status, rate_plan, communication_plan)"
-            " SELECT 1, '8901170000000000001', 'ACTIVATED', NULL, communication.name"
-            " FROM amop.communication_plan AS communication"
-            " JOIN amop.communication_plan_rate_plan AS mapping ON mapping.communication_plan_id = communication.id"
-            " WHERE communication.service_provider_id = 1 ORDER BY communication.id LIMIT 1"
-        )
-    for task in day.dags["carrier_optimization_jasper"].tasks:
-        task.retries = 0
-    return day.run("carrier_optimization_jasper", service_provider_id=1)
-
-
-def _period(day: Day) -> str:
-    (period,) = day.rows(
-        "SELECT period.* FROM amop.billing_period AS period JOIN amop.optimization_session AS session"
-        " ON session.billing_period_id = period.id"
-    )
-    return f"{period['bill_year']}-{period['bill_month']:02}"
-
-
-def _states(run: Any) -> dict[str, str]:
-    names = ("write_workbook", "publish_report", "mail_report")
-    return {name: str(run.get_task_instance(name).state) for name in names}
-
-
-def _mails_of(day: Day, run: Any) -> list[tuple[dict[str, Any], Any]]:
-    """Return the mails that name a run, raw and read: the emulator's list is one for the whole process."""
-    mails = [(mail, message_from_string(mail["raw_data"], policy=default)) for mail in sent_mails(day.aws)]
-    return [(mail, message) for mail, message in mails if quote(run.run_id) in message.get_body().get_content()]
-
-
-def _asset_events(run: Any) -> list[Any]:
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        return list(session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id)))
 
 
 def test_a_wrong_api_key_fails_the_provider_and_tells_amop_once(day: Day) -> None:
@@ -473,109 +261,6 @@ def test_a_task_that_meets_a_carrier_that_is_down_gives_its_slot_back_and_goes_o
         expected="the task waits as up_for_reschedule, no try is used up, the run ends as success",
         seen=f"{len(waits)} tasks rescheduled once, all on try 1; run {run.state}",
     )  # fmt: skip
-
-
-# What becomes of plan changes
-
-
-def optimize(day: Day, **settings: Any) -> Any:
-    """Run a sync and its optimization with these settings of the provider; return the run."""
-    columns = ", ".join(f"{name} = {value}" for name, value in settings.items())
-    with psycopg.connect(day.dsn) as connection:
-        connection.execute(f"UPDATE amop.service_provider SET {columns} WHERE id = 1")  # type: ignore[arg-type]
-    assert day.run("device_sync_jasper", optimization="always").state == "success"
-    with psycopg.connect(day.dsn) as connection:  # whatever day it is, there is time left
-        connection.execute("UPDATE amop.billing_period SET cycle_end = greatest(cycle_end, now() + interval '2 days')")
-    (session,) = day.rows("SELECT * FROM amop.optimization_session WHERE status = 'running'")
-    return day.run(
-        "carrier_optimization_jasper", service_provider_id=1, optimization_session_id=session["id"],
-        billing_period_id=session["billing_period_id"],
-    )  # fmt: skip
-
-
-def writes(day: Day) -> int:
-    return int(day.carrier.stats("api_jasper")["calls_by_endpoint"].get("PUT /devices/{iccid}", 0))
-
-
-def plans_at_the_carrier(day: Day) -> dict[str, str]:
-    return {sim["iccid"]: sim["rate_plan"] for sim in day.carrier.truth("api_jasper")["devices"]}
-
-
-CHANGES = """
-SELECT device.iccid, device.rate_plan, change.*
-FROM amop.rate_plan_change AS change
-INNER JOIN amop.device AS device ON change.device_id = device.id
-"""
-
-
-def test_changes_within_the_limits_are_applied_and_the_next_sync_confirms_them(day: Day) -> None:
-    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
-    assert run.state == "success"
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    changes = day.rows(CHANGES)
-    assert instance["changes_status"] == "applied" and len(changes) > 5
-    assert instance["changes_planned_by"] == f"carrier_optimization_jasper/{run.run_id}"
-    assert {change["state"] for change in changes} == {"applied"}
-    assert writes(day) == len(changes)
-    assert sum(change["verified_at"] is not None for change in changes) == min(50, len(changes))
-    plans = plans_at_the_carrier(day)
-    assert all(plans[change["iccid"]] == change["to_rate_plan"] for change in changes)
-    assert all(change["rate_plan"] == change["from_rate_plan"] for change in changes)
-
-    assert day.run("device_sync_jasper", optimization="never").state == "success"
-    assert all(change["rate_plan"] == change["to_rate_plan"] for change in day.rows(CHANGES))
-
-
-def test_a_test_of_the_dag_does_not_wait_for_a_person_and_sends_nothing(day: Day) -> None:
-    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True, approval_above_changes=0)
-    assert run.state == "success"
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    assert instance["changes_status"] == "proposed_only"
-    assert "nobody can answer in a test of the DAG" in instance["changes_reason"]
-    assert {change["state"] for change in day.rows(CHANGES)} == {"proposed"}
-    assert writes(day) == 0
-
-
-def test_a_provider_that_may_not_be_written_to_gets_no_write_request(day: Day) -> None:
-    assert optimize(day, can_auto_update_rate_plans=True, write_is_enabled=False).state == "success"
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    assert instance["changes_status"] == "proposed_only"
-    assert {change["state"] for change in day.rows(CHANGES)} == {"proposed"}
-    assert writes(day) == 0
-
-
-def test_a_key_that_may_not_write_stops_the_changes_and_says_so_at_the_instance(day: Day) -> None:
-    day.carrier.add_fault(status=401, method="PUT", times=None)
-    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
-    assert run.state == "failed"
-    (instance,) = day.rows("SELECT * FROM amop.optimization_instance")
-    assert (instance["run_status"], instance["changes_status"]) == ("complete_with_success", "stopped")
-    assert "connection carrier_jasper" in instance["changes_reason"]
-    assert CANARY not in instance["changes_reason"]
-    assert {change["state"] for change in day.rows(CHANGES)} == {"approved"}
-    assert writes(day) == 1
-    (told,) = day.amop.sessions().values()
-    assert (told["progress"], told["errors"]) == ([0, 20, 30, 40, 50, 100], [])
-
-
-def test_changes_wait_for_a_carrier_that_is_down_and_each_is_sent_once(
-    day: Day, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", timedelta(seconds=3))
-    monkeypatch.setattr(circuit_breaker, "FAILURES_TO_OPEN", 1)
-    day.carrier.add_fault(truncate=True, method="PUT", nth_call=2)  # done, and its answer never comes
-    run = optimize(day, can_auto_update_rate_plans=True, write_is_enabled=True)
-    assert run.state == "success"
-    changes = day.rows(CHANGES)
-    assert {change["state"] for change in changes} == {"applied"}
-    assert writes(day) == len(changes)
-    with create_session() as session:
-        waits = session.scalar(
-            select(func.count(TaskReschedule.id))
-            .join(TaskInstance, TaskReschedule.ti_id == TaskInstance.id)
-            .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id == "apply_changes")
-        )
-    assert waits == 1
 
 
 def test_an_archive_that_cannot_be_written_fails_its_task_and_nothing_else_and_the_maintenance_makes_up_for_it(

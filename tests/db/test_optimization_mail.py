@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amop.pipeline.errors import PipelineError
-from amop.pipeline.optimization_mail import MailSettingsError, mail_to_send
+from amop.pipeline.optimization_mail import MailSettingsError, mail_to_send, why_not_mailed
 from amop.pipeline.optimization_report import note_mailed, warn
 from tests.optimization_world import NOW, OptimizationWorld
 
@@ -29,7 +29,6 @@ def world(warehouse_dsn: str) -> OptimizationWorld:
 
 def text_of(world: OptimizationWorld, instance_id: int, **settings: Any) -> str:
     mail = mail_to_send(world.dsn, instance_id, **(SETTINGS | {"links": {}} | settings))
-    assert mail is not None
     body = mail.get_body(("plain",))
     assert body is not None
     return f"{mail['Subject']}\n{body.get_content()}"
@@ -75,11 +74,47 @@ def test_a_provider_that_was_never_synced_and_has_no_sims_has_a_mail_too(warehou
 
 def test_it_goes_out_once(world: OptimizationWorld) -> None:
     instance_id = world.optimize()["id"]
-    assert mail_to_send(world.dsn, instance_id, links={}, **SETTINGS) is not None
+    assert why_not_mailed(world.dsn, instance_id, now=NOW) is None
     note_mailed(world.dsn, instance_id, now=NOW)
-    assert mail_to_send(world.dsn, instance_id, links={}, **SETTINGS) is None
+    assert why_not_mailed(world.dsn, instance_id, now=NOW) == "it was mailed before"
     note_mailed(world.dsn, instance_id, now=NOW + timedelta(hours=1))
     assert world.instance(instance_id)["report_mailed_at"] == NOW
+
+
+BY_WINDOW = "device_sync_jasper/optimization_window__"
+THE_SAME, TOO_SOON = "it proposes the same plan changes as the report mailed at 10:30 UTC", "2 hours apart at least"
+TOMORROW = timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("opened_by", "later", "proposes_the_same", "reason"),
+    [
+        (BY_WINDOW, timedelta(minutes=30), True, THE_SAME),
+        (BY_WINDOW, timedelta(hours=5), True, THE_SAME),
+        (BY_WINDOW, timedelta(minutes=119), False, TOO_SOON),
+        (BY_WINDOW, timedelta(minutes=120), False, None),
+        (BY_WINDOW, TOMORROW, True, None),  # the first of its day
+        ("carrier_optimization_jasper/manual__", timedelta(minutes=1), True, None),
+        ("device_sync_jasper/scheduled__", timedelta(minutes=1), True, None),
+    ],
+)
+def test_of_sessions_that_follow_one_another_those_that_say_something_new_are_mailed(
+    world: OptimizationWorld, opened_by: str, later: timedelta, proposes_the_same: bool, reason: str | None
+) -> None:
+    first = world.optimize(opened_by=f"{BY_WINDOW}1")["id"]
+    assert why_not_mailed(world.dsn, first, now=NOW) is None
+    note_mailed(world.dsn, first, now=NOW)
+    if not proposes_the_same:
+        world.add_sim("8901170000000000005", "Tracking", "Large", 2)
+    second = world.optimize(opened_by=f"{opened_by}2")["id"]
+    found = why_not_mailed(world.dsn, second, now=NOW + later)
+    assert found == reason if reason is None else reason in str(found)
+
+
+def test_a_report_that_was_not_mailed_is_none_to_compare_with(world: OptimizationWorld) -> None:
+    for number in range(2):
+        instance_id = world.optimize(opened_by=f"{BY_WINDOW}{number}")["id"]
+    assert why_not_mailed(world.dsn, instance_id, now=NOW) is None
 
 
 @pytest.mark.parametrize(

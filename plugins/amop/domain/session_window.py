@@ -19,6 +19,9 @@ PAUSE_AFTER_FAILURE = timedelta(minutes=30)
 PAUSE_FOR_CHANGES = timedelta(hours=2)
 """So long the next session waits while a person is asked about plan changes or they are applied; it supersedes them."""
 
+PAUSE_BETWEEN_REPORTS = timedelta(hours=2)
+"""Sessions that follow one another on the last day mail no more often than this, and only when they propose others."""
+
 
 @dataclass(frozen=True, slots=True)
 class DayOfSessions:
@@ -126,4 +129,24 @@ def reason_to_wait(now: datetime, day: DayOfSessions, *, cycle_end: datetime, ti
             f"{day.failures_in_a_row} sessions in a row have failed today; mend the cause (see "
             "amop.optimization_session.error) and start it by hand"
         )
+    return None
+
+
+def reason_not_to_mail(now: datetime, *, last_mailed_at: datetime, proposes_the_same: bool) -> str | None:
+    """Return why the report of a session that started by itself, and is not the first of its day, is not mailed.
+
+    On the last day of a period, where sessions follow one another, it is mailed (None) when it proposes other plan
+    changes than the report that was mailed last, and two hours have gone by since.
+
+    Args:
+        now: the moment, aware.
+        last_mailed_at: when a report of the same provider, period and local day was mailed last.
+        proposes_the_same: whether that one had the same plan changes.
+    """
+    mailed = f"the report mailed at {last_mailed_at:%H:%M %Z}"
+    if proposes_the_same:
+        return f"it proposes the same plan changes as {mailed}"
+    if now - last_mailed_at < PAUSE_BETWEEN_REPORTS:
+        hours = PAUSE_BETWEEN_REPORTS.total_seconds() / 3600
+        return f"it follows {mailed}, and reports of one day are {hours:.0f} hours apart at least"
     return None

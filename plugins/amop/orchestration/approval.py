@@ -13,6 +13,7 @@ import psycopg
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.triggers.hitl import HITLTrigger
 from airflow.sdk import BaseHook, Context, Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.triggers.base import TriggerEvent
 from psycopg.rows import dict_row
@@ -40,7 +41,7 @@ class PlanChangeApprovalTrigger(HITLTrigger):
     """Airflow's trigger of the question, which also answers ``Reject`` as nobody when it is no longer wanted.
 
     That is so when a newer instance has made the changes stale, when too little time is left in the billing period, or
-    when somebody has decided in the warehouse.
+    when somebody has decided in the warehouse. The reason is the answer's comment.
     """
 
     def __init__(self, *, instance_id: int, ti_id: UUID | str, poke_interval: float = SECONDS_BETWEEN_LOOKS) -> None:
@@ -67,14 +68,16 @@ class PlanChangeApprovalTrigger(HITLTrigger):
         while True:
             # An answer wakes the task by itself; one that came before the task had gone to sleep is found here.
             answer = await self._handle_response()
-            if answer is None and not await self._is_wanted(conninfo):
+            if answer is None and (reason := await self._why_not_wanted(conninfo)) is not None:
+                log.info("The question is taken back: %s", reason)
+                self.params = ParamsDict({ids.APPROVAL_COMMENT: reason})
                 answer = await self._handle_timeout()
             if answer is not None:
                 yield answer
                 return
             await asyncio.sleep(self.poke_interval)
 
-    async def _is_wanted(self, conninfo: str) -> bool:
+    async def _why_not_wanted(self, conninfo: str) -> str | None:
         try:
             async with await psycopg.AsyncConnection.connect(
                 conninfo,
@@ -83,13 +86,13 @@ class PlanChangeApprovalTrigger(HITLTrigger):
                 **session_settings(conninfo, application_name="amop approve_changes", statement=time_limits.LOOK),
             ) as connection:
                 cursor = await connection.execute(
-                    sql.load("changes/is_still_wanted"), {"instance_id": self.instance_id, "now": datetime.now(UTC)}
+                    sql.load("changes/why_not_wanted"), {"instance_id": self.instance_id, "now": datetime.now(UTC)}
                 )
                 row = await cursor.fetchone()
         except psycopg.OperationalError as error:
             log.warning("The warehouse cannot be reached, looking again: %s", type(error).__name__)
-            return True
-        return bool(row and row["is_wanted"])
+            return None
+        return "its optimization is gone" if row is None else row["reason"]
 
 
 class PlanChangeApproval(HITLOperator):

@@ -87,34 +87,46 @@ class WriteWorkbookOperator(BaseOperator):
 
 @task
 def mail_report(instance: dict[str, int]) -> None:
-    """Mail the report by SES, once, where sender and recipients are set."""
+    """Mail the report by SES, once, where sender and recipients are set and it says something new.
+
+    Raises:
+        AirflowSkipException: it is not mailed; the message says why.
+    """
+    from amop.pipeline.optimization_mail import why_not_mailed
+
+    sender = optional_variable(ids.MAIL_FROM_VARIABLE, "the report by e-mail")
+    recipients = optional_variable(ids.MAIL_TO_VARIABLE, "the report by e-mail")
+    if sender is None or recipients is None:
+        raise AirflowSkipException(f"Variables {ids.MAIL_FROM_VARIABLE} and {ids.MAIL_TO_VARIABLE} are not both set")
+    instance_id = instance["instance_id"]
+    with _warned_failure(instance_id, "The report was not mailed"):
+        reason = why_not_mailed(warehouse_conninfo(), instance_id, now=datetime.now(UTC))
+        if reason is None:
+            _send_report(instance_id, sender, recipients)
+    if reason is not None:
+        raise AirflowSkipException(f"The report is not mailed: {reason}")
+
+
+def _send_report(instance_id: int, sender: str, recipients: str) -> None:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.providers.amazon.aws.hooks.ses import SesHook
 
     from amop.pipeline.optimization_mail import mail_to_send
     from amop.pipeline.optimization_report import note_mailed, report_uri_of
 
-    sender = optional_variable(ids.MAIL_FROM_VARIABLE, "the report by e-mail")
-    recipients = optional_variable(ids.MAIL_TO_VARIABLE, "the report by e-mail")
-    if sender is None or recipients is None:
-        raise AirflowSkipException(f"Variables {ids.MAIL_FROM_VARIABLE} and {ids.MAIL_TO_VARIABLE} are not both set")
-    conninfo, instance_id = warehouse_conninfo(), instance["instance_id"]
-    with _warned_failure(instance_id, "The report was not mailed"):
-        links = {"Run in Airflow": run_address(get_current_context()["dag_run"])}
-        uri = report_uri_of(conninfo, instance_id)
-        if uri is not None:
-            hook = aws_hook(S3Hook)
-            links = {"Workbook": object_address(hook, *hook.parse_s3_url(uri))} | links
-        mail = mail_to_send(conninfo, instance_id, sender=sender, recipients=recipients, links=links)
-        if mail is None:
-            log.info("The report of instance %s was mailed before", instance_id)
-            return
-        to = [address.addr_spec for address in mail["To"].addresses]
-        aws_hook(SesHook).get_conn().send_raw_email(
-            Source=mail["From"].addresses[0].addr_spec, Destinations=to, RawMessage={"Data": mail.as_bytes()}
-        )
-        note_mailed(conninfo, instance_id, now=datetime.now(UTC))
-        log.info("Report mailed to %s", ", ".join(to))
+    conninfo = warehouse_conninfo()
+    links = {"Run in Airflow": run_address(get_current_context()["dag_run"])}
+    uri = report_uri_of(conninfo, instance_id)
+    if uri is not None:
+        hook = aws_hook(S3Hook)
+        links = {"Workbook": object_address(hook, *hook.parse_s3_url(uri))} | links
+    mail = mail_to_send(conninfo, instance_id, sender=sender, recipients=recipients, links=links)
+    to = [address.addr_spec for address in mail["To"].addresses]
+    aws_hook(SesHook).get_conn().send_raw_email(
+        Source=mail["From"].addresses[0].addr_spec, Destinations=to, RawMessage={"Data": mail.as_bytes()}
+    )
+    note_mailed(conninfo, instance_id, now=datetime.now(UTC))
+    log.info("Report mailed to %s", ", ".join(to))
 
 
 def object_address(hook: S3Hook, bucket: str, key: str) -> str:

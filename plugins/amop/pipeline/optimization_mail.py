@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from email.message import EmailMessage
 
+from amop import ids
+from amop.domain.session_window import reason_not_to_mail, start_of_local_day
 from amop.notify.report_mail import Line, MailAddressError, ReportContent, addresses, report_mail
 from amop.pipeline.errors import PipelineError
 from amop.pipeline.optimization_report import Facts, local_time, report_facts
+from amop.warehouse import sql
 from amop.warehouse.connection import transaction
 
 
@@ -15,10 +19,29 @@ class MailSettingsError(PipelineError):
     """Sender or recipients cannot be mailed to; the message names the address."""
 
 
+def why_not_mailed(conninfo: str, instance_id: int, *, now: datetime) -> str | None:
+    """Return why the report of an instance is not mailed, None when it is.
+
+    Only sessions that ``optimization_window`` has started may be passed over; what a person or the daily sync has
+    started is mailed always, once.
+    """
+    with transaction(conninfo, application_name="amop mail_report") as connection:
+        facts = report_facts(connection, instance_id)
+        if facts["report_mailed_at"] is not None:
+            return "it was mailed before"
+        if f"/{ids.window_run_id('')}" not in facts["opened_by"]:
+            return None
+        values = {"instance_id": instance_id, "day_start": start_of_local_day(now, facts["time_zone"])}
+        last = connection.execute(sql.load("reports/last_mailed"), values).fetchone()
+    if last is None:
+        return None
+    return reason_not_to_mail(now, last_mailed_at=last["report_mailed_at"], proposes_the_same=last["proposes_the_same"])
+
+
 def mail_to_send(
     conninfo: str, instance_id: int, *, sender: str, recipients: str, links: dict[str, str]
-) -> EmailMessage | None:
-    """Return the report e-mail of an instance, or None when it was sent before.
+) -> EmailMessage:
+    """Return the report e-mail of an instance.
 
     Args:
         conninfo: the warehouse.
@@ -34,8 +57,6 @@ def mail_to_send(
     """
     with transaction(conninfo, application_name="amop mail_report") as connection:
         facts = report_facts(connection, instance_id)
-    if facts["report_mailed_at"] is not None:
-        return None
     try:
         (sender,) = addresses(sender)
         return report_mail(sender, addresses(recipients), facts["session_id"], _content(facts, list(links.items())))

@@ -120,6 +120,10 @@ def settle_approval(
     with transaction(conninfo, application_name="amop settle_approval") as connection:
         facts = _locked_facts(connection, instance_id)
         if facts["changes_status"] != ChangesStatus.WAITING:
+            log.info(
+                "%s: the answer comes too late, plan changes of instance %s are %s: %s",
+                facts["service_provider_name"], instance_id, facts["changes_status"], facts["changes_reason"],
+            )  # fmt: skip
             return ChangesStatus(facts["changes_status"])
         decision = _settled(facts, answer, call_rate, now)
         _store(connection, facts, decision, answer.by or US, now)

@@ -22,12 +22,6 @@ def moves(connection: WarehouseConnection, instance_id: int) -> list[dict[str, A
     return connection.execute(sql.load("changes/moves"), {"instance_id": instance_id}).fetchall()
 
 
-def is_still_wanted(connection: WarehouseConnection, instance_id: int, now: datetime) -> bool:
-    """Return whether the approval of an instance's changes may still be given."""
-    row = connection.execute(sql.load("changes/is_still_wanted"), {"instance_id": instance_id, "now": now}).fetchone()
-    return bool(row and row["is_wanted"])
-
-
 def set_status(
     connection: WarehouseConnection,
     instance_id: int,

@@ -1,0 +1,75 @@
+"""DAGs loaded anew for every test, and a day of their own to run them on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from amop.warehouse.reference import load_reference
+from sandbox.amop import running_amop
+from sandbox.aws_resources import (
+    BUCKET,
+    MAIL_FROM,
+    MAIL_TO,
+    QUEUE,
+    create_aws_resources,
+)
+from sandbox.carrier import running_carrier
+from sandbox.fleet import write_reference
+
+if TYPE_CHECKING:
+    pass
+
+from tests.dag_world import CANARY, ROOT, SIMS, TOKEN, Day, connections
+
+
+@pytest.fixture(scope="session")
+def serialized_dags(airflow_database: Path) -> None:
+    # TriggerDagRunOperator finds its target in the metadata database, as under the scheduler.
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "dags", "reserialize"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}, cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def dags(serialized_dags: None) -> dict[str, Any]:
+    """The DAGs, loaded anew: a test run leaves its parameters on the DAG."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return dict(DagBag(ROOT / "dags").dags)
+
+
+@pytest.fixture
+def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Day]:
+    write_reference(tmp_path / "reference.yaml")
+    load_reference(warehouse_dsn, tmp_path / "reference.yaml")
+    aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    aws.start()
+    host, port = aws.get_host_and_port()
+    address = f"http://{host}:{port}"
+    create_aws_resources(address)
+    with (
+        running_carrier(devices_per_account=SIMS, limits_are_enforced=False, api_key=CANARY) as carrier,
+        running_amop(token=TOKEN) as amop,
+    ):
+        for name, connection in connections(warehouse_dsn, carrier, amop, address).items():
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", QUEUE)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", MAIL_FROM)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_TO", MAIL_TO)
+        monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (tmp_path / "archive").as_uri())
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield Day(warehouse_dsn, carrier, amop, address, dags)
+    aws.stop()
