@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -13,10 +13,7 @@ from psycopg.rows import dict_row
 from sandbox.amop import RunningAmop
 from sandbox.carrier import RunningCarrier
 
-if TYPE_CHECKING:
-    pass
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SIMS = 60
 CANARY = "canary-api-key-4711"
 TOKEN = "canary-token-4711"
@@ -33,14 +30,17 @@ class Day:
     dags: dict[str, Any]
 
     def run(self, dag_id: str, **conf: Any) -> Any:
+        """Run a DAG with these params and return its run."""
         return self.dags[dag_id].test(run_conf=conf)
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows of a statement."""
         with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
             return list(connection.execute(statement).fetchall())  # type: ignore[arg-type]
 
 
 def connections(dsn: str, carrier: RunningCarrier, amop: RunningAmop, aws: str) -> dict[str, dict[str, Any]]:
+    """Return Airflow's connections to all of it, by name."""
     warehouse = conninfo_to_dict(dsn)
     return {
         "amop_warehouse": {

@@ -8,26 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from amop.warehouse.reference import load_reference
 from sandbox.amop import running_amop
-from sandbox.aws_resources import (
-    BUCKET,
-    MAIL_FROM,
-    MAIL_TO,
-    QUEUE,
-    create_aws_resources,
-)
+from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, create_aws_resources
 from sandbox.carrier import running_carrier
 from sandbox.fleet import write_reference
-
-if TYPE_CHECKING:
-    pass
-
 from tests.dag_world import CANARY, ROOT, SIMS, TOKEN, Day, connections
 
 

@@ -6,7 +6,7 @@ import io
 from datetime import timedelta
 from email import message_from_string
 from email.policy import default
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import openpyxl
@@ -18,18 +18,11 @@ from airflow.models.taskreschedule import TaskReschedule
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
+from amop import ids
 from amop.domain import circuit_breaker
-from sandbox.aws_resources import (
-    BUCKET,
-    MAIL_FROM,
-    MAIL_TO,
-    aws_client,
-    sent_mails,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from amop.notify.approval_mail import APPROVAL_HEADER
+from amop.orchestration.approval_mail import ApprovalMail
+from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, aws_client, sent_mails
 from tests.dag_world import CANARY, TOKEN, Day
 
 
@@ -136,6 +129,58 @@ def _asset_events(run: Any) -> list[Any]:
 
     with create_session() as session:
         return list(session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id)))
+
+
+# Somebody is told that an approval waits
+
+
+def _ask(day: Day, run: Any) -> int:
+    """Mail the question of a run as its operator does before it waits; return the instance's id."""
+    (instance,) = day.rows("SELECT id FROM amop.optimization_instance")
+    question = day.dags[run.dag_id].get_task(ids.APPROVE_CHANGES_TASK)
+    question.instance = {"instance_id": instance["id"]}
+    question.subject = "AT&T <Control> Center: apply 2 rate plan changes that save 8.00?"
+    question.body = "A person must **agree**.\n\n| from | to |\n|---|---:|\n| Large\\_1 | <b>Small</b> |"
+    ApprovalMail()({"task": question, "dag_run": run})
+    return int(instance["id"])
+
+
+def test_the_recipients_of_the_report_are_mailed_that_an_approval_waits(day: Day) -> None:
+    run = _optimize(day)
+    instance_id = _ask(day, run)
+    ((mail, message),) = [found for found in _mails_of(day, run) if found[1][APPROVAL_HEADER]]
+    assert (mail["source"], set(mail["destinations"])) == (MAIL_FROM, set(MAIL_TO.split(";")))
+    assert message[APPROVAL_HEADER] == str(instance_id) and message["Auto-Submitted"] == "auto-generated"
+    assert message["Subject"] == "AT&T <Control> Center: apply 2 rate plan changes that save 8.00?"
+    html = message.get_body().get_content()
+    address = f"/dags/{run.dag_id}/runs/{quote(run.run_id)}/tasks/approve_changes/required_actions"
+    assert f'{address}">Answer in Airflow</a>' in html
+    assert f"bin/amop approvals approve {run.dag_id}/{run.run_id}" in html
+    assert "<h2" in html and "AT&amp;T &lt;Control&gt; Center" in html
+    assert "<strong>agree</strong>" in html and "<th>from</th>" in html
+    assert "<td>Large_1</td>" in html and "&lt;b&gt;Small&lt;/b&gt;" in html
+    assert CANARY not in html and TOKEN not in html
+
+
+def test_without_recipients_nobody_is_mailed_that_an_approval_waits(
+    day: Day, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("AIRFLOW_VAR_AMOP_MAIL_TO")
+    run = _optimize(day)
+    _ask(day, run)
+    assert "Variable amop_mail_to is not set: the e-mail that an approval waits is off" in caplog.text
+    assert _mails_of(day, run) == []
+
+
+def test_a_mail_that_ses_refuses_does_not_cost_the_question_and_is_a_warning(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _optimize(day)
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", "nobody@unverified.example")
+    _ask(day, run)
+    (instance,) = day.rows("SELECT warning FROM amop.optimization_instance")
+    warning = instance["warning"].splitlines()[-1]
+    assert warning.startswith("Nobody was mailed that an approval waits: ") and "nobody@unverified.example" in warning
 
 
 # What becomes of plan changes
