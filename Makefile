@@ -24,7 +24,7 @@ $(INSTALLED): requirements-dev.txt requirements-bootstrap.txt bin/set-up
 	bash bin/set-up $(PYTHON) $(VENV)
 	@touch $@
 
-demo: setup  ## one whole day on a sandbox world: sync, clean-up, optimization, proof
+demo: setup  ## a whole billing cycle on a sandbox world: sync, optimization, approval, plan changes, savings, proof
 	$(BIN)/python -m sandbox.world demo
 
 up: setup  ## the same world with the Airflow UI, left running

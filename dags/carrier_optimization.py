@@ -12,11 +12,11 @@ proves how close to the least it is:
 5. **assign_base** costs today's plans and the base assignment (40 %); **solve** optimizes the whole provider at once,
    pools included, and verifies its proof (50 %).
 6. **write_results** stores plans and costs of every SIM and *proposes* the changes. **write_workbook** puts them into
-   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links, once. Workbook and mail are
-   skipped where their Variables are unset, or S3 or SES fail for good: the result stands, with a `warning`.
+   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links, once (on a last day not of
+   every session). Both are skipped where a Variable is unset or S3 or SES fail for good: the result has a `warning`.
 7. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
-   time for *all* of them), approved, or **approve_changes** asks a person (*Required Actions*, `bin/amop approvals`),
-   whose answer **record_approval** writes down. A newer optimization takes older proposals back.
+   time), approved, or **approve_changes** asks a person (*Required Actions*, `bin/amop approvals`; it is mailed), whose
+   answer **record_approval** writes down. A newer optimization takes older proposals and questions back.
 8. **apply_changes** moves SIM after SIM that still is on the plan it was; **verify_changes** reads 50 of them back.
 
 ### How to run it

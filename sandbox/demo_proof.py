@@ -138,7 +138,9 @@ def prove(
     console.print(_sync_table(runs))
     console.print()
     console.print(_cost_table(optimized))
-    console.print()
+    console.print(
+        "The bound is that of any number of changes; all but POD19 may change a few SIMs only (maximum_changes).\n"
+    )
     checks = [
         Check(
             "syncs complete",

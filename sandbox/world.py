@@ -36,7 +36,7 @@ Latency = Annotated[float, typer.Option("--latency-ms", help="How long the sandb
 
 @app.command()
 def demo(devices: Devices = 2000, latency_ms: Latency = 20) -> None:
-    """Run one whole day: sync, clean-up and optimization of every integration; prove the result; stop."""
+    """Run a whole billing cycle: sync, optimization, approval, plan changes, savings; prove the result; stop."""
     from sandbox.demo import run_demo
 
     world = World(devices_per_account=devices, latency_ms=latency_ms)

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +287,23 @@ def test_a_wrong_plan_change_is_refused_and_changes_nothing(own: RunningCarrier)
     answer = caller.put(retired["iccid"], {"ratePlan": "ATT 5 MB"})
     assert (answer.status_code, "is retired" in answer.json()["errorMessage"]) == (400, True)
     assert own.truth() == truth
+
+
+def test_sims_use_until_the_period_ends_and_it_can_be_taken_back(own: RunningCarrier) -> None:
+    before = own.truth()
+    start, end = (datetime.fromisoformat(before[name]) for name in ("cycle_start", "cycle_end"))
+    own.use_until(end - timedelta(milliseconds=1))
+    after = own.truth()
+    counters = {"data_usage", "sms_usage", "voice_usage", "session_count", "roaming_data_usage"}
+    for old, new in zip(before["devices"], after["devices"], strict=True):
+        assert all(old[name] <= new[name] for name in counters), old["iccid"]
+        assert all(old[name] == new[name] for name in old.keys() - counters), old["iccid"]
+    used = [sum(sim["data_usage"] for sim in truth["devices"]) for truth in (before, after)]
+    assert used[0] / used[1] == pytest.approx((AS_OF - start) / (end - start), rel=0.02)
+    with pytest.raises(RuntimeError, match="400.*not in the billing period of api_jasper"):
+        own.use_until(end)
+    own.use_until(AS_OF)
+    assert own.truth() == before
 
 
 def test_plan_changes_and_the_moment_survive_a_restart(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo on the real scheduler: the whole day twice, and a day with a wrong API key."""
+"""The demo on the real scheduler: the whole cycle, a day after it, and a day with a wrong API key."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import requests
 from psycopg.rows import dict_row
 
 from amop import ids
+from amop.config import INTEGRATIONS
 from sandbox.airflow_api import ENDED, AirflowApi
 from sandbox.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.environment import AIRFLOW_DATABASE, WAREHOUSE_DATABASE, World
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.xdist_group("world"), pytest.mark.timeout(1200)]  # on
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 110
 PROVIDERS = 4
+SYNCS = 4 + 3 + 2
 SECONDS_UNTIL_THE_FAILURE_IS_TOLD = 60
 
 
@@ -43,13 +45,16 @@ def rows(world: World, statement: str) -> list[dict[str, Any]]:
         return list(connection.execute(statement).fetchall())  # type: ignore[arg-type]
 
 
-def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: World) -> None:
-    first = launch(world.directory, "demo")
-    assert first.returncode == 0, first.stdout + first.stderr
-    found = figures(first.stdout)
-    assert int(found.pop("answers archived")) > PROVIDERS * SIMS / 50
+def test_the_demo_proves_a_whole_cycle_and_the_next_day_merges_nothing(world: World) -> None:
+    done = launch(world.directory, "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NO  " not in done.stdout
+    found = figures(done.stdout)
+    assert int(found.pop("answers archived")) > SYNCS * SIMS / 50
+    by_person, applied = int(found["changes that a person approved"]), int(found["changes applied"])
+    assert 0 < by_person < applied
     assert found == {
-        "syncs complete": str(PROVIDERS),
+        "syncs complete": str(SYNCS),
         "devices equal to the carrier's": str(PROVIDERS * SIMS),
         "work rows left": "0",
         "records in quarantine": "0",
@@ -58,20 +63,49 @@ def test_the_demo_proves_a_whole_day_and_a_second_one_merges_nothing(world: Worl
         "progress messages at AMOP": str(6 * PROVIDERS),
         "sessions with 0, 20, 30, 40, 50, 100 in order": str(PROVIDERS),
         "error messages at AMOP": "0",
-        "daily-sync notices at AMOP": str(PROVIDERS),
-        "messages in the notification queue": str(PROVIDERS),
+        "daily-sync notices at AMOP": str(SYNCS),
+        "messages in the notification queue": str(SYNCS),
         "reports in S3": str(PROVIDERS),
         "report mails sent": str(PROVIDERS),
+        "providers with changes, now or before": str(PROVIDERS),
+        "approvals from the command line": "1",
+        "approvals as the UI gives them": "1",
+        "approval mails sent": "2",
+        "changes that a person approved": str(by_person),
+        "changes applied": str(applied),
+        "changes refused or in conflict": "0",
+        "changes read back from the carrier": str(applied),
+        "write requests at the carrier": str(applied),
+        "providers with one write request a change": str(PROVIDERS),
+        "write requests where write_is_enabled is false": "0",
+        "changes confirmed by the next sync": str(applied),
+        "realised savings": "2",
+        "changes in the realised savings": str(by_person),
+        "realised savings above zero": "2",
         "violations of the carrier's limits": "0",
     }
-    assert "NO  " not in first.stdout
+    for shown in ("$ bin/amop approvals approve carrier_optimization_jasper/", "Required Actions, as the UI answers",
+                  "Realised savings of the last closed billing period"):  # fmt: skip
+        assert shown in done.stdout
+    states = rows(
+        world, "SELECT DISTINCT state FROM amop.rate_plan_change JOIN amop.realised_saving USING (instance_id)"
+    )
+    assert states == [{"state": "applied"}]
 
     versions = rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id")
-    second = launch(world.directory, "demo")
-    assert second.returncode == 0, second.stdout + second.stderr
+    api = AirflowApi(world.ui_address)
+    dag_ids = [ids.device_sync_dag(name) for name in INTEGRATIONS]
+    runs = {dag_id: api.trigger(dag_id, {"optimization": "never"}) for dag_id in dag_ids}
+    begun = time.monotonic()
+    while not all(api.run_state(*run) in ENDED for run in runs.items()):
+        assert time.monotonic() - begun < 300
+        time.sleep(1)
+    assert {api.run_state(*run) for run in runs.items()} == {"success"}
     assert rows(world, "SELECT id, xmin::text FROM amop.device ORDER BY id") == versions
     written = rows(
-        world, "SELECT sum(devices_updated + usage_updated) AS n FROM amop.device_sync_run WHERE NOT is_full"
+        world,
+        "SELECT sum(devices_updated + usage_updated) AS n FROM (SELECT * FROM amop.device_sync_run ORDER BY id DESC"
+        f" LIMIT {PROVIDERS}) AS latest",
     )
     assert written[0]["n"] == 0
     assert Supervisor(world).is_running()

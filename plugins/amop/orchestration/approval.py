@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 20.0
 ANSWER_FORM = {
-    ids.APPROVAL_COMMENT: Param("", type="string", title="Comment", description="Kept with the answer; may be empty.")
+    ids.APPROVAL_COMMENT: Param(
+        None, type=["null", "string"], title="Comment", description="Kept with the answer; may be empty."
+    )
 }
 """``params`` of the question: what a person may fill in besides the choice."""
 
