@@ -92,7 +92,7 @@ CHAPTERS: Sequence[Chapter] = (
     Chapter(
         "AMOP, the bucket or the mail are away",
         "Every message to AMOP arrives once it is back, in order, effective once; a refused one holds up nobody else.",
-        ("chaos/test_amop_outage.py", "dags/test_dag_runs.py::*s3*"),
+        ("chaos/test_amop_outage.py", "dags/test_optimization_dag_runs.py::*s3*"),
     ),
     Chapter(
         "Archive and back-fill",
