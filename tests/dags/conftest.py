@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from amop.warehouse.reference import load_reference
@@ -48,6 +49,7 @@ def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: p
     aws.start()
     host, port = aws.get_host_and_port()
     address = f"http://{host}:{port}"
+    requests.post(f"{address}/moto-api/reset", timeout=10).raise_for_status()  # what other tests of this process left
     create_aws_resources(address)
     with (
         running_carrier(devices_per_account=SIMS, limits_are_enforced=False, api_key=CANARY) as carrier,
