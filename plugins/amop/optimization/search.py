@@ -150,14 +150,8 @@ class Search:
     def _cost_at(self, at: Found, rows: Integers, plans: Integers) -> Doubles:
         """Return what SIMs cost on plans at the prices of pools' data, the price of a change aside."""
         model = self.model
-        cost = np.zeros(len(rows))
-        for plan in np.unique(plans):
-            mine = np.flatnonzero(plans == plan)
-            pool = model.pool[model.group[rows[mine]], plan]
-            excess = model.devices.usage_micro_mb[rows[mine]] - model.included[model.billed_days[rows[mine]], plan]
-            unit = np.append(at.price, 0.0)[pool]  # pool -1 is the last: free
-            cost[mine] = model.own_cost(int(plan), rows[mine]) + unit * excess
-        return cost
+        unit = np.append(at.price, 0.0)[model.pool[model.group[rows], plans]]  # pool -1 is the last: free
+        return np.asarray(model.own_costs(rows, plans) + unit * model.excess(rows, plans))
 
     def _prove(self, preference: Preference, assignment: Integers, proof: Found) -> Found:
         """Search a small fleet of one part to the end, under its cap; else the prices are the proof."""

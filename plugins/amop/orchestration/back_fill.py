@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from amop import ids, time_limits
 from amop.config import Integration
 from amop.orchestration.connections import archive_folder, deliver_message, warehouse_conninfo
+from amop.orchestration.dag_runs import START_ONCE
 from amop.orchestration.failures import recorded_failure
 
 log = logging.getLogger(__name__)
@@ -100,13 +101,8 @@ def back_fill(integration: Integration) -> None:
         TriggerDagRunOperator.partial(
             task_id="optimize_after_back_fill",
             trigger_dag_id=ids.carrier_optimization_dag(integration.name),
-            logical_date=None,
-            skip_when_already_exists=True,
-            fail_when_dag_is_paused=True,
-            wait_for_completion=False,
-            deferrable=False,
-            execution_timeout=time_limits.BRIEF_TASK,
             trigger_rule="none_failed",
             map_index_template="{{ task.trigger_run_id }}",
             doc_md="Start the optimization of that day's billing period, only where `optimization` is `always`.",
+            **START_ONCE,
         ).expand_kwargs(replayed)

@@ -8,6 +8,18 @@ from urllib.parse import quote
 
 from airflow.sdk.configuration import conf
 
+from amop import time_limits
+
+START_ONCE: dict[str, Any] = {
+    "logical_date": None,
+    "skip_when_already_exists": True,
+    "fail_when_dag_is_paused": True,
+    "wait_for_completion": False,
+    "deferrable": False,
+    "execution_timeout": time_limits.BRIEF_TASK,
+}
+"""What lets a `TriggerDagRunOperator` with a run id of its own start a run exactly once, however often it is tried."""
+
 
 def asked_at(dag_run: Any, now: datetime) -> datetime:
     """Return the moment at which a run was asked for: the billing period that it belongs to is the one of this moment.

@@ -23,7 +23,7 @@ from amop.orchestration.connections import (
     optional_variable,
     warehouse_conninfo,
 )
-from amop.orchestration.dag_runs import asked_at
+from amop.orchestration.dag_runs import START_ONCE, asked_at
 from amop.orchestration.failures import may_reopen_run, patience_with_carrier, recorded_failure
 from amop.orchestration.staging_sensor import StagingReadySensor
 
@@ -333,12 +333,6 @@ def cleanup(run: Any, integration: Integration) -> None:
             trigger_dag_id=ids.carrier_optimization_dag(integration.name),
             trigger_run_id=decision["trigger_run_id"],
             conf=decision["conf"],
-            logical_date=None,
-            skip_when_already_exists=True,
-            fail_when_dag_is_paused=True,
-            wait_for_completion=False,
-            deferrable=False,
-            execution_timeout=time_limits.BRIEF_TASK,
             doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",
-            **PROVIDER_TASK | {"map_index_template": "{{ task.trigger_run_id }}"},
+            **PROVIDER_TASK | START_ONCE | {"map_index_template": "{{ task.trigger_run_id }}"},
         )

@@ -12,6 +12,7 @@ from airflow.sdk import Asset, AssetAny, get_current_context, task
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.orchestration.connections import warehouse_conninfo
+from amop.orchestration.dag_runs import START_ONCE
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,7 @@ def window_steps() -> None:
     """Wire the look: find who is due, then start one device sync for each integration."""
     TriggerDagRunOperator.partial(
         task_id="start_device_sync",
-        logical_date=None,
-        skip_when_already_exists=True,
-        fail_when_dag_is_paused=True,
-        wait_for_completion=False,
-        deferrable=False,
-        execution_timeout=time_limits.BRIEF_TASK,
         map_index_template="{{ task.trigger_dag_id }}",
         doc_md="Start the device sync of the due providers of one integration, exactly once for each look.",
+        **START_ONCE,
     ).expand_kwargs(find_open_windows())
