@@ -1,11 +1,13 @@
-# Airflow with this package, from the same hashed lock as everywhere else.
+# Airflow with this package, installed from the hashed lock. For CeleryExecutor, build it with
+# --build-arg REQUIREMENTS=requirements-celery.txt
 FROM python:3.12-slim-bookworm
 
 RUN useradd --create-home --uid 50000 airflow
 WORKDIR /opt/amop
-COPY requirements-bootstrap.txt requirements.txt ./
+ARG REQUIREMENTS=requirements.txt
+COPY requirements-bootstrap.txt ${REQUIREMENTS} ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-bootstrap.txt \
-    && uv pip install --system --no-cache --require-hashes --compile-bytecode -r requirements.txt
+    && uv pip install --system --no-cache --require-hashes --compile-bytecode -r ${REQUIREMENTS}
 COPY --chown=root:root dags dags
 COPY --chown=root:root plugins plugins
 COPY --chown=root:root include include

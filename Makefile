@@ -1,4 +1,4 @@
-# What each command does: README.md. `make setup` is part of every one of them and does nothing when nothing changed.
+# `make help` lists the targets. Every target runs `setup` first, which does nothing while the lock is unchanged.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -6,71 +6,109 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-TESTS ?= tests
+PYTEST := $(BIN)/python -m pytest
 export PYTHONPATH := plugins:.
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 180
 # Airflow's processes start in half the time when their byte code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up down airflow bench test reliability lint format docs lock clean
+.PHONY: help setup browser demo up down airflow amop break fix test check lint format reliability simulate \
+	mutants bench docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
 
-help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
-setup: $(INSTALLED)  ## create .venv and install the hashed lock
+setup: $(INSTALLED)  ## create .venv with exactly the packages of requirements-dev.txt (PYTHON=python3.12 to choose)
 
 $(INSTALLED): requirements-dev.txt requirements-bootstrap.txt bin/set-up
-	bash bin/set-up $(PYTHON) $(VENV)
+	@echo "Installing the locked packages into $(VENV)"
+	@bash bin/set-up $(PYTHON) $(VENV)
 	@touch $@
 
-demo: setup  ## a whole billing cycle on a sandbox world: sync, optimization, approval, plan changes, savings, proof
-	$(BIN)/python -m sandbox.world demo
+browser: setup  ## install the headless browser that the tests of the operators' page drive, unless there is one
+	@bash bin/set-up-browser
 
-up: setup  ## the same world with the Airflow UI, left running
-	$(BIN)/python -m sandbox.world up
+demo: setup  ## run a whole billing cycle in the sandbox, verify every figure, stop
+	$(BIN)/python -m sandbox demo
 
-down: setup  ## stop what `make up` started
-	$(BIN)/python -m sandbox.world down
+up: setup  ## start the sandbox with the Airflow UI and leave it running
+	$(BIN)/python -m sandbox up
 
-airflow: setup  ## the airflow CLI in the running world: make airflow ARGS="dags test device_sync_jasper 2026-11-20"
-	@$(BIN)/python -m sandbox.world airflow $(ARGS)
+down: setup  ## stop the sandbox; its data stays in .world
+	$(BIN)/python -m sandbox down
 
-test: setup  ## the whole test suite (TESTS=tests/unit for a part)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/e2e $(TESTS)
-ifeq ($(TESTS),tests)
-	$(BIN)/python -m pytest tests/e2e
+airflow: setup  ## run the airflow CLI in the running sandbox: make airflow ARGS="dags list"
+	@$(BIN)/python -m sandbox airflow $(ARGS)
+
+amop: setup  ## run the package's command line in the running sandbox: make amop ARGS="status"
+	@$(BIN)/python -m sandbox amop $(ARGS)
+
+break: setup  ## break a part of the running sandbox, to practise the runbook: make break WHAT=key|carrier|amop|bucket|row
+	@$(BIN)/python -m sandbox break $(WHAT)
+
+fix: setup  ## repair what `make break` broke
+	@$(BIN)/python -m sandbox fix
+
+test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
+ifeq ($(T)$(K),)
+	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
+	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
+	$(PYTEST) tests/e2e
+else
+	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif
 
-reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
-reliability: setup  ## run the tests that break things and write docs/reliability.md from what they saw
-	rm -f $(AMOP_RELIABILITY_FILE)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/e2e tests
-	$(BIN)/python -m pytest tests/e2e
-	$(BIN)/python -m tests.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
+check: setup  ## check format, lint, types, import rules and SQL of the files changed since main, in seconds
+	@$(BIN)/python -m tools.check_changed
 
-lint: setup  ## ruff, formatting, sqlfluff, types, import rules, dependencies
+lint: setup  ## check format, lint, types, import rules, SQL and dependencies of everything
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target \
+		lint-sql lint-types lint-code lint-imports lint-dependencies
+
+lint-code:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar include/sql
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m sandbox.dependency_audit
 
-format: setup  ## put the code in the house's format
+lint-sql:
+	$(BIN)/python -m tools.sql_lint
+
+lint-types:
+	$(BIN)/mypy
+
+lint-imports:
+	$(BIN)/lint-imports
+
+lint-dependencies:
+	$(BIN)/python -m tools.dependency_audit
+
+format: setup  ## fix the format and whatever the linters can fix
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 	$(BIN)/sqlfluff fix --processes 2 --disable-progress-bar -q include/sql
 
-bench: setup  ## the benchmarks; writes docs/benchmarks.md
+reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
+reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
+	rm -f $(AMOP_RELIABILITY_FILE)
+	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
+	$(PYTEST) tests/e2e
+	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
+
+simulate: export AMOP_SEEDS := $(or $(SEEDS),100)
+simulate: setup  ## run nights with faults that seeds draw: make simulate SEEDS=1000
+	$(PYTEST) -n 2 tests/chaos/simulation
+
+mutants: setup  ## plant the faults of tools/mutants.toml and show which the tests find: make mutants K=outbox
+	$(BIN)/python -m tools.mutants $(K)
+
+bench: setup  ## run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python -m bench docs/benchmarks.md
 
-docs: setup  ## write docs/DAGS.md anew
-	$(BIN)/python -m sandbox.world dag-list docs/DAGS.md
+docs: setup  ## write docs/DAGS.md from the DAGs
+	$(BIN)/python -m tools.dag_list docs/DAGS.md
 
-lock: setup  ## resolve requirements.in and requirements-dev.in anew
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q requirements-dev.in -o requirements-dev.txt
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q -c requirements-dev.txt requirements.in -o requirements.txt
+lock: setup  ## resolve the requirements*.in files into the requirements*.txt locks
+	$(BIN)/python -m tools.lock
 
-clean: down  ## remove the world's data; .venv stays
+clean: down  ## remove the data of the sandbox; .venv stays
 	rm -rf .world

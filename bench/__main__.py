@@ -1,14 +1,14 @@
-"""The benchmarks: `make bench`. Ratios measured side by side in one run; writes docs/benchmarks.md.
+"""Run the benchmarks and write docs/benchmarks.md: ``make bench``. All ratios are measured in one run.
 
-python -m bench docs/benchmarks.md           everything, about 15 minutes on a quiet machine of two cores
-python -m bench --quick /tmp/benchmarks.md   small sizes only
+python -m bench docs/benchmarks.md           everything, about 15 minutes on a quiet machine with two cores
+python -m bench --quick benchmarks.md        small sizes only
 """
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,18 +16,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from amop.optimization import OptimizationResult
+from amop.solver import OptimizationResult
 from bench import baselines, optimizer, projection
 from bench.instances import make_instance
 from bench.warehouse import solve_seconds
 
 console = Console(highlight=False, width=180)
 PROOF_SECONDS = 25.0
-"""Time limit of the search for a proof at 1,000 SIMs."""
+"""Time limit of branch and bound at 1,000 SIMs."""
+
+
+PROVED = "proved: a bill with at most this number of changes is at most this much lower"
+"""Heading of the gap of one point of the trade-off curve."""
 
 
 def markdown(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return rows of the same keys as lines of a markdown table."""
+    """Return rows with the same keys as the lines of a markdown table."""
     listed = list(rows)
     names = list(listed[0])
     return [
@@ -42,19 +46,19 @@ def main(
     target: Annotated[Path, typer.Argument(help="Markdown file to write.")],
     quick: Annotated[bool, typer.Option(help="Small sizes only.")] = False,
 ) -> None:
-    """Measure everything and write the tables."""
+    """Run all benchmarks and write the tables."""
     begun = time.perf_counter()
     lines = [
         "# Benchmarks",
         "",
         f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: Python {platform.python_version()}, one core of"
         f" {platform.machine()}. The instances are those of `bench/instances.py`: profile, size and seed make one."
-        " Every result is verified by the independent pass before it counts; its seconds are not in the table.",
+        " Every result is verified; the seconds of that are not in the tables.",
         "",
         "## Gap and time",
         "",
-        "The gap is (bill - proved lower bound) / bill. Up to 3,000 SIMs a branch and bound search goes on to the proof"
-        f" (here at 1,000, at most {PROOF_SECONDS:.0f} s); larger fleets are bounded by the prices alone.",
+        "The gap is (bill - proved lower bound) / bill. Up to 3,000 SIMs are solved by branch and bound (here 1,000,"
+        f" at most {PROOF_SECONDS:.0f} s); the bound of larger fleets is that of the dual prices.",
         "",
     ]
     seeds = optimizer.SEEDS
@@ -71,69 +75,81 @@ def main(
         table = markdown(optimizer.summary(solved))
         lines += table
         console.print("\n".join(table))
-    for title, part in (
-        ("Against its peers", lambda: _peers(1_000 if quick else 10_000)),
-        ("Memory, determinism, warehouse", lambda: _rest(quick)),
-        ("Few changes", lambda: _changes(10_000 if quick else 100_000)),
-        ("Projection of usage: elapsed time against daily history", lambda: projection.table(projection.measure())),
-    ):
+    sections: list[tuple[str, Callable[[], list[str]]]] = [
+        ("Baselines", lambda: _baselines(1_000 if quick else 10_000)),
+        ("Memory, determinism, warehouse", lambda: _resources(quick)),
+        ("Plan changes", lambda: _changes(10_000 if quick else 100_000)),
+        ("Projection of usage: elapsed time and daily history", lambda: projection.table(projection.measure())),
+    ]
+    for title, measure in sections:
         with console.status(title):
-            table = part()
+            table = measure()
         lines += [f"## {title}", "", *table, ""]
         console.print("\n".join([title, *table]))
     target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
 
 
-def _peers(count: int) -> list[str]:
+def _baselines(count: int) -> list[str]:
     rows = []
     for profile in ("default", "all_pooled", "many_zeros"):
         instance = make_instance(profile, count, seed=optimizer.SEEDS[0])
         ours = optimizer.solve(instance)
-        rows.append(_peer(profile, "this package", ours.total_cost, ours.seconds, ours))
-        for name, peer in baselines.BASELINES.items():
-            found = peer(instance)
-            rows.append(_peer(profile, name, found.bill, found.seconds, ours))
+        rows.append(_baseline_row(profile, "this package", ours.total_cost, ours.seconds, ours))
+        for name, baseline in baselines.BASELINES.items():
+            found = baseline(instance)
+            rows.append(_baseline_row(profile, name, found.bill, found.seconds, ours))
     return [f"{count:,} SIMs, 10 rate plans.", "", *markdown(rows)]
 
 
-def _peer(profile: str, name: str, bill: int | None, seconds: float, ours: OptimizationResult) -> dict[str, object]:
+def _baseline_row(
+    profile: str, name: str, bill: int | None, seconds: float, ours: OptimizationResult
+) -> dict[str, object]:
     return {
         "profile": profile.replace("_", " "),
         "method": name,
-        "bill above ours, %": "no answer" if bill is None else f"{100 * (bill / ours.total_cost - 1):.4f}",
+        "bill above this package, %": "no answer" if bill is None else f"{100 * (bill / ours.total_cost - 1):.4f}",
         "bill above the bound, %": "no answer" if bill is None else f"{100 * (bill / ours.lower_bound - 1):.4f}",
         "seconds": f"{seconds:.2f}",
-        "times our seconds": f"{seconds / ours.seconds:.0f}",
+        "times the seconds": f"{seconds / ours.seconds:.0f}",
     }
 
 
-def _rest(quick: bool) -> list[str]:
+def _resources(quick: bool) -> list[str]:
     count = 100_000 if quick else 1_000_000
     seconds = solve_seconds(make_instance("default", count, seed=optimizer.SEEDS[0]))
     peak, before = optimizer.peak_megabytes(count, 15)
     return markdown(
         [
-            {"what": f"peak memory of a process that solves and verifies {count:,} SIMs x 15 plans",
-             "measured": f"{peak:.0f} MB, of which {before:.0f} MB before it begins"},
-            {"what": f"task `solve`, warehouse to warehouse, {count:,} SIMs: read, optimize, verify, write",
-             "measured": f"{seconds:.1f} s"},
-            {"what": "shuffled rows and repeated runs give every SIM the same plan, 100,000 SIMs",
-             "measured": "yes" if optimizer.is_deterministic(100_000) else "NO"},
+            {
+                "what": f"peak memory of a process that solves and verifies {count:,} SIMs x 15 plans",
+                "measured": f"{peak:.0f} MB, of which {before:.0f} MB before it starts",
+            },
+            {
+                "what": f"task `solve`, warehouse to warehouse, {count:,} SIMs: read, optimize, verify, write",
+                "measured": f"{seconds:.1f} s",
+            },
+            {
+                "what": "shuffled rows and repeated runs give every SIM the same plan, 100,000 SIMs",
+                "measured": "yes" if optimizer.is_deterministic(100_000) else "NO",
+            },
         ]
-    )  # fmt: skip
+    )
 
 
 def _changes(count: int) -> list[str]:
     points, seconds = optimizer.curve(count)
     rows = [
-        {"a change must save": f"{point.minimum_saving}", "changes": f"{point.changes:,}",
-         "share of the changes": f"{100 * point.changes / max(1, points[0].changes):.1f} %",
-         "saving": f"{point.saving:,.2f}", "share of the saving kept": f"{100 * point.kept:.2f} %",
-         "proved: with so few changes the bill is at most so much lower":
-         f"{100 * float((point.total_cost - point.lower_bound) / point.total_cost):.4f} %"}
+        {
+            "minimum saving per change": f"{point.minimum_saving}",
+            "changes": f"{point.changes:,}",
+            "share of the changes": f"{100 * point.changes / max(1, points[0].changes):.1f} %",
+            "saving": f"{point.saving:,.2f}",
+            "share of the saving kept": f"{100 * point.kept:.2f} %",
+            PROVED: f"{100 * float((point.total_cost - point.lower_bound) / point.total_cost):.4f} %",
+        }
         for point in points
-    ]  # fmt: skip
+    ]
     return [
         f"{count:,} SIMs on last month's best plans, usage changed; {seconds:.1f} s for the curve.",
         "",

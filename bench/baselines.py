@@ -1,7 +1,7 @@
-"""The peers that the optimizer is measured against: what an operator could do instead.
+"""Baselines that the optimizer is compared with: what an operator could do instead.
 
-Each method is a function of the fleet's cost model that returns the plan of every SIM. `BASELINES` has them by name as
-functions of an instance that bill the answer exactly and time it (cost model and bill not included):
+Each method is a function of the fleet's cost model that returns the plan of every SIM. `BASELINES` maps their names to
+functions of an instance that bill the answer exactly and time it (without building the cost model and the bill):
 
     BASELINES["direct MILP (HiGHS)"](make_instance("default", 1000), time_limit=20)
 """
@@ -17,30 +17,31 @@ from typing import Any
 import highspy
 import numpy as np
 
-from amop.optimization import CostModel, Terms
-from amop.optimization.highs import quiet_solver
-from amop.optimization.model import MICRO, NONE, Integers
+from amop.solver import CostModel, Terms
+from amop.solver.bill import overage_blocks
+from amop.solver.highs import set_matrix, silent_solver
+from amop.solver.model import MICRO, NONE, Integers
 from bench.instances import PERIOD_DAYS, Instance
 
-MOST_PLANS = 15
-"""Plans that the system replaced puts into sequences; of more, those that are the cheapest for a whole group alone."""
-NOTHING = np.iinfo(np.int64).max
+MAX_PLANS = 15
+"""Plans per group that the replaced system puts into sequences: those that are cheapest for the whole group alone."""
+INFINITE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a peer reached."""
+    """The result of a baseline."""
 
     name: str
     assignment: Integers | None
-    """Index of the plan of each SIM, -1 without an eligible one; None where no answer was found in time."""
+    """Plan of each SIM, shape (N,), -1 without an eligible one; None if no answer was found in time."""
     bill: int | None
     """By `CostModel.bill`, 1e-6 currency."""
     seconds: float
 
 
 def measure(name: str, instance: Instance, **options: Any) -> Baseline:
-    """Return what the peer of a name (`METHODS`) reaches; its options are those of its function."""
+    """Return the result of the method of a name (`METHODS`); ``options`` are passed to it."""
     terms = Terms(PERIOD_DAYS, uses_proration=True)
     model = CostModel(instance.devices, instance.rate_plans, instance.eligibility, terms)
     begun = time.perf_counter()
@@ -50,7 +51,7 @@ def measure(name: str, instance: Instance, **options: Any) -> Baseline:
 
 
 def current_plans(model: CostModel) -> Integers:
-    """Leave every SIM on its present plan; the base assignment where that is unknown."""
+    """Leave every SIM on its current plan, or on its base assignment where that is unknown."""
     return model.current_assignment()[0]
 
 
@@ -60,8 +61,8 @@ def base_assignment(model: CostModel) -> Integers:
 
 
 def cheapest_alone(model: CostModel) -> Integers:
-    """Put each SIM on the plan that is the cheapest for it alone, as if it were the only one in its pool."""
-    least = np.full(len(model.devices), NOTHING)
+    """Put each SIM on the plan that is cheapest for it as the only SIM of its pool."""
+    least = np.full(len(model.devices), INFINITE)
     best = np.full(len(least), NONE, dtype=np.int64)
     for plan in model.plans_by_code():
         rows = np.flatnonzero(model.eligible[:, plan][model.group])
@@ -72,28 +73,30 @@ def cheapest_alone(model: CostModel) -> Integers:
 
 
 def _cost_alone(model: CostModel, plan: int, rows: Integers) -> Integers:
-    cost = model.own_cost(plan, rows)
-    if model.rate_plans.pool[plan] == NONE:
+    """Return the cost of SIMs on a plan, each as the only SIM of its pool, shape (m,), 1e-6 currency."""
+    cost, plans = model.own_cost(plan, rows), model.rate_plans
+    if plans.pool[plan] == NONE:
         return cost
-    over = np.maximum(0, model.devices.usage_micro_mb[rows] - model.included[model.billed_days[rows], plan])
-    return cost + -(-over // model.rate_plans.block_micro_mb[plan]) * model.rate_plans.overage_rate[plan]
+    excess = model.devices.usage_micro_mb[rows] - model.included[model.billed_days[rows], plan]
+    return np.asarray(cost + overage_blocks(excess, plans.block_micro_mb[plan]) * plans.overage_rate[plan])
 
 
 def replaced_heuristic(model: CostModel) -> Integers:
-    """Fill sequences of plans greedily, as the system replaced does, and keep the best of each comm group.
+    """Fill sequences of plans greedily, like the replaced system, and keep the best of each comm group.
 
-    For each comm group by itself: every sequence of its plans (at most 15 of them) x four orders of its SIMs: largest
-    or smallest usage first, all together or one communication plan after the other, each with pools of its own. A SIM
-    goes to the first plan of the sequence with room: a pooled plan has room while its SIMs' usage stays within their
-    included data (not prorated), another one for a SIM that stays within its own; where no plan has room, the last one
-    takes it. The cheapest of all is kept, with shared pools billed as shared.
+    For each comm group separately: every sequence of its plans (at most 15 of them) x four orders of its SIMs: largest
+    or smallest usage first, all SIMs together or one communication plan after the other, each with its own pools. A SIM
+    gets the first plan of the sequence with room: a pooled plan has room while its SIMs' usage stays within their
+    included data (not prorated), any other plan for a SIM whose usage stays within its own; the last plan of the
+    sequence takes the SIMs that no plan has room for. The cheapest result is kept, and shared pools are billed as
+    shared.
 
-    What this comes to when SIMs are sorted, so that it runs in seconds, with the same result:
+    For sorted SIMs this can be computed in seconds, with the same result:
 
-    * largest first, a plan takes SIMs from where usage has come down to its included data;
-    * smallest first, a pool takes SIMs until the sum of usage would pass that of included data, and none after that;
-    * so a plan behind one with more included data gets nothing, unless it is the last: every set of plans in the order
-      of included data, with any one of the plans behind it, stands for all sequences.
+    * largest first, a plan takes SIMs from where usage has fallen to its included data;
+    * smallest first, a pool takes SIMs until the sum of usage would exceed that of included data, and none after that;
+    * so a plan behind one with more included data gets no SIM, unless it is the last: every set of plans in the order
+      of included data, with any one of the plans behind it, represents all sequences.
 
     The SIMs, sorted by usage, are cut into ranges, one for each plan, whose costs are differences of prefix sums.
     """
@@ -118,14 +121,14 @@ def replaced_heuristic(model: CostModel) -> Integers:
 def _plans_of(model: CostModel, group: int, members: Integers) -> Integers:
     """Return the plans of a group in the order of their included data."""
     plans = np.flatnonzero(model.eligible[group])
-    if len(plans) > MOST_PLANS and len(members):
+    if len(plans) > MAX_PLANS and len(members):
         alone = [int(_cost_alone(model, int(plan), members).sum()) for plan in plans]
-        plans = plans[np.argsort(alone, kind="stable")[:MOST_PLANS]]
+        plans = plans[np.argsort(alone, kind="stable")[:MAX_PLANS]]
     return plans[np.argsort(model.rate_plans.plan_micro_mb[plans], kind="stable")]
 
 
 class _Fill:
-    """SIMs that are filled into plans together, sorted by usage, with prefix sums of what they cost on each plan."""
+    """SIMs that are filled into plans together, sorted by usage, with prefix sums of their costs on each plan."""
 
     def __init__(self, model: CostModel, members: Integers, plans: Integers) -> None:
         usage = model.devices.usage_micro_mb[members]
@@ -161,7 +164,7 @@ def _prefix(values: Integers) -> Integers:
 def _cheapest_sequence(
     model: CostModel, group: int, plans: Integers, fills: list[_Fill], first: str
 ) -> tuple[int, list[tuple[Integers, Integers]]]:
-    """Return the cost of the best sequence, pools seen within the group only, and the plans of the fills' rows."""
+    """Return the cost of the best sequence, with pools within the group only, and the plans of the rows."""
     chain, last = np.divmod(np.arange(len(plans) * 2 ** len(plans)), len(plans))
     cost = np.zeros(len(chain), dtype=np.int64)
     excess = np.zeros((model.pool_count + 1, len(chain)), dtype=np.int64)  # the last row is of no pool
@@ -172,7 +175,7 @@ def _cheapest_sequence(
             cost += fill.own[plan, end] - fill.own[plan, begin]
             excess[pool[plan], every] += fill.excess[plan, end] - fill.excess[plan, begin]
     for number in np.unique(pool[pool != NONE]):
-        cost += -(-np.maximum(0, excess[number]) // model.pool_block[number]) * model.pool_rate[number]
+        cost += overage_blocks(excess[number], model.pool_block[number]) * model.pool_rate[number]
     best = [int(cost.argmin())]
     found = []
     for fill in fills:
@@ -184,7 +187,7 @@ def _cheapest_sequence(
 
 
 def _ranges(fill: _Fill, chain: Integers, last: Integers, first: str) -> Iterator[tuple[Integers, Integers, Integers]]:
-    """Yield plan by plan, the last one of each sequence at the end, which range of the sorted SIMs it gets.
+    """Yield, plan by plan and the last one of each sequence at the end, the range of the sorted SIMs that it gets.
 
     Args:
         fill: the sorted SIMs.
@@ -203,11 +206,11 @@ def _ranges(fill: _Fill, chain: Integers, last: Integers, first: str) -> Iterato
 
 
 def direct_milp(model: CostModel, *, time_limit: float = 60.0) -> Integers | None:
-    """Give the whole problem to HiGHS: one binary variable for each SIM and plan, an integer of blocks for each pool.
+    """Solve the whole problem with HiGHS: a binary variable per SIM and plan, an integer of blocks per pool.
 
     Args:
         model: the fleet.
-        time_limit: seconds; None is returned where HiGHS has found no assignment by then.
+        time_limit: seconds; None is returned if HiGHS has found no assignment by then.
     """
     placed = np.flatnonzero(model.has_eligible)
     sim, plan = np.nonzero(model.eligible[model.group[placed]])
@@ -223,7 +226,6 @@ def direct_milp(model: CostModel, *, time_limit: float = 60.0) -> Integers | Non
     row = np.concatenate([sim, sims + pool[pooled], sims + np.arange(pools)])
     column = np.concatenate([np.arange(columns), pooled, columns + np.arange(pools)])
     value = np.concatenate([np.ones(columns), excess[pooled] / model.pool_block[pool[pooled]], np.full(pools, -1.0)])
-    order = np.lexsort((row, column))
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = columns + pools, sims + pools
     program.col_cost_ = np.concatenate([own, model.pool_rate]) / MICRO
@@ -231,11 +233,9 @@ def direct_milp(model: CostModel, *, time_limit: float = 60.0) -> Integers | Non
     program.col_upper_ = np.concatenate([np.ones(columns), np.full(pools, highspy.kHighsInf)])
     program.row_lower_ = np.concatenate([np.ones(sims), np.full(pools, -highspy.kHighsInf)])
     program.row_upper_ = np.concatenate([np.ones(sims), np.zeros(pools)])
-    program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    program.a_matrix_.start_ = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=columns + pools))])
-    program.a_matrix_.index_, program.a_matrix_.value_ = row[order], value[order]
+    set_matrix(program, row, column, value)
     program.integrality_ = [highspy.HighsVarType.kInteger] * (columns + pools)
-    solver = quiet_solver()
+    solver = silent_solver()
     solver.setOptionValue("time_limit", float(time_limit))
     solver.setOptionValue("mip_rel_gap", 0.0)
     solver.passModel(program)

@@ -1,8 +1,8 @@
 """Seeded instances for the benchmarks: fleets, rate plans and eligibility of documented shape.
 
 The same (profile, device_count, plan_count, seed) gives the same instance on every machine. Usage is a mixture of
-lognormal kinds of SIM (meters, trackers, terminals, cameras); plans are geometric in included data with a price that
-grows slower than the data, so that a bigger plan is cheaper by the MB.
+lognormal distributions (meters, trackers, terminals, cameras). Plans are geometric in included data with a price that
+grows more slowly than the data, so that a larger plan is cheaper per MB.
 
     python -m bench.instances default 10000 folder
 """
@@ -16,21 +16,28 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from amop.optimization import Devices, Eligibility, RatePlans, from_micro, pools_of
+from amop.solver import Devices, Eligibility, RatePlans, from_micro, pools_of
 
 PERIOD_DAYS = 30
 PROFILES = (
-    "default", "heavy_tail", "all_pooled", "many_zeros", "identical", "single_plan", "large_pool", "many_pools",
-)  # fmt: skip
+    "default",
+    "heavy_tail",
+    "all_pooled",
+    "many_zeros",
+    "identical",
+    "single_plan",
+    "large_pool",
+    "many_pools",
+)
 KINDS = ((0.55, 1.5, 1.0), (0.25, 40.0, 1.1), (0.15, 400.0, 1.0), (0.05, 6000.0, 0.9))
 """Share of the SIMs, median MB in a period, sigma of the logarithm: meters, trackers, terminals, cameras."""
 LARGEST_MB = 900_000.0
-"""The usage of a router that never sleeps."""
+"""Usage of a router that transfers data all the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One problem to solve, and how it came about."""
+    """One problem to solve, with the arguments that it was made from."""
 
     profile: str
     seed: int
@@ -43,18 +50,18 @@ def make_instance(profile: str, device_count: int, *, plan_count: int = 10, seed
     """Return the instance of a profile.
 
     Args:
-        profile: ``default`` (half of the plans in two shared pools and one of its own), ``heavy_tail`` (Pareto usage
-            with a few routers of hundreds of GB), ``all_pooled`` (every plan pooled), ``many_zeros`` (60 % of the SIMs
-            use nothing), ``identical`` (twelve kinds of identical SIMs), ``single_plan`` (one pooled plan),
-            ``large_pool`` (as ``default``, but the pool of its own is that of the largest plan: one SIM more or less on
-            it moves gigabytes), ``many_pools`` (every plan pooled, each by itself, as the carrier bills where no pools
-            are shared).
+        profile: ``default`` (half of the plans pooled, in two shared pools and one single-plan pool), ``heavy_tail``
+            (Pareto usage with a few routers of hundreds of GB), ``all_pooled`` (every plan pooled), ``many_zeros`` (60
+            % of the SIMs use no data), ``identical`` (twelve kinds of duplicate SIMs), ``single_plan`` (one pooled
+            plan), ``large_pool`` (as ``default``, but the single-plan pool is that of the largest plan: one SIM more or
+            less in it moves gigabytes), ``many_pools`` (every plan is its own pool, as the carrier bills where pools
+            are not shared).
         device_count: number of SIMs.
         plan_count: number of rate plans; 1 for ``single_plan``.
-        seed: another seed, another instance.
+        seed: of the random numbers.
 
     Raises:
-        ValueError: unknown profile.
+        ValueError: the profile is unknown.
     """
     if profile not in PROFILES:
         raise ValueError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
@@ -103,7 +110,7 @@ def _allowed(rng: np.random.Generator, plan_count: int) -> np.ndarray:
     sets = rng.random((6, plan_count)) < 0.75
     sets[0] = True
     sets[:, plan_count // 2] = True
-    return sets[rng.integers(0, 6, 16)]
+    return np.asarray(sets[rng.integers(0, 6, 16)])
 
 
 def _devices(rng: np.random.Generator, profile: str, count: int, allowed: np.ndarray) -> Devices:
@@ -149,7 +156,7 @@ def _current_plans(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
 
 def _falling(count: int) -> np.ndarray:
     weights = 1.0 / np.arange(1, count + 1)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _micro(values: np.ndarray) -> np.ndarray:
@@ -157,7 +164,7 @@ def _micro(values: np.ndarray) -> np.ndarray:
 
 
 def write_csv(instance: Instance, folder: Path) -> None:
-    """Write devices.csv, rate_plans.csv and eligibility.csv as `bin/amop optimize` reads them."""
+    """Write devices.csv, rate_plans.csv and eligibility.csv as ``amop optimize`` reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     devices, plans, allowed = instance.devices, instance.rate_plans, instance.eligibility.allowed
     codes = [*plans.code, ""]
@@ -167,18 +174,27 @@ def write_csv(instance: Instance, folder: Path) -> None:
             ["device_id", "communication_plan", "usage_mb", "sms_usage", "days_active", "current_rate_plan"]
         )
         for row in zip(
-            devices.device_id.tolist(), devices.communication_plan.tolist(), devices.usage_micro_mb.tolist(),
-            devices.sms_usage.tolist(), devices.days_active.tolist(), devices.current_rate_plan.tolist(), strict=True,
-        ):  # fmt: skip
+            devices.device_id.tolist(),
+            devices.communication_plan.tolist(),
+            devices.usage_micro_mb.tolist(),
+            devices.sms_usage.tolist(),
+            devices.days_active.tolist(),
+            devices.current_rate_plan.tolist(),
+            strict=True,
+        ):
             mb = f"{row[2] // 10**6}.{row[2] % 10**6:06d}"
             writer.writerow([row[0], f"comm plan {row[1]}", mb, row[3], row[4], codes[row[5]]])
     with (folder / "rate_plans.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         names = ("rate_charge", "base_rate", "plan_mb", "overage_rate", "data_per_overage_charge", "sms_rate")
         arrays = (
-            plans.rate_charge, plans.base_rate, plans.plan_micro_mb, plans.overage_rate, plans.block_micro_mb,
+            plans.rate_charge,
+            plans.base_rate,
+            plans.plan_micro_mb,
+            plans.overage_rate,
+            plans.block_micro_mb,
             plans.sms_rate,
-        )  # fmt: skip
+        )
         writer.writerow(["rate_plan_code", *names, "allows_sim_pooling", "pool"])
         for index, code in enumerate(plans.code):
             is_pooled = bool(plans.pool[index] >= 0)

@@ -1,4 +1,4 @@
-"""Measurements of the optimizer: gap and time by profile and size, memory, determinism, changes; one core, warm."""
+"""Measure the optimizer on one core, warm: gap and time by profile and size, memory, determinism, plan changes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from statistics import median
 
 import numpy as np
 
-from amop.optimization import Devices, OptimizationResult, optimize, verify
-from amop.optimization.trade_off import TradeOffPoint, trade_off_curve
+from amop.solver import Devices, OptimizationResult, Terms, optimize, verify
+from amop.solver.trade_off import TradeOffPoint, trade_off_curve
 from bench.instances import PERIOD_DAYS, PROFILES, Instance, make_instance
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(101, 104)
-"""None of them was looked at while the search's settings were chosen."""
+"""None of them was used to choose the settings of the search."""
 REPEATS = 3
 """Runs of each instance; the fastest counts, the others warm up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """One instance, solved."""
+    """One solved instance."""
 
     profile: str
     device_count: int
@@ -37,15 +37,19 @@ class Solved:
 def solve(instance: Instance, *, time_limit: float = 0.0) -> OptimizationResult:
     """Return the verified result of an instance."""
     result = optimize(
-        instance.devices, instance.rate_plans, instance.eligibility, period_days=PERIOD_DAYS, uses_proration=True,
+        instance.devices,
+        instance.rate_plans,
+        instance.eligibility,
+        period_days=PERIOD_DAYS,
+        uses_proration=True,
         time_limit=time_limit,
-    )  # fmt: skip
+    )
     verify(result.certificate, result.model, result.assignment)
     return result
 
 
 def measure(device_count: int, seeds: range, *, repeats: int = REPEATS, time_limit: float = 0.0) -> list[Solved]:
-    """Return every profile at one size, for some seeds."""
+    """Solve every profile at one size for some seeds; return the fastest of some repeats each."""
     solved = []
     for profile in PROFILES:
         for seed in seeds:
@@ -56,7 +60,7 @@ def measure(device_count: int, seeds: range, *, repeats: int = REPEATS, time_lim
 
 
 def summary(solved: list[Solved]) -> list[dict[str, object]]:
-    """Return one row for each profile: gaps and seconds, median and worst, and how many were proved optimal."""
+    """Return one row per profile: median and worst gap and seconds, and the number of instances proved optimal."""
     rows: list[dict[str, object]] = []
     for profile in dict.fromkeys(one.profile for one in solved):
         mine = [one for one in solved if one.profile == profile]
@@ -77,9 +81,9 @@ def summary(solved: list[Solved]) -> list[dict[str, object]]:
 
 
 def peak_megabytes(device_count: int, plan_count: int) -> tuple[float, float]:
-    """Return the largest resident size of a fresh process that solves and verifies an instance, and before it began.
+    """Return the peak resident size of a fresh process that solves and verifies an instance, and its size before.
 
-    The instance is read from a file of arrays, so that making it does not count. MB of 1,048,576 bytes.
+    The process reads the instance from a file of arrays, so that generating it does not count. MB of 1,048,576 bytes.
     """
     instance = make_instance("default", device_count, plan_count=plan_count, seed=SEEDS[0])
     with tempfile.NamedTemporaryFile(prefix="amop-bench-", suffix=".npz") as file:
@@ -87,9 +91,13 @@ def peak_megabytes(device_count: int, plan_count: int) -> tuple[float, float]:
         np.savez(file, **devices)
         file.flush()
         done = subprocess.run(
-            [sys.executable, "-m", "bench.optimizer", file.name, str(plan_count)], cwd=ROOT, capture_output=True,
-            text=True, check=True, env={"PYTHONPATH": f"{ROOT}/plugins:{ROOT}", "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
+            [sys.executable, "-m", "bench.optimizer", file.name, str(plan_count)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": f"{ROOT}/plugins:{ROOT}", "PATH": "/usr/bin:/bin"},
+        )
     before, after = map(float, done.stdout.split())
     return after, before
 
@@ -105,7 +113,7 @@ def _solve_file(path: str, plan_count: int) -> None:
 
 
 def _peak() -> float:
-    """Return the largest resident size of this process so far, MB; getrusage would count the parent's as well."""
+    """Return the peak resident size of this process so far in MB; getrusage would include the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -125,16 +133,15 @@ def is_deterministic(device_count: int) -> bool:
 
 
 def curve(device_count: int) -> tuple[list[TradeOffPoint], float]:
-    """Return the trade-off of saving against changes for a fleet on last month's best plans, and its seconds."""
+    """Return the trade-off curve of a fleet on last month's best plans, and the seconds it took."""
     instance = make_instance("default", device_count, seed=SEEDS[0])
     last_month = solve(instance)
     rng = np.random.default_rng(3)
     usage = np.rint(instance.devices.usage_micro_mb * rng.lognormal(0.0, 0.3, device_count)).astype(np.int64)
     devices = replace(instance.devices, usage_micro_mb=usage, current_rate_plan=last_month.assignment)
     begun = time.perf_counter()
-    points = trade_off_curve(
-        devices, instance.rate_plans, instance.eligibility, period_days=PERIOD_DAYS, uses_proration=True
-    )
+    terms = Terms(PERIOD_DAYS, uses_proration=True)
+    points = trade_off_curve(devices, instance.rate_plans, instance.eligibility, terms)
     return points, time.perf_counter() - begun
 
 

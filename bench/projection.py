@@ -1,9 +1,10 @@
-"""Back-test of the two projections on seeded usage histories: by the elapsed time, and from the daily history.
+"""Back-test both projection methods on seeded usage histories: by the elapsed time, and from the daily history.
 
-For each seed a fleet of ten kinds of SIM lives through ten weeks, synced at night (3 % of the nights missed), in a
-billing period of another month. The period is cut some days before its end, both methods project it from what was known
-then, and are held against what the SIMs went on to use. Then plans are chosen by either projection and billed with the
-real usage: that is what an error costs. The same (seed, device_count) gives the same figures on every machine.
+For each seed a fleet of ten kinds of SIM is simulated for ten weeks, with a sync every night (3 % of the nights missed)
+and a billing period in another month. The period is cut some days before its end, both methods project it from what was
+known then, and the projections are compared with the real usage. Then plans are chosen by either projection and billed
+with the real usage: that is the cost of an error. The same (seed, device_count) gives the same figures on every
+machine.
 
     python -m bench.projection
 """
@@ -13,17 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
-from amop.domain.billing_period import BillingPeriod, billing_period_at
-from amop.domain.projection import MEGABYTE, project_usage, usage_micro_mb
-from amop.domain.usage_history import FEWEST_DAYS, UsageDay, usage_history
-from amop.optimization import CostModel, Devices, Eligibility, RatePlans, Terms, optimize, pools_of
+from amop.optimization.forecast import MEGABYTE, project_usage, usage_micro_mb
+from amop.optimization.usage_history import FEWEST_DAYS, UsageDay, usage_history
+from amop.reference.billing_period import BillingPeriod, billing_period_at
+from amop.solver import CostModel, Devices, Eligibility, RatePlans, Terms, optimize, pools_of
 
 TIME_ZONE = "America/New_York"
 ZONE = ZoneInfo(TIME_ZONE)
@@ -37,7 +37,7 @@ SEEDS = (1, 2, 3, 4, 5, 6)
 WHOLE_FLEET = "whole fleet"
 METHODS = ("elapsed_time", "daily_history")
 THIS, BEFORE = 2, 1
-"""Billing periods."""
+"""Ids of billing periods."""
 
 Numbers = npt.NDArray[np.float64]
 Shape = Callable[[np.random.Generator, Numbers, npt.NDArray[np.int64], int], Numbers]
@@ -45,7 +45,7 @@ Shape = Callable[[np.random.Generator, Numbers, npt.NDArray[np.int64], int], Num
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of SIM: its share of the fleet, its median MB a day, and how it uses them."""
+    """One kind of SIM: share of the fleet, median MB per day, and usage pattern."""
 
     name: str
     what: str
@@ -118,7 +118,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """SIMs with what they use on each local day, and the billing period that the days end with."""
+    """SIMs with their usage per local day, and the billing period at the end of those days."""
 
     kind: npt.NDArray[np.int64]
     """Index into `KINDS`."""
@@ -126,7 +126,7 @@ class Fleet:
     megabytes: Numbers
     """Shape (SIMs, days)."""
     midnights: list[datetime]
-    """Where the days begin and end, one more than there are days."""
+    """Start of each day, and the end of the last one."""
     period: BillingPeriod
 
     def used_until(self, moment: datetime) -> npt.NDArray[np.int64]:
@@ -162,14 +162,14 @@ def make_fleet(seed: int, device_count: int) -> Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """What both methods make of a fleet that is cut, beside the truth; 1e-6 MB, one number for each SIM."""
+    """Both projections of a fleet and its real usage; 1e-6 MB, one number per SIM."""
 
     by_method: dict[str, npt.NDArray[np.int64]]
     real: npt.NDArray[np.int64]
 
 
 def project(fleet: Fleet, cut_days: int, seed: int) -> Projected:
-    """Project a fleet some days before the period's end by both methods, from what the syncs had read by then."""
+    """Project a fleet by both methods some days before the period's end, from what the syncs had read by then."""
     period = fleet.period
     reads = _reads(fleet, period.cycle_end - timedelta(days=cut_days), seed)
     as_of = reads[-1]
@@ -181,7 +181,7 @@ def project(fleet: Fleet, cut_days: int, seed: int) -> Projected:
         days, billing_period_id=THIS, usage_as_of=as_of, cycle_end=period.cycle_end, time_zone=TIME_ZONE
     )
     if history is None:
-        raise ValueError(f"{cut_days} days before the end nothing was read yet")
+        raise ValueError(f"no usage was read {cut_days} days before the end of the period")
     cycle = {"cycle_start": period.cycle_start, "cycle_end": period.cycle_end}
     formula, daily = [], []
     for number, activated in enumerate(fleet.activated):
@@ -197,63 +197,87 @@ def project(fleet: Fleet, cut_days: int, seed: int) -> Projected:
     return Projected({"elapsed_time": np.array(formula), "daily_history": np.array(daily)}, np.array(real))
 
 
-def measure(
-    *, device_count: int = 1000, seeds: Sequence[int] = SEEDS, cuts: Sequence[int] = CUTS
-) -> list[dict[str, Any]]:
-    """Return a row for each cut and kind of SIM, the whole fleet last, with the errors of both methods side by side.
+@dataclass(frozen=True, slots=True)
+class MethodErrors:
+    """The errors of one method against the real usage."""
 
-    Each row has ``cut_days``, ``kind``, ``sims``, and for either method M: ``M_weighted_error`` (sum of |projected -
-    real| / sum of real usage), ``M_bias`` (sum of (projected - real) / sum of real usage) and ``M_median_mb`` (median
-    of |projected - real|, MB). The rows of the whole fleet also have ``M_regret``: what the plans chosen by the
-    projection cost with the real usage, above what the plans chosen by the real usage cost, as a share of the latter.
-    """
+    weighted_error: float
+    """Sum of |projected - real| / sum of real usage."""
+    bias: float
+    """Sum of (projected - real) / sum of real usage."""
+    median_mb: float
+    """Median of |projected - real|, MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """The errors of both methods for one kind of SIM and one cut."""
+
+    cut_days: int
+    kind: str
+    sims: int
+    errors: dict[str, MethodErrors]
+    """By method."""
+    excess_cost: dict[str, float]
+    """By method, for the whole fleet only: real cost of the plans chosen by the projection, relative to that of the
+    plans chosen by the real usage, less 1."""
+
+
+def measure(*, device_count: int = 1000, seeds: Sequence[int] = SEEDS, cuts: Sequence[int] = CUTS) -> list[ErrorRow]:
+    """Return a row per cut and kind of SIM, the whole fleet last, with the errors of both methods."""
     rows = []
     for cut_days in cuts:
         fleets = [
             (fleet, project(fleet, cut_days, seed)) for seed in seeds for fleet in [make_fleet(seed, device_count)]
         ]
         for number, kind in enumerate(KINDS):
-            rows.append(_row(cut_days, kind.name, [(done, fleet.kind == number) for fleet, done in fleets]))
-        whole = _row(cut_days, WHOLE_FLEET, [(done, np.full(device_count, True)) for _, done in fleets])
+            rows.append(_row(cut_days, kind.name, [(done, fleet.kind == number) for fleet, done in fleets], {}))
         bills = [_bills(fleet, done) for fleet, done in fleets]
         best = sum(bill["real"] for bill in bills)
-        for method in METHODS:
-            whole[f"{method}_regret"] = (sum(bill[method] for bill in bills) - best) / best
-        rows.append(whole)
+        excess_cost = {method: (sum(bill[method] for bill in bills) - best) / best for method in METHODS}
+        everything = [(done, np.full(device_count, True)) for _, done in fleets]
+        rows.append(_row(cut_days, WHOLE_FLEET, everything, excess_cost))
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+def table(rows: Sequence[ErrorRow]) -> list[str]:
     """Return the rows of `measure` as lines of a markdown table; each cell has elapsed time → daily history."""
     lines = [
-        "| days left | SIMs | weighted error, % | bias, % | median error of a SIM, MB | plans cost too much, % |",
+        "| days to the end | SIMs | weighted error, % | bias, % | median error per SIM, MB | excess cost of plans, % |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
+        errors = [row.errors[method] for method in METHODS]
         cells = [
-            f"{100 * row[f'elapsed_time_{name}']:.2f} → {100 * row[f'daily_history_{name}']:.2f}"
-            for name in ("weighted_error", "bias")
+            " → ".join(f"{100 * error.weighted_error:.2f}" for error in errors),
+            " → ".join(f"{100 * error.bias:.2f}" for error in errors),
+            " → ".join(f"{error.median_mb:.3f}" for error in errors),
+            " → ".join(f"{100 * row.excess_cost[method]:.3f}" for method in METHODS if row.excess_cost),
         ]
-        cells.append(f"{row['elapsed_time_median_mb']:.3f} → {row['daily_history_median_mb']:.3f}")
-        regret = [f"{100 * row[f'{method}_regret']:.3f}" for method in METHODS if f"{method}_regret" in row]
-        cells.append(" → ".join(regret))
-        lines.append(f"| {row['cut_days']} | {row['kind']} | {' | '.join(cells)} |")
+        lines.append(f"| {row.cut_days} | {row.kind} | {' | '.join(cells)} |")
     return lines
 
 
-def _row(cut_days: int, kind: str, parts: Sequence[tuple[Projected, npt.NDArray[np.bool_]]]) -> dict[str, Any]:
-    real = np.concatenate([done.real[chosen] for done, chosen in parts])
-    row: dict[str, Any] = {"cut_days": cut_days, "kind": kind, "sims": len(real)}
+def _row(
+    cut_days: int,
+    kind: str,
+    projected: Sequence[tuple[Projected, npt.NDArray[np.bool_]]],
+    excess_cost: dict[str, float],
+) -> ErrorRow:
+    real = np.concatenate([done.real[chosen] for done, chosen in projected])
+    errors = {}
     for method in METHODS:
-        error = np.concatenate([done.by_method[method][chosen] for done, chosen in parts]) - real
-        row[f"{method}_weighted_error"] = float(np.abs(error).sum() / real.sum())
-        row[f"{method}_bias"] = float(error.sum() / real.sum())
-        row[f"{method}_median_mb"] = float(np.median(np.abs(error)) / 1e6)
-    return row
+        error = np.concatenate([done.by_method[method][chosen] for done, chosen in projected]) - real
+        errors[method] = MethodErrors(
+            weighted_error=float(np.abs(error).sum() / real.sum()),
+            bias=float(error.sum() / real.sum()),
+            median_mb=float(np.median(np.abs(error)) / 1e6),
+        )
+    return ErrorRow(cut_days, kind, len(real), errors, excess_cost)
 
 
 def _bills(fleet: Fleet, done: Projected) -> dict[str, int]:
-    """Return what the plans chosen by either projection, and by the truth, cost with the real usage."""
+    """Return the real cost of the plans chosen by either projection and by the real usage, by name."""
     plans, eligibility = _rate_plans(), Eligibility.of(np.full((1, 8), True))
     real = CostModel(_devices(fleet, done.real), plans, eligibility, Terms(31, uses_proration=False))
     chosen = {
@@ -290,14 +314,21 @@ def _rate_plans() -> RatePlans:
         return np.rint(np.array(values) * 1e6).astype(np.int64)
 
     return RatePlans(
-        code=codes, rate_charge=micro(charges), base_rate=micro([0] * 8), plan_micro_mb=micro(megabytes),
-        overage_rate=micro([0.15] * 8), block_micro_mb=micro([1] * 8), sms_rate=micro([0] * 8), pool=pool,
-        pool_name=pool_name, is_retired=np.zeros(8, dtype=np.bool_),
-    )  # fmt: skip
+        code=codes,
+        rate_charge=micro(charges),
+        base_rate=micro([0] * 8),
+        plan_micro_mb=micro(megabytes),
+        overage_rate=micro([0.15] * 8),
+        block_micro_mb=micro([1] * 8),
+        sms_rate=micro([0] * 8),
+        pool=pool,
+        pool_name=pool_name,
+        is_retired=np.zeros(8, dtype=np.bool_),
+    )
 
 
 def _reads(fleet: Fleet, cut: datetime, seed: int) -> list[datetime]:
-    """Return when the syncs read usage: every night up to the one before the cut, some nights missed."""
+    """Return the times of the syncs: every night up to the one before the cut, except for missed ones."""
     rng = np.random.default_rng([seed, 77])
     first = fleet.midnights[1].replace(hour=SYNC_HOUR_UTC, minute=0)
     nights = [first + timedelta(days=number) for number in range((cut - first).days + 1)]
@@ -305,7 +336,7 @@ def _reads(fleet: Fleet, cut: datetime, seed: int) -> list[datetime]:
 
 
 def _usage_days(reads: Sequence[datetime], period: BillingPeriod) -> list[UsageDay]:
-    """Return the usage days of the reads as the warehouse would (``optimization/usage_days.sql``)."""
+    """Return the usage days of the syncs like the warehouse does (``optimization/usage_days.sql``)."""
     days: dict[tuple[date, int], UsageDay] = {}
     before: datetime | None = None
     for moment in reads:

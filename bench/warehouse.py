@@ -1,4 +1,4 @@
-"""Warehouse to warehouse: an instance of the generator stored in a real PostgreSQL, solved and written back there."""
+"""Time the task `solve` from warehouse to warehouse, on an instance that is stored in PostgreSQL first."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from amop.optimization import from_micro
-from amop.pipeline import carrier_optimization
-from amop.warehouse.migrations import migrate
+from amop.database.migrations import migrate
+from amop.optimization.solve import assign_base, solve
+from amop.solver import from_micro
 from bench.instances import Instance
-from sandbox.postgres import EmbeddedPostgres
+from sandbox.world.postgres import EmbeddedPostgres
 
 CYCLE = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def solve_seconds(instance: Instance) -> float:
-    """Return how long the DAG's task ``solve`` takes on a fresh server: read, optimize, verify, write."""
+    """Return the seconds that the task ``solve`` takes on a fresh server: read, optimize, verify, write."""
     with tempfile.TemporaryDirectory(prefix="amop-bench-") as folder:
-        Path(folder).chmod(0o711)  # PostgreSQL runs as nobody where we are root
+        Path(folder).chmod(0o711)  # PostgreSQL runs as user nobody if this process is root
         with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
             server.create_database("bench")
             conninfo = server.conninfo("bench")
             migrate(conninfo)
             instance_id = _store(conninfo, instance)
-            carrier_optimization.assign_base(conninfo, instance_id)
+            assign_base(conninfo, instance_id)
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
             begun = time.perf_counter()
-            carrier_optimization.solve(conninfo, instance_id)
+            solve(conninfo, instance_id)
             return time.perf_counter() - begun
 
 
 def _store(conninfo: str, instance: Instance) -> int:
-    """Store the instance as the earlier tasks would have left it: grouped, validated, projected; return its id."""
+    """Store the instance as the tasks before ``solve`` leave it: grouped, validated, projected; return its id."""
     plans, devices = instance.rate_plans, instance.devices
     with psycopg.connect(conninfo) as connection:
         one = _Inserter(connection)
@@ -47,28 +47,57 @@ def _store(conninfo: str, instance: Instance) -> int:
             "INSERT INTO amop.service_provider (id, tenant_id, integration_id, name, connection_id, time_zone)"
             " VALUES (1, 1, 1, 'Bench', 'carrier_bench', 'UTC')"
         )
-        period_id = one("billing_period", service_provider_id=1, bill_year=2026, bill_month=11, cycle_start=CYCLE[0],
-                        cycle_end=CYCLE[1])  # fmt: skip
+        period_id = one(
+            "billing_period",
+            service_provider_id=1,
+            bill_year=2026,
+            bill_month=11,
+            cycle_start=CYCLE[0],
+            cycle_end=CYCLE[1],
+        )
         plan_ids = [
-            one("carrier_rate_plan", service_provider_id=1, rate_plan_code=code, pool=_pool_name(instance, number),
+            one(
+                "carrier_rate_plan",
+                service_provider_id=1,
+                rate_plan_code=code,
+                pool=_pool_name(instance, number),
                 allows_sim_pooling=bool(plans.pool[number] >= 0),
-                **{name: from_micro(int(getattr(plans, field)[number])) for name, field in (
-                    ("rate_charge", "rate_charge"), ("base_rate", "base_rate"), ("plan_mb", "plan_micro_mb"),
-                    ("overage_rate", "overage_rate"), ("data_per_overage_charge", "block_micro_mb"),
-                    ("sms_rate", "sms_rate"))})
+                **{
+                    name: from_micro(int(getattr(plans, field)[number]))
+                    for name, field in (
+                        ("rate_charge", "rate_charge"),
+                        ("base_rate", "base_rate"),
+                        ("plan_mb", "plan_micro_mb"),
+                        ("overage_rate", "overage_rate"),
+                        ("data_per_overage_charge", "block_micro_mb"),
+                        ("sms_rate", "sms_rate"),
+                    )
+                },
+            )
             for number, code in enumerate(plans.code)
-        ]  # fmt: skip
-        session_id = one("optimization_session", service_provider_id=1, billing_period_id=period_id, opened_by="bench",
-                         progress=30)  # fmt: skip
-        instance_id = one("optimization_instance", session_id=session_id, usage_as_of=CYCLE[0],
-                          device_count=len(devices), inputs_read_at=CYCLE[0])  # fmt: skip
+        ]
+        session_id = one(
+            "optimization_session", service_provider_id=1, billing_period_id=period_id, opened_by="bench", progress=30
+        )
+        instance_id = one(
+            "optimization_instance",
+            session_id=session_id,
+            usage_as_of=CYCLE[0],
+            device_count=len(devices),
+            inputs_read_at=CYCLE[0],
+        )
         groups = instance.eligibility.by_group()
         group_ids = [
-            one("optimization_comm_group", instance_id=instance_id, group_key=str(number), outcome="optimized",
+            one(
+                "optimization_comm_group",
+                instance_id=instance_id,
+                group_key=str(number),
+                outcome="optimized",
                 rate_plan_ids=[plan_ids[plan] for plan in np.flatnonzero(allowed)],
-                communication_plans=[f"group {number}"])
+                communication_plans=[f"group {number}"],
+            )
             for number, allowed in enumerate(groups)
-        ]  # fmt: skip
+        ]
         _copy_devices(connection, instance, instance_id, group_ids, plan_ids)
     return instance_id
 
@@ -83,9 +112,15 @@ def _copy_devices(
     )
     group = instance.eligibility.comm_group[devices.communication_plan].tolist()
     columns = zip(
-        devices.device_id.tolist(), group, devices.current_rate_plan.tolist(), devices.usage_micro_mb.tolist(),
-        devices.sms_usage.tolist(), devices.days_active.tolist(), devices.is_prorated.tolist(), strict=True,
-    )  # fmt: skip
+        devices.device_id.tolist(),
+        group,
+        devices.current_rate_plan.tolist(),
+        devices.usage_micro_mb.tolist(),
+        devices.sms_usage.tolist(),
+        devices.days_active.tolist(),
+        devices.is_prorated.tolist(),
+        strict=True,
+    )
     with connection.cursor().copy("COPY sim FROM STDIN") as copy:
         for iccid, number, plan, usage, sms, days, prorated in columns:
             copy.write_row((iccid, group_ids[number], None if plan < 0 else plan_ids[plan], usage, sms, days, prorated))
@@ -108,7 +143,7 @@ def _pool_name(instance: Instance, plan: int) -> str | None:
 
 
 class _Inserter:
-    """Inserts one row and returns its id."""
+    """Insert one row and return its id."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -117,4 +152,6 @@ class _Inserter:
         names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
         statement = f"INSERT INTO amop.{table} ({names}) VALUES ({marks}) RETURNING id"
         found = self._connection.execute(statement, list(columns.values())).fetchone()  # type: ignore[call-overload]
+        if found is None:
+            raise RuntimeError(f"{statement} returned no id")
         return int(found[0])

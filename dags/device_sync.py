@@ -4,38 +4,43 @@
 For every active service provider of the integration, side by side:
 
 * **sync** reads the carrier's device list and the cycle-to-date usage into staging, page by page, within its limits;
-* **cleanup** starts with it and *waits* until no work row is left, then brings staging to the main tables in SQL,
-  reports, tells AMOP that the day is synced and, with an open session, starts `carrier_optimization_<integration>`.
+* **cleanup** starts at the same time and *waits* until no work row is left. It then merges staging into the main
+  tables in SQL, reports, notifies AMOP that the day is synced and, with an open session, starts
+  `carrier_optimization_<integration>`.
 
 ### How to run it
-* *Trigger* with the form: pick providers by id, ask for a full list, or force (`always`) or forbid (`never`) the
+* *Trigger* with the form: pick providers by id, request a full list, or force (`always`) or forbid (`never`) the
   optimization. `auto` optimizes once a day when fewer than 8 days of the billing period are left, and on its last day
-  every time: the rule of `optimization_window`, which starts syncs by itself there.
+  every time: the rule of `optimization_window`, which then starts syncs automatically.
 * `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
-* *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, which is refused otherwise; SIMs go only
-  when two full lists in a row do not name them.
-* **Days in the past**: `airflow backfill create` replays what the syncs of those days had received into history; no
-  carrier, no change of `amop.device`, no AMOP. A day without an archive ends as *skipped*. Runbook: "Back-fill".
-* A failed provider does not stop the others; the run then ends failed. Mend the cause and **clear the failed task**
-  (with downstream): it goes on where its ledger stopped.
+* *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, missing from two full lists in a row;
+  *Allow implausible answers* lets a run merge that was refused because too much changed. Check its figures first.
+* **Days in the past**: `airflow backfill create` replays the carrier responses of those days into history; it calls no
+  carrier, leaves `amop.device` alone and sends AMOP nothing. A day without an archive ends as *skipped* (runbook).
+* A failed provider does not stop the others; the run then ends failed. Fix the cause and **clear the failed task**
+  (with downstream): it resumes where its ledger stopped.
 
 ### When it fails
-A fetch task that is *up for reschedule* waits for a carrier that does not answer, and goes on by itself.
-The failed task's log says which provider and connection, what was asked and what to do. The same text is in
+A fetch task that is *up for reschedule* waits for a carrier that does not respond, and resumes automatically. The
+failed task's log names the provider and the connection and says what was requested and what to do. The same text is in
 `amop.device_sync_run.error`, and AMOP got it as one ErrorMessage if a session was open. Nothing is merged unless the
 whole list and all usage are staged.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
-from amop.orchestration.back_fill import back_fill
-from amop.orchestration.device_sync import cleanup, select_providers, sync
+from amop.tasks.back_fill import back_fill
+from amop.tasks.device_sync import cleanup, select_providers, sync
+from amop.tasks.retries import RETRIES
+
+
+def _switch(title: str, description: str) -> Param:
+    return Param(False, type="boolean", title=title, description=description)
+
 
 PARAMS = {
     "service_provider_ids": Param(
@@ -45,11 +50,8 @@ PARAMS = {
         title="Service providers",
         description="Ids of the providers to sync; empty = all active ones of this integration.",
     ),
-    "full_sync": Param(
-        False,
-        type="boolean",
-        title="Full list",
-        description="Read the whole device list, not only what changed. Only a full list can mark SIMs as vanished.",
+    "full_sync": _switch(
+        "Full list", "Read the whole device list, not only what changed. Only a full list can mark SIMs as vanished."
     ),
     "modified_since": Param(
         None,
@@ -65,17 +67,15 @@ PARAMS = {
         description="auto = when the billing period's window is open and the day has no completed session yet (on its "
         "last day always); always = now; never = only sync.",
     ),
-    "allow_mass_deactivation": Param(
-        False,
-        type="boolean",
-        title="Allow mass deactivation",
-        description="Deactivate the SIMs that two full lists in a row do not name, however many; only for this run.",
+    "allow_mass_deactivation": _switch(
+        "Allow mass deactivation",
+        "Deactivate the SIMs that two full lists in a row do not name, however many; only for this run.",
     ),
-    "notify_amop_of_back_fill": Param(
-        False,
-        type="boolean",
-        title="Notify AMOP of a back-fill",
-        description="A back-fill run sends AMOP the daily-sync notice, too. Live runs always do.",
+    "allow_implausible": _switch(
+        "Allow implausible answers", "Merge beyond the plausibility limits, with warnings; first check the figures."
+    ),
+    "notify_amop_of_back_fill": _switch(
+        "Notify AMOP of a back-fill", "A back-fill run sends AMOP the daily-sync notice as well. Live runs always do."
     ),
 }
 
@@ -90,7 +90,7 @@ for integration in INTEGRATIONS.values():
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=time_limits.DEVICE_SYNC_RUN,
-        default_args={"owner": ids.OWNER, "retries": 2, "retry_delay": timedelta(seconds=10)},
+        default_args={"owner": ids.OWNER, **RETRIES},
         params=PARAMS,
         tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
     ) as dag:

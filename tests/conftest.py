@@ -14,9 +14,9 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from sandbox.postgres import EmbeddedPostgres
+    from sandbox.world.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
 XDIST_WORKER = os.environ.get("PYTEST_XDIST_WORKER")
@@ -35,15 +35,18 @@ for folder in (ROOT / "plugins", ROOT):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from tests.reliability import FILE_VARIABLE, only_recording, reliability  # noqa: E402, F401 a fixture for every test
+from tests.worlds import moments  # noqa: E402
+from tests.worlds.reliability import FILE_VARIABLE, only_recording, reliability  # noqa: E402, F401 a fixture for every test
+from tests.worlds.scratch import scratch_directory  # noqa: E402
+
+simulated_clock, moment, machine_moment = moments.simulated_clock, moments.moment, moments.machine_moment
 
 
 def _session_directory() -> Path:
     """Return the folder of this test session: made by the first process, inherited by its xdist workers."""
     if XDIST_WORKER and DIRECTORY_VARIABLE in os.environ:
         return Path(os.environ[DIRECTORY_VARIABLE])
-    directory = Path(tempfile.mkdtemp(prefix="amop-tests-"))
-    directory.chmod(0o711)  # PostgreSQL runs as nobody where we are root, and must pass through
+    directory = scratch_directory("amop-tests-")
     os.environ[DIRECTORY_VARIABLE] = str(directory)
     return directory
 
@@ -88,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if XDIST_WORKER:
         return
     config.stash[GUARDIAN] = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "session_guardian.py"), str(SESSION_DIRECTORY)],
+        [sys.executable, str(ROOT / "tests" / "worlds" / "session_guardian.py"), str(SESSION_DIRECTORY)],
         stdin=subprocess.PIPE,
         cwd="/",
         start_new_session=True,
@@ -122,8 +125,8 @@ def _session_lock(name: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> EmbeddedPostgres:
     """The PostgreSQL server of the test session, not durable, with a migrated template database."""
-    from amop.warehouse.migrations import migrate
-    from sandbox.postgres import EmbeddedPostgres
+    from amop.database.migrations import migrate
+    from sandbox.world.postgres import EmbeddedPostgres
 
     address = SESSION_DIRECTORY / "postgres.json"
     with _session_lock("postgres"):
@@ -135,6 +138,8 @@ def postgres_server() -> EmbeddedPostgres:
         server = EmbeddedPostgres(SESSION_DIRECTORY / "postgres", durable=False)
         server.start()
         server.create_database(TEMPLATE)
+        moments.add_database_clock(server.conninfo(TEMPLATE, user="postgres"))
+        moments.set_database_clock(server.conninfo(TEMPLATE, user="postgres"))
         migrate(server.conninfo(TEMPLATE))
         address.touch(mode=0o600)
         address.write_text(json.dumps({"port": server.port, "password": server.password}))
@@ -145,6 +150,8 @@ def postgres_server() -> EmbeddedPostgres:
 def _fresh_database(server: EmbeddedPostgres, template: str | None) -> Iterator[str]:
     name = f"test_{XDIST_WORKER or 'main'}_{secrets.token_hex(6)}"
     server.create_database(name, template=template)
+    if template is not None:
+        moments.set_database_clock(server.conninfo(name, user="postgres"))
     try:
         yield server.conninfo(name)
     finally:
@@ -152,8 +159,8 @@ def _fresh_database(server: EmbeddedPostgres, template: str | None) -> Iterator[
 
 
 @pytest.fixture
-def warehouse_dsn(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """Connection string of a fresh migrated warehouse, as the unprivileged role that owns it."""
+def warehouse_dsn(postgres_server: EmbeddedPostgres, moment: datetime) -> Iterator[str]:
+    """Return the connection string of a fresh migrated warehouse at the test's moment, as its unprivileged owner."""
     with _fresh_database(postgres_server, TEMPLATE) as conninfo:
         yield conninfo
 
@@ -182,8 +189,12 @@ def airflow_database() -> Path:
             environment = os.environ | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{unfinished}"}
             done = subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"],
-                env=environment, cwd=ROOT, text=True, capture_output=True, check=False,
-            )  # fmt: skip
+                env=environment,
+                cwd=ROOT,
+                text=True,
+                capture_output=True,
+                check=False,
+            )
             if done.returncode:
                 raise RuntimeError(f"airflow db migrate failed ({done.returncode}):\n{done.stdout}\n{done.stderr}")
             unfinished.rename(template)

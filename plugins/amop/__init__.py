@@ -1,1 +1,3 @@
-"""AMOP: carrier device sync and rate-plan optimization for Apache Airflow."""
+"""AMOP: carrier device sync and rate plan optimization for Apache Airflow."""
+
+__version__ = "0.2.0"

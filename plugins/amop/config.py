@@ -1,4 +1,4 @@
-"""The integrations that this package runs, and how long it keeps what: frozen dataclasses, one registry of each."""
+"""Registry of the integrations that this package runs, and of the retention periods of its data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Integration:
     name: str
     """Key in DAG ids and in ``integration.name``."""
     display_name: str
-    """What people read."""
+    """Name shown to users."""
     family: str
-    """Which client speaks to it; ``control_center`` is Cisco Control Center (Jasper) REST."""
+    """API family, which selects the client; ``control_center`` is Cisco Control Center (Jasper) REST."""
     portal_type_id: int
     """AMOP portal: 0 = M2M, 2 = Mobility."""
     daily_sync_key: str
@@ -46,28 +46,40 @@ INTEGRATIONS: dict[str, Integration] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
-    """How long something is kept."""
+class RetentionPeriod:
+    """How long rows or objects are kept."""
 
     days: int
     minimum_days: int
-    """Less would take away what a run, a session or a report may still need."""
-    what: str
-    """What is kept and from when the days count."""
+    """A shorter period would delete data that a run, a session or a report may still need."""
+    description: str
+    """What is kept, and from when the days count."""
 
 
-RETENTION: dict[str, Age] = {
-    "staging_days": Age(7, 1, "Staging of a sync run after its end. A failed run can go on only as long as it has it."),
-    "ledger_days": Age(35, 1, "Pages and work rows of a sync run after its end; at least as long as its staging."),
-    "run_days": Age(400, 35, "Sync runs after their end. A provider's latest complete run and full list always stay."),
-    "sent_message_days": Age(30, 1, "Messages to AMOP after it took them. Messages that wait always stay."),
-    "dead_message_days": Age(180, 7, "Messages that AMOP refused for good, after they were written."),
-    "resolved_quarantine_days": Age(30, 1, "Quarantined records after they were resolved."),
-    "open_quarantine_days": Age(180, 7, "Quarantined records that nobody resolved, after they were set aside."),
-    "optimization_device_days": Age(
-        93, 62, "Inputs and results of single SIMs of an optimization, after its billing period's end. Its bills stay."
+RETENTION: dict[str, RetentionPeriod] = {
+    "staging_days": RetentionPeriod(
+        7, 1, "Staging of a sync run, after its end. A failed run can be resumed only while it has its staging."
     ),
-    "archive_days": Age(400, 35, "The carrier's answers in the archive, after the day of their run."),
-    "history_days": Age(800, 93, "Daily usage after its billing period's end; what SIMs were before that day."),
+    "ledger_days": RetentionPeriod(
+        35, 1, "Pages and work rows of a sync run, after its end; at least as long as its staging."
+    ),
+    "run_days": RetentionPeriod(
+        400, 35, "Sync runs, after their end. A provider's latest complete run and full list are always kept."
+    ),
+    "sent_message_days": RetentionPeriod(
+        30, 1, "Messages to AMOP, after their delivery. Pending messages are always kept."
+    ),
+    "dead_message_days": RetentionPeriod(180, 7, "Messages that AMOP refused, after they were written."),
+    "resolved_quarantine_days": RetentionPeriod(30, 1, "Resolved quarantined records, after they were resolved."),
+    "open_quarantine_days": RetentionPeriod(180, 7, "Unresolved quarantined records, after they were quarantined."),
+    "optimization_device_days": RetentionPeriod(
+        93,
+        62,
+        "Inputs and results per SIM of an optimization, after the end of its billing period. Its bills are kept.",
+    ),
+    "archive_days": RetentionPeriod(400, 35, "The carrier's responses in the archive, after the day of their run."),
+    "history_days": RetentionPeriod(
+        800, 93, "Daily usage, after the end of its billing period, and device history before that day."
+    ),
 }
-"""What `maintenance` deletes, by the name of its parameter; the only place that says how old."""
+"""Retention periods by the name of the parameter of DAG ``maintenance``; defined only here."""

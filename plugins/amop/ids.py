@@ -1,8 +1,10 @@
-"""Every DAG id, task id, pool, tag, connection and Variable name of the package, spelt once."""
+"""All DAG ids, task ids, pools, tags, connections and Variable names of the package, each defined once."""
 
 from __future__ import annotations
 
 WAREHOUSE_CONNECTION = "amop_warehouse"
+PAGE_CONNECTION = "amop_page"
+"""Optional connection of the operators' page to the warehouse, as a role that may only read."""
 AMOP_API_CONNECTION = "amop_api"
 AWS_CONNECTION = "aws_default"
 
@@ -26,13 +28,13 @@ APPLY_CHANGES_TASK = "apply_changes"
 
 APPROVE, REJECT = "Approve", "Reject"
 APPROVAL_COMMENT = "comment"
-"""Options and form field of the question to a person."""
+"""Options and form field of an approval request."""
 
 AIRFLOW_URL_SETTING = "AMOP_AIRFLOW_URL"
 AIRFLOW_TOKEN_SETTING = "AMOP_AIRFLOW_TOKEN"  # noqa: S105
 AIRFLOW_USER_SETTING = "AMOP_AIRFLOW_USER"
 AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
-"""Environment of ``bin/amop approvals``: where Airflow is and who asks; never options, which others can see."""
+"""Environment variables of ``bin/amop approvals``: address and credentials; options would be visible to others."""
 
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
@@ -40,7 +42,7 @@ REALISED_SAVINGS_DAG = "realised_savings"
 MAINTENANCE_DAG = "maintenance"
 
 BACK_FILL_RUN_TYPE = "backfill"
-"""What Airflow calls the runs that ``airflow backfill create`` makes."""
+"""Airflow's type of the runs that ``airflow backfill create`` creates."""
 
 
 def device_sync_dag(integration: str) -> str:
@@ -59,17 +61,17 @@ def carrier_pool(integration: str) -> str:
 
 
 def optimization_run_id(optimization_session_id: int) -> str:
-    """Return the run id of the optimization of a session: deterministic, so that it is triggered once."""
+    """Return the run id of the optimization of a session; deterministic, so that it is triggered once."""
     return f"session_{optimization_session_id}"
 
 
-def window_run_id(look_run_id: str) -> str:
-    """Return the run id of the device syncs that one run of ``optimization_window`` starts: each is started once."""
-    return f"{OPTIMIZATION_WINDOW_DAG}__{look_run_id}"
+def window_run_id(window_dag_run_id: str) -> str:
+    """Return the run id of the device syncs that a run of ``optimization_window`` starts; each is started once."""
+    return f"{OPTIMIZATION_WINDOW_DAG}__{window_dag_run_id}"
 
 
 def replay_optimization_run_id(sync_run_id: int) -> str:
-    """Return the run id of the optimization that a back-fill run asked for, by the run that replayed the archive."""
+    """Return the run id of the optimization that a back-fill requested, by the run that replayed the archive."""
     return f"replay_{sync_run_id}"
 
 

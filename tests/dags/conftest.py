@@ -1,4 +1,4 @@
-"""DAGs loaded anew for every test, and a day of their own to run them on."""
+"""DAGs, reloaded for every test, and the services that their runs need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from amop.warehouse.reference import load_reference
-from sandbox.amop import running_amop
-from sandbox.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, create_aws_resources
-from sandbox.carrier import running_carrier
-from sandbox.fleet import write_reference
-from tests.dag_world import CANARY, ROOT, SIMS, TOKEN, Day, connections
+from sandbox.amop.running import running_amop
+from sandbox.carrier.running import running_carrier
+from sandbox.world.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, QUEUE, create_aws_resources
+from tests.worlds.dag_world import CANARY, ROOT, SIMS, TOKEN, Day, connections
+from tests.worlds.parse_once import parse_once
+from tests.worlds.sandbox_reference import load_sandbox_reference
+
+parse_once()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def moment(machine_moment: datetime) -> datetime:
+    """Return the machine's time; the warehouse has the same, as in production."""
+    return machine_moment
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +36,18 @@ def serialized_dags(airflow_database: Path) -> None:
     # TriggerDagRunOperator finds its target in the metadata database, as under the scheduler.
     done = subprocess.run(
         [sys.executable, "-m", "airflow", "dags", "reserialize"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}, cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
 def dags(serialized_dags: None) -> dict[str, Any]:
-    """The DAGs, loaded anew: a test run leaves its parameters on the DAG."""
+    """Return the DAGs, reloaded because a test run leaves its parameters on the DAG."""
     from airflow.dag_processing.dagbag import DagBag
 
     return dict(DagBag(ROOT / "dags").dags)
@@ -43,8 +55,7 @@ def dags(serialized_dags: None) -> dict[str, Any]:
 
 @pytest.fixture
 def day(warehouse_dsn: str, tmp_path: Path, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Day]:
-    write_reference(tmp_path / "reference.yaml")
-    load_reference(warehouse_dsn, tmp_path / "reference.yaml")
+    load_sandbox_reference(warehouse_dsn)
     aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     aws.start()
     host, port = aws.get_host_and_port()

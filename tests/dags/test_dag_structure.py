@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def test_a_wait_for_a_person_neither_ends_the_run_nor_keeps_others_out(dags: dic
 def test_the_trigger_of_the_question_is_rebuilt_as_it_was() -> None:
     from airflow.sdk.module_loading import import_string
 
-    from amop.orchestration.approval import PlanChangeApprovalTrigger
+    from amop.tasks.approval import PlanChangeApprovalTrigger
 
     ti_id = "019abcde-0000-7000-8000-000000000001"
     path, arguments = PlanChangeApprovalTrigger(instance_id=12, ti_id=ti_id).serialize()
@@ -140,13 +141,21 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
     for name in INTEGRATIONS:
         sync = dags[f"device_sync_{name}"].params
         assert {key: sync[key] for key in sync} == {
-            "service_provider_ids": [], "full_sync": False, "modified_since": None, "optimization": "auto",
-            "allow_mass_deactivation": False, "notify_amop_of_back_fill": False,
-        }  # fmt: skip
+            "service_provider_ids": [],
+            "full_sync": False,
+            "modified_since": None,
+            "optimization": "auto",
+            "allow_mass_deactivation": False,
+            "allow_implausible": False,
+            "notify_amop_of_back_fill": False,
+        }
         optimization = dags[f"carrier_optimization_{name}"].params
         assert set(optimization) == {
-            "service_provider_id", "billing_period_id", "optimization_session_id", "apply_changes",
-        }  # fmt: skip
+            "service_provider_id",
+            "billing_period_id",
+            "optimization_session_id",
+            "apply_changes",
+        }
         assert optimization["apply_changes"] == "provider_setting"
 
 
@@ -219,7 +228,7 @@ def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags
 
 
 def test_the_documented_list_is_that_of_the_dags(dags: dict[str, Any]) -> None:
-    from sandbox.dag_list import dag_list_markdown
+    from tools.dag_list import dag_list_markdown
 
     assert (ROOT / "docs" / "DAGS.md").read_text(encoding="utf-8") == dag_list_markdown(), "run: make docs"
 
@@ -230,3 +239,18 @@ def test_dag_files_hold_wiring_only() -> None:
         assert len(text.splitlines()) <= 100, path.name
         for word in ("SELECT ", "requests", "os.getenv", "os.environ", "Variable.get"):
             assert word not in text.partition('"""\n\nfrom')[2], (path.name, word)
+
+
+def test_a_sync_of_an_integration_without_optimization_ends_with_its_notice(airflow_database: Path) -> None:
+    from airflow.sdk import DAG
+
+    from amop.tasks.device_sync import cleanup, select_providers, sync
+
+    teal = replace(INTEGRATIONS["jasper"], name="teal", supports_optimization=False)
+    with DAG("device_sync_teal", schedule=None) as dag:
+        runs = select_providers(teal.name)
+        sync.partial(integration=teal).expand(run=runs)
+        cleanup.partial(integration=teal).expand(run=runs)
+    optimizing = {"cleanup.should_optimize", "cleanup.trigger_optimization"}
+    assert set(dag.task_dict) == set(SYNC_TASKS) - optimizing
+    assert dag.task_dict["cleanup.notify_amop"].downstream_task_ids == set()

@@ -45,7 +45,7 @@ def test_the_watchdog_looks_often_enough_to_keep_watch() -> None:
 def test_without_a_variable_answers_are_archived_in_a_folder_of_airflows_home(
     airflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from amop.orchestration.connections import archive_folder
+    from amop.tasks.connections import archive_folder
 
     monkeypatch.delenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))

@@ -1,18 +1,31 @@
-"""The world of a module of end-to-end tests."""
+"""The world of all end-to-end tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
 
 import pytest
 
-from sandbox.environment import World
-from tests.e2e_world import started_world
+from sandbox.world.airflow_api import AirflowApi
+from sandbox.world.world import World
+from tests.worlds.e2e_world import started_world
+
+
+@pytest.fixture(scope="module", autouse=True)
+def moment(machine_moment: datetime) -> datetime:
+    """Return the machine's time; the warehouse has the same, as in production."""
+    return machine_moment
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """The running world; see `tests.worlds.e2e_world` for what a test may expect of it."""
+    with started_world() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def world(request: Any) -> Iterator[World]:
-    """A running world of the module's own; the module's SIMS says how many SIMs an account has."""
-    with started_world(request.module.SIMS) as running:
-        yield running
+def api(world: World) -> AirflowApi:
+    """Airflow's API."""
+    return AirflowApi(world.ui_address)

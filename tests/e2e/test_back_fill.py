@@ -7,25 +7,23 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from airflow.sdk import ObjectStoragePath
-from psycopg.rows import dict_row
 
 from amop import ids
-from amop.warehouse.migrations import migrate
-from sandbox.airflow_api import ENDED, AirflowApi
-from sandbox.aws_resources import ARCHIVE_PATH
-from sandbox.carrier import running_carrier
-from sandbox.environment import World
-from tests.archive_world import HISTORY, USAGE, ArchiveWorld
-from tests.e2e_world import launch
-from tests.reliability import RecordFault
+from amop.database.migrations import migrate
+from sandbox.carrier.running import running_carrier
+from sandbox.world.airflow_api import AirflowApi
+from sandbox.world.aws_resources import ARCHIVE_PATH
+from sandbox.world.world import World
+from tests.worlds.archive_world import HISTORY, USAGE, ArchiveWorld
+from tests.worlds.e2e_world import ON_THE_WORLD, SIMS, launch, rows, wait_for_runs, wait_until
+from tests.worlds.moments import machine_time
+from tests.worlds.reliability import RecordFault
 
-pytestmark = [pytest.mark.xdist_group("world"), pytest.mark.timeout(1200)]
+pytestmark = ON_THE_WORLD
 
 DAG = "device_sync_jasper"
-SIMS = 40
 DAYS = 30
 SECONDS_FOR_THE_BACK_FILL = 600
 OF_JASPER = "WHERE device.service_provider_id = 1 ORDER"
@@ -39,7 +37,7 @@ FROM amop.device_sync_run WHERE service_provider_id = 1 AND status = 'complete' 
 @pytest.fixture(scope="module")
 def days() -> list[date]:
     # The last one is the day of the latest logical date: its live syncs ran in this world, minutes ago.
-    last = (datetime.now(UTC) - timedelta(hours=4)).date()
+    last = (machine_time() - timedelta(hours=4)).date()
     return [last - timedelta(days=number) for number in reversed(range(DAYS))]
 
 
@@ -75,16 +73,21 @@ def past(world: World, days: list[date], missing: date, tmp_path_factory: pytest
     return past
 
 
-def rows(world: World, statement: str) -> list[dict[str, Any]]:
-    with psycopg.connect(world.warehouse_dsn(), row_factory=dict_row) as connection:
-        return list(connection.execute(statement).fetchall())  # type: ignore[arg-type]
-
-
 def create_by_command(world: World, days: list[date]) -> None:
     created = launch(
-        world.directory, "airflow", "backfill", "create", "--dag-id", DAG, "--from-date", days[0].isoformat(),
-        "--to-date", (days[-1] + timedelta(days=1)).isoformat(), "--max-active-runs", "8",
-    )  # fmt: skip
+        world.directory,
+        "airflow",
+        "backfill",
+        "create",
+        "--dag-id",
+        DAG,
+        "--from-date",
+        days[0].isoformat(),
+        "--to-date",
+        (days[-1] + timedelta(days=1)).isoformat(),
+        "--max-active-runs",
+        "8",
+    )
     assert created.returncode == 0, created.stdout + created.stderr
 
 
@@ -102,10 +105,12 @@ def create_again(api: AirflowApi, days: list[date], **conf: Any) -> None:
 
 def states_when_complete(api: AirflowApi) -> dict[str, str]:
     """Wait until Airflow calls the DAG's back-fill complete; return the state of every back-fill run."""
-    deadline = time.monotonic() + SECONDS_FOR_THE_BACK_FILL
-    while any(entry["completed_at"] is None for entry in api.request("GET", f"/backfills?dag_id={DAG}")["backfills"]):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+
+    def is_complete() -> bool:
+        entries = api.request("GET", f"/backfills?dag_id={DAG}")["backfills"]
+        return all(entry["completed_at"] is not None for entry in entries)
+
+    wait_until(is_complete, "the back-fill", seconds=SECONDS_FOR_THE_BACK_FILL)
     runs = api.request("GET", f"/dags/{DAG}/dagRuns?limit=100")["dag_runs"]
     return {run["dag_run_id"]: run["state"] for run in runs if run["run_type"] == "backfill"}
 
@@ -113,9 +118,7 @@ def states_when_complete(api: AirflowApi) -> dict[str, str]:
 def sync_live_unless_done(world: World, api: AirflowApi) -> None:
     """Let the last of the days have a live sync."""
     if not rows(world, "SELECT 1 FROM amop.device_sync_run WHERE service_provider_id = 1 AND status = 'complete'"):
-        live = api.trigger(DAG, {"optimization": "never"})
-        while api.run_state(DAG, live) not in ENDED:
-            time.sleep(1)
+        wait_for_runs(api, {DAG: api.trigger(DAG, {"optimization": "never"})})
 
 
 def of_days(usage: list[dict[str, Any]], days: list[date]) -> list[dict[str, Any]]:
@@ -213,16 +216,14 @@ def test_a_back_fill_that_is_asked_to_tells_amop_and_optimizes_the_period_of_its
     api.wait_for_dags({DAG, optimization_dag})
     sync_live_unless_done(world, api)
     notices = "SELECT id FROM amop.amop_outbox WHERE kind = 'daily_sync'"
-    told = len(rows(world, notices))
+    before = len(rows(world, notices))
     create_again(api, days[-1:], optimization="always", notify_amop_of_back_fill=True)
     assert set(states_when_complete(api).values()) == {"success"}
     (replayed,) = rows(world, f"{REPLAYED} ORDER BY id DESC LIMIT 1")
     run_id = ids.replay_optimization_run_id(replayed["id"])
-    deadline = time.monotonic() + SECONDS_FOR_THE_BACK_FILL
-    while api.run_state(optimization_dag, run_id) not in ENDED:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    assert api.run_state(optimization_dag, run_id) == "success"
-    (session,) = rows(world, "SELECT * FROM amop.optimization_session WHERE service_provider_id = 1")
+    assert wait_for_runs(api, {optimization_dag: run_id}) == {optimization_dag: "success"}
+    (session,) = rows(
+        world, "SELECT * FROM amop.optimization_session WHERE service_provider_id = 1 ORDER BY id DESC LIMIT 1"
+    )
     assert (session["billing_period_id"], session["progress"]) == (replayed["billing_period_id"], 100)
-    assert len(rows(world, notices)) == told + 1
+    assert len(rows(world, notices)) == before + 1

@@ -1,44 +1,42 @@
-"""Plan changes on the real scheduler, beyond what the demo shows: a question taken back, and a rejection."""
+"""Plan changes on the real scheduler, beyond the demo: a withdrawn approval request and a rejection."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
-import requests
 from psycopg.rows import dict_row
 
 from amop import ids
-from sandbox.airflow_api import ENDED, AirflowApi, AirflowApiError
-from sandbox.billing_periods import leave_time_in_the_periods
-from sandbox.catalogue import PROVIDERS_THAT_APPLY
-from sandbox.environment import World
-from sandbox.plan_changes import amop_command, latest_changes, let_changes_be_applied, wait_for_approval
+from sandbox.carrier.catalogue import PROVIDERS_APPLYING_CHANGES
+from sandbox.demo.approvals import wait_for_approval
+from sandbox.demo.plan_changes import enabled_plan_changes, latest_changes
+from sandbox.world.airflow_api import ENDED, AirflowApi, AirflowApiError
+from sandbox.world.billing_period_shift import extend_open_periods
+from sandbox.world.lifecycle import amop_command
+from sandbox.world.world import World
+from tests.worlds.e2e_world import ON_THE_WORLD, carrier_stats, wait_for_runs, wait_until
 
-pytestmark = [pytest.mark.xdist_group("world"), pytest.mark.timeout(1500)]  # one world at a time, on one worker
+pytestmark = ON_THE_WORLD
 
-SIMS = 60
 POD19, ROGERS = 2, 4
 OPTIMIZATION = "carrier_optimization_rogers"
 SECONDS = 420
 
 
-@pytest.fixture(scope="module")
-def api(world: World) -> AirflowApi:
-    """Airflow, with two providers synced and their plan changes applied from now on."""
-    let_changes_be_applied(world)
-    made = AirflowApi(world.ui_address)
-    syncs = [ids.device_sync_dag(name) for name in ("pod19", "rogers")]
-    made.wait_for_dags({*syncs, OPTIMIZATION, "carrier_optimization_pod19"})
-    with psycopg.connect(world.warehouse_dsn(), row_factory=dict_row, autocommit=True) as connection:
-        leave_time_in_the_periods(connection, PROVIDERS_THAT_APPLY)
-    runs = {dag_id: made.trigger(dag_id, {"optimization": "never"}) for dag_id in syncs}
-    until(lambda: all(made.run_state(*run) in ENDED for run in runs.items()), "the syncs")
-    assert {made.run_state(*run) for run in runs.items()} == {"success"}
-    return made
+@pytest.fixture(scope="module", autouse=True)
+def changes_are_applied(world: World, api: AirflowApi) -> Iterator[None]:
+    """Sync two providers whose plan changes are applied while the tests of this module run."""
+    with enabled_plan_changes(world):
+        syncs = [ids.device_sync_dag(name) for name in ("pod19", "rogers")]
+        api.wait_for_dags({*syncs, OPTIMIZATION, "carrier_optimization_pod19"})
+        with psycopg.connect(world.warehouse_dsn(), row_factory=dict_row, autocommit=True) as connection:
+            extend_open_periods(connection, PROVIDERS_APPLYING_CHANGES)
+        runs = {dag_id: api.trigger(dag_id, {"optimization": "never"}) for dag_id in syncs}
+        assert set(wait_for_runs(api, runs).values()) == {"success"}
+        yield
 
 
 @pytest.fixture
@@ -48,19 +46,12 @@ def warehouse(world: World) -> Iterator[psycopg.Connection[Any]]:
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {SECONDS} s: {what}"
-        time.sleep(0.5)
+    wait_until(condition, what, seconds=SECONDS)
 
 
 def writes(world: World, account: str) -> int:
-    """Return the write requests that the carrier has got from an account, which has never been over its limits."""
-    session = requests.Session()
-    session.trust_env = False
-    stats = session.get(f"{world.carrier_address}/sandbox/stats", timeout=10).json()
-    assert stats["violations"] == 0
-    return int(stats["accounts"][account]["calls_by_endpoint"].get("PUT /devices/{iccid}", 0))
+    """Return the write requests that the carrier has received from an account."""
+    return int(carrier_stats(world, account)["calls_by_endpoint"].get("PUT /devices/{iccid}", 0))
 
 
 def answer_of(api: AirflowApi, run_id: str) -> dict[str, Any]:
@@ -74,7 +65,7 @@ def test_a_newer_optimization_takes_an_older_question_back_and_only_its_own_chan
 ) -> None:
     stale_run = api.trigger(OPTIMIZATION, {"service_provider_id": ROGERS})
     question = wait_for_approval(api, OPTIMIZATION, seconds=SECONDS)
-    assert question["task_instance"]["state"] == "deferred"  # nobody waits in a worker
+    assert question["task_instance"]["state"] == "deferred"  # it occupies no worker
     assert "| saved by the changes |" in question["body"] and "Rogers Control Center" in question["subject"]
 
     newer_run = api.trigger(OPTIMIZATION, {"service_provider_id": ROGERS})
@@ -102,11 +93,11 @@ def test_a_newer_optimization_takes_an_older_question_back_and_only_its_own_chan
     assert listed.returncode == 0, listed.stderr
     assert f"{OPTIMIZATION}/{newer_run}" in listed.stdout and stale_run not in listed.stdout
     shown = amop_command(world, "approvals", "show", newer_run)
-    assert "| from | to | SIMs | cost now | cost then | saves |" in shown.stdout
+    assert "| from | to | SIMs | cost now | new cost | saves |" in shown.stdout
     approved = amop_command(world, "approvals", "approve", newer_run, "--comment", "seen by the desk")
     assert approved.returncode == 0, approved.stderr
     again = amop_command(world, "approvals", "approve", newer_run)
-    assert again.returncode == 1 and f"no approval of run '{newer_run}' waits" in again.stderr
+    assert again.returncode == 1 and f"no approval request of run '{newer_run}' is pending" in again.stderr
     until(lambda: api.run_state(OPTIMIZATION, newer_run) in ENDED, "the changes")
     assert api.run_state(OPTIMIZATION, newer_run) == "success"
     states = warehouse.execute(
@@ -115,8 +106,9 @@ def test_a_newer_optimization_takes_an_older_question_back_and_only_its_own_chan
         ([stale["id"], latest["instance_id"]],),
     ).fetchall()
     assert [(row["instance_id"], row["state"]) for row in states] == [
-        (stale["id"], "rejected"), (latest["instance_id"], "applied"),
-    ]  # fmt: skip
+        (stale["id"], "rejected"),
+        (latest["instance_id"], "applied"),
+    ]
     assert states[0]["decided_by"] == "amop" != states[1]["decided_by"]
     assert writes(world, "api_rogers") == states[1]["n"] == latest["changes"] > 0
 

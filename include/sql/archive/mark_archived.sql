@@ -1,4 +1,4 @@
--- Purpose: note that the archive has all the answers of a run.
+-- Purpose: record that all answers of a run are archived.
 -- Parameters: run_id, now.
 -- Locks: the run's row.
 -- Repeatable: the first time is kept.

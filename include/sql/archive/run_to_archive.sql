@@ -1,10 +1,10 @@
--- Purpose: what the archive must know of a run, and whether all of its answers have arrived.
--- Parameters: run_id (bigint).
+-- Purpose: return what the archive stores about a run, and whether the answers of all usage reads and of
+--   every page of its list have arrived (answers that are no page of the list, such as a refused date, come on top).
+-- Parameters: run_id.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
     run.id AS run_id,
-    run.status,
     run.service_provider_id,
     provider.name AS service_provider_name,
     provider.time_zone,
@@ -16,13 +16,20 @@ SELECT
     run.list_is_exact,
     period.cycle_start,
     period.cycle_end,
-    run.archived_at,
     run.list_is_complete
     AND NOT EXISTS (SELECT 1 FROM amop.device_usage_to_process AS work WHERE work.run_id = run.id)
-    AND (
-        SELECT count(*) FROM amop.carrier_page AS page WHERE page.run_id = run.id AND page.kind = 'device_list'
-    ) = (SELECT count(*) FROM amop.device_sync_page AS page WHERE page.run_id = run.id) AS is_complete,
-    (SELECT count(*) FROM amop.carrier_page AS page WHERE page.run_id = run.id) AS pages
+    AND NOT EXISTS (
+        SELECT 1 FROM amop.device_sync_page AS page
+        WHERE
+            page.run_id = run.id
+            AND (page.device_count > 0 OR page.is_last_page)
+            AND NOT EXISTS (
+                SELECT 1 FROM amop.carrier_page AS answer
+                WHERE
+                    answer.run_id = run.id AND answer.kind = 'device_list'
+                    AND answer.scan_pass = page.scan_pass AND answer.page_number = page.page_number
+            )
+    ) AS is_complete
 FROM amop.device_sync_run AS run
 INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
 INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id

@@ -1,7 +1,7 @@
--- Purpose: delete what a batch of SIMs was before a day; the row that is in force on that day stays.
+-- Purpose: delete the device history of a batch of SIMs before a day; the row that is in force on that day is kept.
 -- Parameters: before (date), after and upto (ids of SIMs).
 -- Locks: the deleted rows.
--- Repeatable: deletes what is left.
+-- Repeatable: deletes the remaining rows.
 DELETE FROM amop.device_history AS history
 USING amop.device_history AS later
 WHERE

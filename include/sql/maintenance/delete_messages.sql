@@ -1,8 +1,8 @@
--- Purpose: delete a batch of messages that AMOP took, or refused for good, long ago. A session that runs, or has a
---   message that waits, keeps all of its messages: their order is judged by them.
--- Parameters: sent_before, dead_before, batch (rows).
+-- Purpose: delete a batch of expired messages that AMOP accepted or refused. A session that is running, or has a
+--   pending message, keeps all of its messages, because the delivery order depends on them.
+-- Parameters: sent_before, dead_before, batch (number of rows).
 -- Locks: the deleted rows.
--- Repeatable: deletes what is left; a pending message is never deleted.
+-- Repeatable: deletes the remaining rows; a pending message is never deleted.
 DELETE FROM amop.amop_outbox
 WHERE id IN (
     SELECT message.id

@@ -1,8 +1,8 @@
--- Purpose: delete a batch of quarantined records: those that were resolved and, much later, those that nobody
---   resolved. A running run keeps its own: its balance is proved by them.
--- Parameters: resolved_before, open_before, batch (rows).
+-- Purpose: delete a batch of expired quarantined records: resolved ones, and much older unresolved ones. A running run
+--   keeps its records, because its balance counts them.
+-- Parameters: resolved_before, open_before, batch (number of rows).
 -- Locks: the deleted rows.
--- Repeatable: deletes what is left.
+-- Repeatable: deletes the remaining rows.
 DELETE FROM amop.device_quarantine
 WHERE id IN (
     SELECT rejected.id

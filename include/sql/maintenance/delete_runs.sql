@@ -1,9 +1,9 @@
--- Purpose: delete a batch of runs that ended long ago. A provider's latest complete run and latest complete full list
---   stay (they decide what the next list is), and so does a run that something still refers to: quarantined records,
---   answers that are not archived, a running session.
--- Parameters: before, batch (rows).
+-- Purpose: delete a batch of expired runs. Kept are the latest complete run and the latest complete full list of a
+--   provider, which determine the next list, and runs that are still referenced by quarantined records, responses that
+--   are not archived, or a running session.
+-- Parameters: before, batch (number of rows).
 -- Locks: the deleted rows, and their ledger.
--- Repeatable: deletes what is left.
+-- Repeatable: deletes the remaining rows.
 DELETE FROM amop.device_sync_run
 WHERE id IN (
     SELECT run.id
@@ -27,7 +27,7 @@ WHERE id IN (
                     WHERE
                         later.service_provider_id = run.service_provider_id
                         AND later.status = 'complete' AND later.replayed_run_id IS NULL
-                        AND later.started_at > run.started_at
+                        AND later.id > run.id
                 )
                 AND (
                     NOT (run.is_full AND run.list_is_exact)
@@ -37,7 +37,7 @@ WHERE id IN (
                             later.service_provider_id = run.service_provider_id
                             AND later.status = 'complete' AND later.replayed_run_id IS NULL
                             AND later.is_full AND later.list_is_exact
-                            AND later.started_at > run.started_at
+                            AND later.id > run.id
                     )
                 )
             )

@@ -1,4 +1,5 @@
--- Purpose: from here on nobody makes a report of the instance or measures it; then its SIMs may go piece by piece.
+-- Purpose: mark an instance whose rows per SIM are being deleted: no report and no measurement of savings uses it
+--   afterwards.
 -- Parameters: instance_id, now.
 -- Locks: the instance's row.
 -- Repeatable: the first time is kept.

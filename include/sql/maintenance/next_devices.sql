@@ -1,5 +1,5 @@
--- Purpose: the next batch of SIMs in order of id: their last id.
--- Parameters: after (id), batch (SIMs).
+-- Purpose: return the last id of the next batch of SIMs in order of id.
+-- Parameters: after (id), batch (number of SIMs).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT max(next_device.id) AS upto

@@ -1,6 +1,6 @@
--- Purpose: ended runs whose answers the archive does not have: all that arrived of a run that can still go on is left
---   until its staging is removed.
--- Parameters: settled_before (a task of a run that ended after it may still be archiving), staging_before.
+-- Purpose: list the ended runs with responses that are not archived. A run that can be reopened keeps them until its
+--   staging expires.
+-- Parameters: settled_before (a task of a run that ended later may still be archiving), staging_before.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT run.id

@@ -1,7 +1,7 @@
--- Purpose: propose a plan change for every SIM whose solved plan is not its present one. Nothing is applied here.
+-- Purpose: propose a plan change for every SIM whose solved rate plan is not its present one; apply nothing.
 -- Parameters: instance_id.
 -- Locks: the new rows.
--- Repeatable: one row for each SIM of an instance; one that was decided on is left alone.
+-- Repeatable: yes; there is one row per SIM and instance, and decided changes stay as they are.
 INSERT INTO amop.rate_plan_change (instance_id, device_id, from_rate_plan, to_rate_plan)
 SELECT
     result.instance_id,

@@ -1,7 +1,8 @@
--- Purpose: one result row per placed SIM: old plan, new plan, usage, its share of both bills, and the reason.
--- Parameters: instance_id, and the words of each reason (amop.domain.assignment_reasons).
+-- Purpose: write one result row per billed SIM: old plan, new plan, usage, its share of both bills, and the reason.
+-- Parameters: instance_id, a_change_counts (whether any plan change counts in the period), and the words of each reason
+--   (amop.optimization.assignment_reasons). Needs device_cost.
 -- Locks: the new rows.
--- Repeatable: after delete_results, in one transaction.
+-- Repeatable: yes, in one transaction after the old rows were deleted.
 INSERT INTO amop.optimization_device_result (
     instance_id, device_id, from_rate_plan, to_rate_plan, usage_mb, projected_usage_mb, from_cost, to_cost, reason
 )
@@ -15,6 +16,15 @@ SELECT
     cost.from_cost * 0.000001,
     cost.to_cost * 0.000001,
     CASE
+        WHEN sim.kept_reason = 'retired' THEN %(kept_retired)s
+        WHEN sim.kept_reason = 'sms_not_read' THEN %(kept_sms_not_read)s
+        WHEN sim.kept_reason IS NOT NULL THEN %(kept_not_placed)s
+        WHEN sim.change_limit = 'maximum_changes_per_sim' THEN %(kept_change_count)s
+        WHEN sim.change_limit = 'minimum_days_on_plan' THEN %(kept_days_on_plan)s
+        WHEN
+            sim.current_rate_plan_id = plan.id
+            AND (NOT %(a_change_counts)s OR plan.id <> all(comm_group.rate_plan_ids))
+            THEN %(kept_next_cycle)s
         WHEN sim.current_rate_plan_id = plan.id AND cardinality(comm_group.rate_plan_ids) = 1 THEN %(kept_only_plan)s
         WHEN sim.current_rate_plan_id = plan.id THEN %(kept_cheapest)s
         WHEN sim.current_rate_plan IS NULL THEN %(set_unknown)s

@@ -1,5 +1,5 @@
--- Purpose: tell the planner how few usage days there are and how many rows of daily usage each one matches.
--- Parameters: none.
--- Locks: none beyond reading a temporary table of this transaction.
--- Repeatable: counts again.
+-- Purpose: collect statistics, so that the planner knows the number of usage days and the rows that each one matches.
+-- Parameters: none. Needs usage_day.
+-- Locks: none; reads a temporary table of this transaction.
+-- Repeatable: yes.
 ANALYZE usage_day

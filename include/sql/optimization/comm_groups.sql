@@ -1,7 +1,7 @@
--- Purpose: the comm groups of an instance.
+-- Purpose: return the comm groups of an instance.
 -- Parameters: instance_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
     id,
     group_key,

@@ -1,9 +1,9 @@
--- Purpose: the communication plans of a provider with the rate plans that they allow and their eligible SIMs. A plan
---   that SIMs are on and nobody mapped has no rate plans; SIMs without a communication plan stand under ''.
---   Retired rate plans are nobody's candidates.
+-- Purpose: return the communication plans of a provider with the rate plans that they allow and their eligible SIMs
+--   (SIMs retired within an open period keep their plans and do not count). A plan that SIMs are on and that is not
+--   mapped has no rate plans; SIMs without a communication plan have the name ''. Retired rate plans are omitted.
 -- Parameters: service_provider_id, billing_period_id, usage_as_of.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 WITH known AS (
     SELECT
         communication.name,
@@ -20,6 +20,7 @@ used AS (
         communication_plan AS name,
         count(*) AS device_count
     FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s, %(usage_as_of)s)
+    WHERE upper(status) IS DISTINCT FROM 'RETIRED' OR cycle_end <= %(usage_as_of)s
     GROUP BY communication_plan
 )
 

@@ -1,7 +1,7 @@
 -- Purpose: end a running instance as complete.
 -- Parameters: instance_id, now.
 -- Locks: the row.
--- Repeatable: an instance that has ended is left alone.
+-- Repeatable: yes; an ended instance stays as it is.
 UPDATE amop.optimization_instance
 SET
     run_status = 'complete_with_success',

@@ -1,7 +1,7 @@
--- Purpose: where the costs of the SIMs land by COPY, in 1e-6 of the currency.
+-- Purpose: create the temporary table that the costs of the SIMs are copied into, in 1e-6 of the currency.
 -- Parameters: none.
 -- Locks: none; a temporary table of this transaction.
--- Repeatable: dropped at the end of the transaction.
+-- Repeatable: in another transaction; the table is dropped on commit.
 CREATE TEMPORARY TABLE device_cost (
     device_id bigint NOT NULL,
     from_cost bigint NOT NULL,

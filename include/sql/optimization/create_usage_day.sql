@@ -1,7 +1,7 @@
--- Purpose: the usage days of a projection, oldest first, where a join with the daily usage finds them.
+-- Purpose: create a temporary table of the usage days of a projection, oldest first, to be joined with the daily usage.
 -- Parameters: usage_dates (date[]), billing_period_ids (bigint[]).
 -- Locks: none; a temporary table of this transaction.
--- Repeatable: dropped at the end of the transaction.
+-- Repeatable: in another transaction; the table is dropped on commit.
 CREATE TEMPORARY TABLE usage_day ON COMMIT DROP AS
 SELECT
     day.usage_date,

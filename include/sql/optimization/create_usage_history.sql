@@ -1,13 +1,13 @@
--- Purpose: what the daily history adds to each SIM's projection: the weighted usage of its days but the last one, and
---   what the cycle used on these days. Weights and their meaning: amop.domain.usage_history.
---   Temporary table usage_day is there (create_usage_day). Most SIMs are older than the history: only the few that
---   were activated within it are looked up, since a join with every SIM would cost half as much again.
+-- Purpose: create a temporary table of the history's part in each SIM's projection: the weighted usage of its days but
+--   the last one, and the usage of the cycle on these days. Weights and their meaning: amop.optimization.usage_history.
+--   Most SIMs are older than the history. Only the few that were activated within it are looked up, because a join with
+--   every SIM would take half as long again.
 -- Parameters: service_provider_id, billing_period_id; of the usage days: billing_period_ids (bigint[]), earliest
 --   (date), day_count, begins_at (timestamptz[], oldest first), weights (bigint[], 1e-6: those of all days for a SIM
---   whose first day is number 0, then for number 1, …), largest_factor (usage up to this may be multiplied in 64
---   bits, which is twice as fast). Without days: no rows.
--- Locks: none; fills a temporary table of this transaction.
--- Repeatable: the table is dropped at the end of the transaction.
+--   whose first day is number 0, then for number 1, …), largest_factor (usage up to this is multiplied in 64 bits,
+--   which is twice as fast). Without days the table is empty. Needs usage_day.
+-- Locks: none; a temporary table of this transaction.
+-- Repeatable: in another transaction; the table is dropped on commit.
 CREATE TEMPORARY TABLE usage_history ON COMMIT DROP AS
 WITH new_sim AS (
     SELECT

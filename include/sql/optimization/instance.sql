@@ -1,9 +1,27 @@
--- Purpose: everything that a task must know of its instance, session, provider and billing period.
+-- Purpose: return an instance with its session, provider and billing period.
 -- Parameters: instance_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
-    instance.*,
+    instance.id,
+    instance.session_id,
+    instance.usage_as_of,
+    instance.inputs_read_at,
+    instance.device_count,
+    instance.expected_device_count,
+    instance.kept_device_count,
+    instance.unknown_plan_count,
+    instance.unknown_activation_count,
+    instance.current_cost,
+    instance.base_cost,
+    instance.total_cost,
+    instance.lower_bound,
+    instance.savings,
+    instance.certificate,
+    instance.warning,
+    instance.report_uri,
+    instance.run_status,
+    instance.error,
     session.status AS session_status,
     session.progress,
     session.error AS session_error,
@@ -18,6 +36,10 @@ SELECT
     provider.maximum_changes,
     provider.rate_plan_limit,
     provider.projection_method,
+    provider.upgrade_effect,
+    provider.downgrade_effect,
+    provider.maximum_changes_per_sim,
+    provider.minimum_days_on_plan,
     period.cycle_start,
     period.cycle_end
 FROM amop.optimization_instance AS instance

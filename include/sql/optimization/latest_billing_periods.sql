@@ -1,7 +1,7 @@
--- Purpose: the latest billing periods of a provider, to name them where a wrong one was asked for.
+-- Purpose: return the latest billing periods of a provider, to name them in an error.
 -- Parameters: service_provider_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
     id,
     cycle_end

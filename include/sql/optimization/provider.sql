@@ -1,13 +1,10 @@
--- Purpose: a provider with its integration, for the checks on what an optimization was asked for.
+-- Purpose: return a provider with its integration, to check the request of an optimization.
 -- Parameters: service_provider_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
     provider.id,
     provider.name,
-    provider.time_zone,
-    provider.bill_period_end_day,
-    provider.bill_period_end_hour,
     integration.name AS integration
 FROM amop.service_provider AS provider
 INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id

@@ -1,5 +1,6 @@
--- Purpose: memory for one aggregate over every SIM, so that it does not spill to disk (a million SIMs take 200 MB).
+-- Purpose: raise the memory of one aggregate over all SIMs, so that it does not spill to disk (a million SIMs take 200
+--   MB).
 -- Parameters: none.
--- Locks: none; holds until the end of this transaction.
--- Repeatable: the same value again.
+-- Locks: none; in force until this transaction ends.
+-- Repeatable: yes.
 SET LOCAL work_mem = '256MB'

@@ -1,7 +1,7 @@
--- Purpose: rate plans by id.
+-- Purpose: return rate plans by id.
 -- Parameters: rate_plan_ids (bigint[]).
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
     id,
     rate_plan_code,

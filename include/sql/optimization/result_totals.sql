@@ -1,7 +1,7 @@
--- Purpose: what the result rows of an instance add up to, to be held against its totals, and the changes proposed.
+-- Purpose: return the sums of the result rows of an instance, to compare with its totals, and the number of changes.
 -- Parameters: instance_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
     count(*) AS device_count,
     coalesce(sum(result.from_cost), 0) AS current_cost,

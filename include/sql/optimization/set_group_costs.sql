@@ -1,7 +1,7 @@
--- Purpose: the sums of the results of each placed comm group; groups that were not placed keep no cost.
+-- Purpose: store the sums of the results of each comm group; a group without billed SIMs has no cost.
 -- Parameters: instance_id.
 -- Locks: the rows.
--- Repeatable: the same sums are written again.
+-- Repeatable: yes.
 UPDATE amop.optimization_comm_group AS comm_group
 SET
     current_cost = total.current_cost,

@@ -1,9 +1,10 @@
--- Purpose: the usage days of a provider up to a moment: for each billing period and local date on which a sync merged
---   usage, or whose usage a back-fill replayed, from the sync before it (or the cycle's start) to the last sync of that
---   date. Those of the present cycle, and those of earlier ones that ended within the look-back.
+-- Purpose: return the usage days of a provider up to a moment: for each billing period and local date on which a sync
+--   merged usage, or whose usage a back-fill replayed, the time from the previous sync (or the cycle's start) to the
+--   last sync of that date. Includes those of the present cycle, and those of earlier ones that ended within the
+--   look-back.
 -- Parameters: service_provider_id, billing_period_id, usage_as_of, begins_after (the look-back), time_zone.
--- Locks: none beyond reading.
--- Repeatable: reads only; later syncs change nothing of what ended before usage_as_of.
+-- Locks: none, reads only.
+-- Repeatable: yes; later syncs do not change days that ended before usage_as_of.
 SELECT
     day.usage_date,
     day.billing_period_id,

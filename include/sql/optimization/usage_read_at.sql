@@ -1,7 +1,7 @@
--- Purpose: when the usage that the warehouse holds of a billing period was read from the carrier.
+-- Purpose: return when the usage of a billing period in the warehouse was read from the carrier.
 -- Parameters: service_provider_id, billing_period_id.
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT usage_as_of
 FROM amop.device_sync_run
 WHERE

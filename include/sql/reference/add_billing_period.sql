@@ -1,7 +1,7 @@
--- Purpose: store a derived billing period, cut so that it overlaps no stored period of its provider.
--- Parameters: service_provider_id (bigint), moment (timestamptz, inside the period), bill_year, bill_month (int),
+-- Purpose: store a derived billing period, shortened so that it does not overlap a stored period of its provider.
+-- Parameters: service_provider_id (bigint), moment (timestamptz, within the period), bill_year, bill_month (int),
 --   cycle_start, cycle_end (timestamptz).
--- Locks: the row of the same bill month, when the provider's end day was moved and makes that month longer.
+-- Locks: the row of the same bill month, if a changed end day makes that month longer.
 -- Repeatable: the same period again only finds its row; no stored period becomes shorter.
 WITH neighbour AS (
     SELECT

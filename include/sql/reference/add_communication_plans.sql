@@ -1,7 +1,7 @@
--- Purpose: insert the communication plans of a reference file that the warehouse does not know yet.
+-- Purpose: insert the communication plans of a reference file that are not stored yet.
 -- Parameters: entries (jsonb array of service_provider_id, name), now (timestamptz).
 -- Locks: the new rows only.
--- Repeatable: a known name is left alone and not returned; names belong to their provider.
+-- Repeatable: a stored name is not changed and not returned; names are unique per provider.
 INSERT INTO amop.communication_plan (service_provider_id, name, added_at)
 SELECT
     entry.service_provider_id,

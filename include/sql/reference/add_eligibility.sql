@@ -1,7 +1,7 @@
--- Purpose: let communication plans use the rate plans that a reference file gives them.
+-- Purpose: assign rate plans to communication plans as a reference file states.
 -- Parameters: entries (jsonb array of service_provider_id, communication_plan, rate_plan_code).
 -- Locks: the new rows only.
--- Repeatable: a known pair is left alone and not returned.
+-- Repeatable: a stored pair is not changed and not returned.
 INSERT INTO amop.communication_plan_rate_plan (communication_plan_id, carrier_rate_plan_id)
 SELECT
     communication_plan.id AS communication_plan_id,

@@ -1,4 +1,4 @@
--- Purpose: the stored billing period of a provider that a moment lies in.
+-- Purpose: read the stored billing period of a provider that contains a moment.
 -- Parameters: service_provider_id (bigint), moment (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -1,7 +1,7 @@
--- Purpose: the stored providers whose billing cycle a reference file would change.
+-- Purpose: list the stored providers whose billing cycle a reference file changes.
 -- Parameters: entries (jsonb array of id, time_zone, bill_period_end_day, bill_period_end_hour).
 -- Locks: none beyond reading.
--- Repeatable: reads only; empty once the file has been loaded.
+-- Repeatable: reads only; empty after the file has been loaded.
 SELECT
     stored.id,
     stored.name

@@ -1,4 +1,4 @@
--- Purpose: one load of reference data at a time: wait for, and take, the lock until the transaction ends.
+-- Purpose: allow one load of reference data at a time: wait for the lock and hold it until the transaction ends.
 -- Parameters: none.
 -- Locks: a transaction-level advisory lock of class 7002.
 -- Repeatable: a session may take it again.

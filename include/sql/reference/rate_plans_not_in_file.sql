@@ -1,4 +1,4 @@
--- Purpose: the rate plans of the providers of a reference file that the file does not name; they are left alone.
+-- Purpose: list the stored rate plans of a reference file's providers that the file does not list.
 -- Parameters: service_provider_ids (bigint[]), entries (jsonb array of service_provider_id, rate_plan_code).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -1,6 +1,6 @@
--- Purpose: take away the rate plans that a reference file no longer gives to a provider's communication plans.
--- Parameters: service_provider_ids (bigint[], providers whose mapping the file states),
---   entries (jsonb array of service_provider_id, communication_plan, rate_plan_code).
+-- Purpose: remove the rate plans that a reference file no longer assigns to a provider's communication plans.
+-- Parameters: service_provider_ids (bigint[], providers whose mapping is in the file), entries (jsonb array of
+--   service_provider_id, communication_plan, rate_plan_code).
 -- Locks: the deleted rows.
 -- Repeatable: deletes nothing the second time.
 DELETE FROM amop.communication_plan_rate_plan AS stored

@@ -1,7 +1,7 @@
 -- Purpose: insert the rate plans of a reference file and update those that differ.
--- Parameters: entries (jsonb array, one object a rate plan, money and megabytes as text).
--- Locks: the rows that are written.
--- Repeatable: a rate plan that is already as in the file is not written and not returned.
+-- Parameters: entries (jsonb array with an object per rate plan, money and megabytes as text).
+-- Locks: the written rows.
+-- Repeatable: an unchanged rate plan is not written and not returned.
 INSERT INTO amop.carrier_rate_plan AS stored (
     service_provider_id,
     rate_plan_code,

@@ -1,7 +1,7 @@
 -- Purpose: insert the tenants of a reference file and update those that differ.
 -- Parameters: entries (jsonb array of id, name, time_zone).
--- Locks: the rows that are written.
--- Repeatable: a tenant that is already as in the file is not written and not returned.
+-- Locks: the written rows.
+-- Repeatable: an unchanged tenant is not written and not returned.
 INSERT INTO amop.tenant AS stored (id, name, time_zone)
 SELECT
     entry.id,

@@ -1,10 +1,9 @@
--- Purpose: the report of the same provider and billing period that was mailed last since the start of its local day,
---   and whether it proposed the same plan changes: the same SIMs to the same rate plans.
+-- Purpose: return the latest report of the same provider and billing period that was mailed since the start of its
+--   local day, and whether it proposed the same plan changes: the same SIMs to the same rate plans.
 -- Parameters: instance_id, day_start (timestamptz).
--- Locks: none beyond reading.
--- Repeatable: reads only.
+-- Locks: none, reads only.
+-- Repeatable: yes.
 SELECT
-    earlier.id AS instance_id,
     earlier.report_mailed_at,
     NOT EXISTS (
         SELECT 1

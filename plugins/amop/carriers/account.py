@@ -1,17 +1,23 @@
-"""One API user of a carrier: address, credentials and pace, from the fields of an Airflow ``http`` connection."""
+"""One API user of a carrier: URL, credentials and rate limit, from the fields of an Airflow ``http`` connection."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from amop.carriers.errors import CarrierConnectionError
-from amop.domain.http_connection import HttpConnectionError, read_http_connection
+from amop.carriers.http_connection import HttpConnectionError, read_http_connection
+from amop.carriers.protocol import ListLimits
 
 DEFAULT_CALLS_PER_SECOND = 5.0
 """Control Center's policy: at most 5 calls in any second and one call at a time for each API user."""
+
+DOCUMENTED_PATH = re.compile(r"/rws(/api(/v1)?)?$", re.IGNORECASE)
+"""The path of the base URL in the vendor's documentation, ``https://host/rws/api/v1``: the client adds it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +27,26 @@ class CarrierAccount:
     connection_id: str
     service_provider_name: str
     base_url: str
-    """Scheme, host and port, without a slash at the end."""
+    """Scheme, host and port, without a trailing slash."""
     user: str
     api_key: str = field(repr=False)
     calls_per_second: float = DEFAULT_CALLS_PER_SECOND
     verify: bool | str = True
-    """Whose certificates are trusted: True = the machine's authorities; a text = the path of CA certificates."""
+    """Trusted certificates: True = the machine's CA certificates; a string = path of CA certificates."""
     is_loopback: bool = False
+    list_limits: ListLimits = field(default_factory=ListLimits)
+    limited_account: str | None = None
+    """The carrier's account, where its rate limit is one for all API users of the account; None = one for each user."""
 
     @property
     def gate_key(self) -> str:
-        """What all processes that call as this API user share: host and user, hashed (a user name may be private)."""
-        return hashlib.sha256(f"{self.base_url} {self.user}".encode()).hexdigest()[:32]
+        """Key shared by all processes under the same rate limit: a hash, because user names may be private."""
+        limited = self.user if self.limited_account is None else f"account {self.limited_account}"
+        return hashlib.sha256(f"{self.base_url} {limited}".encode()).hexdigest()[:32]
 
     @property
     def label(self) -> str:
-        """How messages name the account."""
+        """Name of the account in messages."""
         return f"{self.service_provider_name} (connection {self.connection_id})"
 
     @classmethod
@@ -52,7 +62,7 @@ class CarrierAccount:
         password: str | None,
         extra: Mapping[str, Any],
     ) -> CarrierAccount:
-        """Read a connection in either of Airflow's forms: scheme in the host, or schema, host and port apart.
+        """Read a connection in either of Airflow's forms: a URL as host, or separate schema, host and port.
 
         Raises:
             CarrierConnectionError: a field is missing or wrong, or TLS or its verification is missing for a host
@@ -71,7 +81,47 @@ class CarrierAccount:
             pace = 0.0
         if not 0 < pace <= 1000:
             raise CarrierConnectionError(f"{where}: extra calls_per_second must be a number above 0, at most 1000")
+        try:
+            limits = _list_limits(extra)
+        except (TypeError, ValueError):
+            raise CarrierConnectionError(
+                f"{where}: extra list_since must be a date such as 2000-01-01, list_window_days a whole number from 2 "
+                "to 3650"
+            ) from None
         return cls(
-            connection_id, service_provider_name, address.base_url, login, password, pace, address.verify,
+            connection_id,
+            service_provider_name,
+            DOCUMENTED_PATH.sub("", address.base_url),
+            login,
+            password,
+            pace,
+            address.verify,
             address.is_loopback,
-        )  # fmt: skip
+            limits,
+            _limited_account(extra, where),
+        )
+
+
+def _limited_account(extra: Mapping[str, Any], where: str) -> str | None:
+    """Return the account that the rate limit belongs to, None for a limit of each API user."""
+    account = extra.get("rate_limit_account")
+    if account is None:
+        return None
+    if isinstance(account, bool) or not isinstance(account, str | int) or not str(account).strip():
+        raise CarrierConnectionError(
+            f"{where}: extra rate_limit_account must be the name or number of the carrier's account, the same in the "
+            "connections of all its API users"
+        )
+    return str(account).strip()
+
+
+def _list_limits(extra: Mapping[str, Any]) -> ListLimits:
+    """Return the limits of device lists; raise ValueError or TypeError where they are not usable."""
+    default = ListLimits()
+    since, days = extra.get("list_since"), int(extra.get("list_window_days", default.longest.days))
+    if not 2 <= days <= 3650:
+        raise ValueError("list_window_days")
+    earliest = (
+        default.earliest if since is None else datetime.combine(date.fromisoformat(since), datetime.min.time(), UTC)
+    )
+    return ListLimits(earliest, timedelta(days=days))

@@ -1,7 +1,7 @@
-"""Cisco Control Center (Jasper) REST: one client for every integration of that family.
+"""Client of the Cisco Control Center (Jasper) REST API, for every integration of that family.
 
 Vendor reference: developer.cisco.com/docs/control-center (Search Devices, Get Device Details, Get Device Usage,
-Get Usage by Rate Plan, Edit Device Details). Page size is at most 50; `Search Devices` is in order of modification.
+Get Usage by Rate Plan, Edit Device Details). The page size is at most 50; `Search Devices` is sorted by modification.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -22,15 +22,31 @@ from urllib3.exceptions import HTTPError
 
 from amop import time_limits
 from amop.carriers.account import CarrierAccount
+from amop.carriers.circuit_breaker import CircuitOpenError
+from amop.carriers.control_center_pages import (
+    LONGEST_ICCID,
+    EmptyPageError,
+    MissingFieldError,
+    TransientError,
+    is_same_sim,
+    read_device_page,
+    read_usage_page,
+)
 from amop.carriers.errors import (
     CarrierAuthenticationError,
+    CarrierEmptyPageError,
+    CarrierFormatError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
+    CarrierWriteInDoubtError,
 )
-from amop.carriers.http_answer import AnswerError, read_json, retry_after_seconds
-from amop.carriers.protocol import DevicePage, RawUsage, UsagePage
-from amop.domain.circuit_breaker import CircuitOpenError
+from amop.carriers.http_deadline import limited_session
+from amop.carriers.http_response import ResponseBodyError, read_json_body, retry_after_seconds
+from amop.carriers.protocol import DevicePage, ListLimits, UsagePage
+from amop.carriers.vendor_answers import Answer, AnswerKind
+from amop.clock import Clock, utc_now
+from amop.foreign_text import SecretScrubber, clean_text
 
 log = logging.getLogger(__name__)
 
@@ -40,92 +56,49 @@ CONNECT_TIMEOUT_SECONDS = time_limits.CARRIER_CONNECT.total_seconds()
 READ_TIMEOUT_SECONDS = time_limits.CARRIER_READ.total_seconds()
 CALL_DEADLINE_SECONDS = time_limits.CARRIER_CALL.total_seconds()
 ATTEMPTS = 8
+ATTEMPTS_OF_SINGLE_READ = 3
+"""For reads of one SIM: fewer than open the circuit, so that a SIM for which the carrier always fails blocks none."""
 BUDGET_SECONDS = 300
-"""Longest time that one call and its retries may take; Airflow's own retries come after."""
-USAGE_KEYS = {"DATA": "dataUsage", "SMS": "smsUsage", "VOICE": "voiceUsage"}
-RETRIED_STATUSES = {408, 425, 429}
-TEXT_LENGTH = 300
+"""Longest duration of one call with its retries; Airflow's own retries come after that."""
+THROTTLE_PAUSE = timedelta(minutes=2)
+"""Pause after a spent budget when a throttling carrier sent no usable ``Retry-After``; the task resumes after it."""
 Result = TypeVar("Result")
 
 
 class CallGate(Protocol):
-    """Holds a call back until the vendor's limit allows it; one call at a time, and none to a carrier that is down."""
+    """Delays a call until the rate limit allows it; one call at a time, and none while the carrier is failing."""
 
     def call(self) -> AbstractContextManager[None]:
-        """Return the context in which one call may be made; entering it raises `CircuitOpenError` where none may."""
+        """Return the context for one call; entering it raises `CircuitOpenError` while no call is allowed."""
         ...
 
-    def note_success(self) -> None:
-        """Say, within the context, that the carrier answered."""
+    def record_success(self) -> None:
+        """Record, within the context, that the carrier responded."""
         ...
 
-    def note_failure(self, reason: str) -> None:
-        """Say, within the context, that it did not, or with a fault of its own; may raise `CircuitOpenError`."""
+    def record_failure(self, reason: str) -> None:
+        """Record, within the context, a missing response or a server error; may raise `CircuitOpenError`."""
         ...
 
     def block(self, seconds: float) -> None:
-        """Let nobody call for so many seconds."""
+        """Block all calls for a number of seconds."""
         ...
 
     def close(self) -> None:
-        """Give back what the gate holds."""
+        """Release the resources of the gate."""
         ...
-
-
-class _PassingError(Exception):
-    """A fault that another try may cure."""
-
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
-
-
-class MalformedPageError(_PassingError):
-    """An answer is no whole page: not of the vendor's form, another page than asked for, or empty before the last."""
-
-
-def read_device_page(document: dict[str, Any], *, page_number: int) -> DevicePage:
-    """Return a page of the device list from the carrier's answer.
-
-    Raises:
-        MalformedPageError: it is no whole page.
-    """
-    devices, is_last = document.get("devices"), document.get("lastPage")
-    if not isinstance(devices, list) or not isinstance(is_last, bool):
-        raise MalformedPageError("the page has no list of devices or does not say whether it is the last")
-    _require_page(document, page_number)
-    if not devices and not is_last:
-        raise MalformedPageError("the page is empty and not the last one")
-    return DevicePage(page_number, devices, is_last, document)
-
-
-def read_usage_page(document: dict[str, Any], *, usage_type: str, page_number: int) -> UsagePage:
-    """Return a page of the usage of a rate plan from the carrier's answer; ``usage_type`` is what was asked for.
-
-    Raises:
-        MalformedPageError: it is no whole page.
-    """
-    zones, is_last = document.get("zones"), document.get("lastPage")
-    if not isinstance(zones, list) or not isinstance(is_last, bool):
-        raise MalformedPageError("the page has no list of zones or does not say whether it is the last")
-    _require_page(document, page_number)
-    records = _usage_records(zones, usage_type)
-    if not records and not is_last:
-        # Taken as it is, the SIMs that it should name would count as having used nothing.
-        raise MalformedPageError("the page is empty and not the last one")
-    return UsagePage(records, is_last, document)
 
 
 class ControlCenterClient:
     """A client of one Control Center account; use it as a context manager, from one thread.
 
     Args:
-        account: whom to call as.
-        gate: the vendor's limit, across processes.
-        may_write: False refuses every request that is no read, before anything is sent.
-        sleep: waits between tries, in seconds; tests inject their own.
-        clock: present time, for ``Retry-After`` as a date.
-        monotonic: seconds that never go back, for the budget.
+        account: the API user.
+        gate: the rate limit, shared by all processes.
+        may_write: False refuses every write before anything is sent.
+        sleep: waits between attempts, in seconds; tests inject their own.
+        clock: present time, for a ``Retry-After`` that is a date.
+        monotonic: monotonic clock in seconds, for the retry budget.
     """
 
     def __init__(
@@ -135,7 +108,7 @@ class ControlCenterClient:
         *,
         may_write: bool = False,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._account = account
@@ -144,8 +117,9 @@ class ControlCenterClient:
         self._sleep = sleep
         self._clock = clock
         self._monotonic = monotonic
+        self._scrubber = SecretScrubber(account.api_key, user=account.user)
         self._backoff = wait_random_exponential(multiplier=0.5, max=30)
-        self._session = requests.Session()
+        self._session, self._deadline = limited_session(lambda: CALL_DEADLINE_SECONDS, monotonic)
         self._session.trust_env = not account.is_loopback
         self._session.verify = account.verify
         self._session.auth = (account.user, account.api_key)
@@ -158,24 +132,35 @@ class ControlCenterClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the connections to carrier and gate."""
+        """Close the connections of the client and its gate."""
         self._session.close()
         self._gate.close()
 
-    def list_devices_page(self, *, modified_since: datetime, page_number: int) -> DevicePage:
+    @property
+    def list_limits(self) -> ListLimits:
         """See `CarrierClient`."""
-        since = modified_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        parameters = {"modifiedSince": since, "pageSize": PAGE_SIZE, "pageNumber": page_number}
+        return self._account.list_limits
+
+    def list_devices_page(
+        self, *, modified_since: datetime, modified_till: datetime | None = None, page_number: int
+    ) -> DevicePage:
+        """See `CarrierClient`."""
+        parameters: dict[str, Any] = {"modifiedSince": _utc_text(modified_since)}
+        if modified_till is not None:
+            parameters["modifiedTill"] = _utc_text(modified_till)
+        parameters |= {"pageSize": PAGE_SIZE, "pageNumber": page_number}
         read = partial(read_device_page, page_number=page_number)
         return self._call("GET", "/devices", parameters, read=read, what=f"page {page_number}")
 
     def device_details(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}", read=_of_sim(iccid))
+        path = f"/devices/{quote(iccid, safe='')}"
+        return self._call("GET", path, read=_of_sim(iccid), attempts=ATTEMPTS_OF_SINGLE_READ)
 
     def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""
-        return self._call("GET", f"/devices/{quote(iccid, safe='')}/ctdUsages", read=_of_sim(iccid))
+        path = f"/devices/{quote(iccid, safe='')}/ctdUsages"
+        return self._call("GET", path, read=_of_sim(iccid), attempts=ATTEMPTS_OF_SINGLE_READ)
 
     def rate_plan_usage_page(
         self, *, rate_plan_code: str, rate_plan_version: int, usage_type: str, cycle_start: date, page_number: int
@@ -194,11 +179,32 @@ class ControlCenterClient:
         return self._call("GET", "/usages", parameters, read=read, what=what)
 
     def change_rate_plan(self, iccid: str, rate_plan_code: str) -> None:
-        """See `CarrierClient`."""
-        self._call(
-            "PUT", f"/devices/{quote(iccid, safe='')}", body={"ratePlan": rate_plan_code}, read=_as_it_is,
-            what=f"rate plan {rate_plan_code!r}",
-        )  # fmt: skip
+        """See `CarrierClient`. The request is sent once and never repeated here."""
+        path = f"/devices/{quote(iccid, safe='')}"
+        about = f"{self._account.label}: PUT {API}{path} (rate plan {rate_plan_code!r})"
+        try:
+            answer = self._send_once("PUT", path, None, {"ratePlan": rate_plan_code}, about)
+        except CircuitOpenError as error:
+            raise CarrierUnavailableError(
+                f"{about}: nothing was sent: {error}", retry_at=error.circuit.open_until
+            ) from None
+        except TransientError as error:
+            raise CarrierWriteInDoubtError(f"{about}: {error}; whether the carrier did it is not known") from None
+        kind, words = answer.kind, answer.describe(self._scrubber)
+        if kind is AnswerKind.WRONG_CREDENTIALS or (kind is AnswerKind.REFUSED and answer.has_error_body):
+            self._raise_final(answer, about)
+        if kind is AnswerKind.THROTTLED:
+            self._block(answer)
+        if kind is not AnswerKind.SUCCESS:
+            raise CarrierWriteInDoubtError(
+                f"{about}: the carrier returned {words}; whether it did the change is not known",
+                is_denied=answer.has_error_body and answer.status < 300 and kind is not AnswerKind.THROTTLED,
+            )
+        if answer.document.get("iccid") != iccid:
+            shown = clean_text(repr(answer.document.get("iccid")), scrubber=self._scrubber, maximum=60)
+            raise CarrierWriteInDoubtError(
+                f"{about}: the carrier returned {words} for SIM {shown}; whether it did the change is not known"
+            )
 
     def _call(
         self,
@@ -207,39 +213,81 @@ class ControlCenterClient:
         parameters: dict[str, Any] | None = None,
         *,
         read: Callable[[dict[str, Any]], Result],
-        body: dict[str, Any] | None = None,
         what: str = "",
+        attempts: int = ATTEMPTS,
     ) -> Result:
-        """Make one call, again and again while its faults may pass and its budget lasts."""
+        """Make one read; retry transient failures until the budget is spent."""
         about = f"{self._account.label}: {method} {API}{path}{f' ({what})' if what else ''}"
-        begun = self._monotonic()
+        started = self._monotonic()
 
         def stop(state: RetryCallState) -> bool:
-            spent = self._monotonic() - begun + state.upcoming_sleep
-            return stop_after_attempt(ATTEMPTS)(state) or spent > BUDGET_SECONDS
+            spent = self._monotonic() - started + state.upcoming_sleep
+            return stop_after_attempt(attempts)(state) or spent > BUDGET_SECONDS
 
         retrying = Retrying(
-            retry=retry_if_exception_type(_PassingError), stop=stop, wait=self._wait, sleep=self._sleep, reraise=True,
+            retry=retry_if_exception_type(TransientError),
+            stop=stop,
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
             before_sleep=lambda state: log.warning(
-                "%s: %s; trying again in %.1f s (try %s)",
-                about, _exception(state), state.upcoming_sleep, state.attempt_number,
+                "%s: %s; retrying in %.1f s (attempt %s failed)",
+                about,
+                _exception(state),
+                state.upcoming_sleep,
+                state.attempt_number,
             ),
-        )  # fmt: skip
+        )
         try:
-            return retrying(lambda: read(self._call_once(method, path, parameters, body, about)))
+            return retrying(lambda: read(self._read_once(method, path, parameters, about)))
         except CircuitOpenError as error:
-            raise CarrierUnavailableError(f"{about}: {error}", retry_at=error.circuit.open_until) from None
-        except _PassingError as error:
-            asked = self._clock() + timedelta(seconds=error.retry_after) if error.retry_after else None
             raise CarrierUnavailableError(
-                f"{about}: {error}, after {self._monotonic() - begun:.0f} s of trying. The carrier is not well or not "
-                "reachable; the task goes on where it stopped when it is run again",
-                retry_at=asked,
+                f"{about}: {error}", retry_at=error.circuit.open_until, cause=error.circuit.last_failure or ""
+            ) from None
+        except MissingFieldError as error:
+            raise CarrierFormatError(
+                f"{about}: {error}, in every try. The carrier's format has changed: contact the carrier, then clear "
+                "the failed task"
+            ) from None
+        except EmptyPageError as error:
+            raise CarrierEmptyPageError(f"{about}: {error}, in every try", document=error.document) from None
+        except TransientError as error:
+            pause = error.retry_after or (THROTTLE_PAUSE.total_seconds() if error.is_throttle else None)
+            retry_at = self._clock() + timedelta(seconds=pause) if pause else None
+            raise CarrierUnavailableError(
+                f"{about}: {error}, after {self._monotonic() - started:.0f} s of retries. The carrier is failing or "
+                "unreachable; the task resumes where it stopped when it runs again",
+                retry_at=retry_at,
+                cause=str(error),
             ) from None
 
-    def _call_once(
+    def _read_once(self, method: str, path: str, parameters: dict[str, Any] | None, about: str) -> dict[str, Any]:
+        answer = self._send_once(method, path, parameters, None, about)
+        if answer.kind is AnswerKind.SUCCESS:
+            document: dict[str, Any] = answer.document
+            return document
+        if answer.kind in {AnswerKind.WRONG_CREDENTIALS, AnswerKind.REFUSED}:
+            self._raise_final(answer, about)
+        seconds = retry_after_seconds(answer.retry_after, now=self._clock())
+        is_throttle = answer.kind is AnswerKind.THROTTLED
+        if is_throttle:
+            self._block(answer)
+        if answer.kind is AnswerKind.UNREADABLE and not answer.has_error_body:
+            raise TransientError("the response body is not a JSON object")
+        raise TransientError(
+            f"the carrier returned {answer.describe(self._scrubber)}", seconds, is_throttle=is_throttle
+        )
+
+    def _send_once(
         self, method: str, path: str, parameters: dict[str, Any] | None, body: dict[str, Any] | None, about: str
-    ) -> dict[str, Any]:
+    ) -> Answer:
+        """Send one request and return its complete answer, whatever its status is.
+
+        Raises:
+            CarrierWriteForbiddenError: this client is read-only; nothing was sent.
+            CircuitOpenError: the carrier is failing; nothing was sent.
+            TransientError: the request was sent, and no complete answer came back.
+        """
         if method != "GET" and not self._may_write:
             raise CarrierWriteForbiddenError(
                 f"{about}: nothing was sent, because service_provider.write_is_enabled is off for this account"
@@ -247,97 +295,73 @@ class ControlCenterClient:
         with self._gate.call():
             try:
                 with self._session.request(
-                    method, f"{self._account.base_url}{API}{path}", params=parameters, json=body, stream=True,
-                    allow_redirects=False, timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                ) as response:  # fmt: skip
-                    document = read_json(response, deadline=self._monotonic() + CALL_DEADLINE_SECONDS,
-                                         monotonic=self._monotonic)  # fmt: skip
-                    status, headers = response.status_code, response.headers
-            except (requests.RequestException, HTTPError, AnswerError) as error:
-                reason = f"no whole answer ({error if isinstance(error, AnswerError) else type(error).__name__})"
-                self._gate.note_failure(reason)
-                raise _PassingError(reason) from None
-            if status == 408 or status >= 500:
-                self._gate.note_failure(f"the carrier answered {status}{self._said(document)}")
-            elif status != 429:  # throttled is not unwell: `block` is for that
-                self._gate.note_success()
-        if status < 300 and isinstance(document, dict):
-            return document
-        self._raise_for(status, headers.get("Retry-After"), document, about)
-        raise _PassingError("the answer is not a JSON object")
+                    method,
+                    f"{self._account.base_url}{API}{path}",
+                    params=parameters,
+                    json=body,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                ) as response:
+                    document = read_json_body(response, deadline=self._deadline.moment, monotonic=self._monotonic)
+                    status, retry_after = response.status_code, response.headers.get("Retry-After")
+            except (requests.RequestException, HTTPError, ResponseBodyError) as error:
+                cause = error if isinstance(error, ResponseBodyError) else type(error).__name__
+                reason = f"no complete response ({cause})"
+                self._record_failure(reason, is_write=body is not None)
+                raise TransientError(reason) from None
+            answer = Answer(status, retry_after, self._scrubber.scrub_document(document))
+            if answer.kind is AnswerKind.FAILING:
+                reason = f"the carrier returned {answer.describe(self._scrubber)}"
+                self._record_failure(reason, is_write=body is not None)
+            elif answer.kind is not AnswerKind.THROTTLED:  # a throttled carrier is not failing: `block` handles it
+                self._gate.record_success()
+        return answer
 
-    def _raise_for(self, status: int, retry_after: str | None, document: Any, about: str) -> None:
-        """Raise what an answer that is no success means; return when it is one of no use."""
-        said = self._said(document)
-        if status == 401:
+    def _record_failure(self, reason: str, *, is_write: bool) -> None:
+        """Record a failure in the circuit; one that a write has opened shows with the next call."""
+        with suppress(CircuitOpenError) if is_write else nullcontext():
+            self._gate.record_failure(reason)
+
+    def _block(self, answer: Answer) -> None:
+        """Block the API user for as long as a throttling carrier asked for."""
+        self._gate.block(retry_after_seconds(answer.retry_after, now=self._clock()) or 1.0)
+
+    def _raise_final(self, answer: Answer, about: str) -> NoReturn:
+        """Raise the error of an answer that a retry would meet again."""
+        text = answer.describe(self._scrubber)
+        if answer.kind is AnswerKind.WRONG_CREDENTIALS:
             raise CarrierAuthenticationError(
-                f"{about}: the carrier refused API user {self._account.user!r} or its key (401{said}). Check login "
-                f"and password of connection {self._account.connection_id}, then clear the failed task"
+                f"{about}: the carrier refused API user {self._account.user!r} or its key ({text}). Check "
+                f"login and password of connection {self._account.connection_id}, then clear the failed task"
             )
-        if status in RETRIED_STATUSES or status >= 500:
-            seconds = retry_after_seconds(retry_after, now=self._clock())
-            if status == 429:
-                self._gate.block(seconds if seconds is not None else 1.0)
-            raise _PassingError(f"the carrier answered {status}{said}", seconds)
-        if status >= 300:
-            raise CarrierRequestError(
-                f"{about}: the carrier refused the call ({status}{said})", status=status, error_message=said.strip(": ")
-            )
-
-    def _said(self, document: Any) -> str:
-        if not isinstance(document, dict) or not document.get("errorMessage"):
-            return ""
-        code = document.get("errorCode")
-        text = f": {document['errorMessage']}{f' [{code}]' if code else ''}"
-        # A carrier that echoes the request must not leak the key, nor the part of it that a cut would leave.
-        return text.replace(self._account.api_key, "***")[:TEXT_LENGTH]
+        raise CarrierRequestError(
+            f"{about}: the carrier refused the request ({text})",
+            status=answer.status,
+            error_message=answer.error_text(self._scrubber),
+        )
 
     def _wait(self, state: RetryCallState) -> float:
         error = _exception(state)
         backoff = self._backoff(state)
-        return max(backoff, error.retry_after or 0.0) if isinstance(error, _PassingError) else backoff
+        return max(backoff, error.retry_after or 0.0) if isinstance(error, TransientError) else backoff
 
 
 def _exception(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
 
 
-def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
-    return document
+def _utc_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _of_sim(iccid: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a reader that takes the answer unless it is about another SIM."""
+    """Return a reader that refuses the body of another SIM."""
 
     def read(document: dict[str, Any]) -> dict[str, Any]:
-        if document.get("iccid") not in (None, iccid):
-            raise _PassingError("the answer is about another SIM")
+        given = document.get("iccid")
+        if given is not None and not is_same_sim(given, iccid):
+            raise TransientError(f"the response is for another SIM, {str(given)[:LONGEST_ICCID]!a}")
         return document
 
     return read
-
-
-def _require_page(document: dict[str, Any], page_number: int) -> None:
-    given = document.get("pageNumber")
-    if given is not None and given != page_number:
-        raise MalformedPageError(f"asked for page {page_number}, the carrier gave page {given}")
-
-
-def _usage_records(zones: list[Any], usage_type: str) -> list[RawUsage]:
-    """Return the records of all zones; a malformed one is kept, so that validation can set it aside."""
-    records = []
-    for zone in zones:
-        name = zone.get("zone") if isinstance(zone, dict) else None
-        devices = zone.get("devices") if isinstance(zone, dict) else None
-        if devices is None and isinstance(zone, dict):
-            continue
-        for device in devices if isinstance(devices, list) else [zone]:
-            raw = device if isinstance(device, dict) else {"record": device}
-            records.append(RawUsage(raw.get("deviceId"), usage_of(raw, usage_type), name, raw))
-    return records
-
-
-def usage_of(raw: dict[str, Any], usage_type: str) -> Any:
-    """Return the value of a raw usage record of ``/usages``, not validated."""
-    usage = raw.get("usage")
-    return usage.get(USAGE_KEYS[usage_type]) if isinstance(usage, dict) else usage

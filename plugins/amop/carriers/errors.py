@@ -1,33 +1,47 @@
-"""What can go wrong between us and a carrier, by what to do about it."""
+"""Errors of carrier calls, one class per way to handle them."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 
 class CarrierError(Exception):
-    """A carrier could not give what was asked; the message says who, what, where and what to do, and no secret."""
+    """A carrier call failed; the message names provider, request, cause and remedy, and contains no secret."""
 
 
 class CarrierConnectionError(CarrierError):
-    """The Airflow connection of a carrier account cannot be used as it is defined. Final."""
+    """The Airflow connection of a carrier account is not usable as defined. Final."""
 
 
 class CarrierAuthenticationError(CarrierError):
-    """The carrier refused the API user or its key (401). Final: another try would be refused as well."""
+    """The carrier refused the API user or its key (401). Final: a retry would be refused as well."""
 
 
 class CarrierWriteForbiddenError(CarrierError):
-    """A client that may only read was asked to write; nothing was sent. Final."""
+    """A read-only client was asked to write; nothing was sent. Final."""
+
+
+class CarrierWriteInDoubtError(CarrierError):
+    """A write was sent, and the answer does not say whether the carrier did it; only a read settles that.
+
+    Args:
+        message: full text.
+        is_denied: the answer was 2xx with an error body: if the read shows no change, the carrier has refused it.
+    """
+
+    def __init__(self, message: str, *, is_denied: bool = False) -> None:
+        super().__init__(message)
+        self.is_denied = is_denied
 
 
 class CarrierRequestError(CarrierError):
-    """The carrier refused this call (any other 4xx, a redirect). Final for the call.
+    """The carrier refused this request (any other 4xx, or a redirect). Final for the request.
 
     Args:
-        message: the whole sentence.
+        message: full text.
         status: HTTP status.
-        error_message: the carrier's own words.
+        error_message: the carrier's own error text.
     """
 
     def __init__(self, message: str, *, status: int, error_message: str) -> None:
@@ -36,15 +50,29 @@ class CarrierRequestError(CarrierError):
         self.error_message = error_message
 
 
+class CarrierFormatError(CarrierError):
+    """Most records of a page lack a required field, in every try: the carrier's format has changed. Final."""
+
+
 class CarrierUnavailableError(CarrierError):
-    """The retry budget of a call is spent or the circuit is open: 429, 5xx, time-outs, resets, malformed answers.
+    """The retry budget of a call is spent, or the circuit is open: 429, 5xx, timeouts, resets, malformed responses.
 
     Args:
-        message: the whole sentence.
-        retry_at: when the circuit lets the next call through, or the carrier asked to be called again; None where
-            neither says.
+        message: full text.
+        retry_at: when the circuit allows the next call, or the end of the carrier's ``Retry-After``; None where
+            neither is known.
+        cause: the last response or failure alone, with the carrier's words; empty while the circuit is open.
     """
 
-    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+    def __init__(self, message: str, *, retry_at: datetime | None = None, cause: str = "") -> None:
         super().__init__(message)
         self.retry_at = retry_at
+        self.cause = cause
+
+
+class CarrierEmptyPageError(CarrierUnavailableError):
+    """A page stays empty in every try although it is not the last one."""
+
+    def __init__(self, message: str, *, document: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.document = document

@@ -1,11 +1,35 @@
-"""What the sync and the optimization ask of a carrier, whatever its API family."""
+"""The operations of a carrier client, the same for every API family."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
+
+DEVICE_KEYS = ("iccid", "status", "ratePlan", "communicationPlan")
+"""Keys that every record of the device list has; their values may be null."""
+
+
+class Absent:
+    """The value of a key that a record does not have; null is a value."""
+
+    def __repr__(self) -> str:
+        """Return the word that messages use."""
+        return "absent"
+
+
+ABSENT: Final = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class ListLimits:
+    """What a device list may ask for."""
+
+    earliest: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    """A full list asks for the SIMs modified since this moment."""
+    longest: timedelta = timedelta(days=365)
+    """The longest span of modification dates of one list, if the carrier limits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,32 +40,32 @@ class DevicePage:
     devices: list[Any]
     is_last_page: bool
     document: dict[str, Any]
-    """The whole answer, for the archive."""
+    """The whole response body, for the archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawUsage:
-    """One SIM's usage in one zone, as the carrier said it; not validated."""
+    """One SIM's usage in one zone, as the carrier reported it; not validated."""
 
     iccid: Any
     usage: Any
-    """Bytes, messages or seconds, by the usage type that was asked for."""
+    """Bytes, messages or seconds, depending on the requested usage type."""
     zone: Any
     raw: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:
-    """One page of the usage of a rate plan; a SIM that no page names has used nothing."""
+    """One page of the usage of a rate plan; a SIM that is on no page has no usage."""
 
     records: list[RawUsage]
     is_last_page: bool
     document: dict[str, Any]
-    """The whole answer, for the archive."""
+    """The whole response body, for the archive."""
 
 
 class CarrierClient(Protocol):
-    """A carrier account: paged reads, single reads, and the one write. Every method raises `CarrierError`."""
+    """A client of one carrier account: paged reads, single reads and one write. Every method raises `CarrierError`."""
 
     def __enter__(self) -> Self:
         """Return the client; leaving the context closes its connections."""
@@ -53,12 +77,28 @@ class CarrierClient(Protocol):
         """Close the client's connections."""
         ...
 
-    def list_devices_page(self, *, modified_since: datetime, page_number: int) -> DevicePage:
-        """Return one page of the SIMs modified since a moment, in order of modification; pages count from 1."""
+    @property
+    def list_limits(self) -> ListLimits:
+        """Return the limits of the account's device lists."""
+        ...
+
+    def list_devices_page(
+        self, *, modified_since: datetime, modified_till: datetime | None = None, page_number: int
+    ) -> DevicePage:
+        """Return one page of the SIMs modified within a window, in order of modification; pages count from 1.
+
+        Args:
+            modified_since: start of the window.
+            modified_till: end of the window; None = open.
+            page_number: from 1.
+
+        Raises:
+            CarrierEmptyPageError: the page stays empty although it is not the last one.
+        """
         ...
 
     def device_details(self, iccid: str) -> dict[str, Any]:
-        """Return everything the carrier says about one SIM."""
+        """Return all details of one SIM."""
         ...
 
     def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
@@ -80,9 +120,12 @@ class CarrierClient(Protocol):
         ...
 
     def change_rate_plan(self, iccid: str, rate_plan_code: str) -> None:
-        """Put one SIM on another rate plan; repeating it changes nothing.
+        """Move one SIM to another rate plan: send one request, and return only if the carrier has confirmed it.
 
         Raises:
-            CarrierWriteForbiddenError: this client may only read; nothing was sent.
+            CarrierWriteForbiddenError: this client is read-only; nothing was sent.
+            CarrierUnavailableError: the carrier is failing; nothing was sent.
+            CarrierRequestError: the carrier refused this change.
+            CarrierWriteInDoubtError: the request was sent; whether the carrier did it is not known.
         """
         ...

@@ -1,6 +1,0 @@
--- Purpose: delete the daily usage of a billing period, of a batch of SIMs.
--- Parameters: billing_period_id, after and upto (ids of SIMs).
--- Locks: the deleted rows.
--- Repeatable: deletes what is left.
-DELETE FROM amop.device_usage
-WHERE device_id > %(after)s AND device_id <= %(upto)s AND billing_period_id = %(billing_period_id)s

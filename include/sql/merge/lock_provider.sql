@@ -1,5 +1,0 @@
--- Purpose: one writer per provider: wait for, and take, the provider's lock until the transaction ends.
--- Parameters: service_provider_id (bigint).
--- Locks: a transaction-level advisory lock of class 7001.
--- Repeatable: a session may take it again.
-SELECT pg_advisory_xact_lock(7001, %(service_provider_id)s::integer)

@@ -1,9 +1,0 @@
--- Purpose: the cost of the present plans and of the base assignment.
--- Parameters: instance_id, current_cost, base_cost.
--- Locks: the row.
--- Repeatable: the same figures are written again.
-UPDATE amop.optimization_instance
-SET
-    current_cost = %(current_cost)s,
-    base_cost = %(base_cost)s
-WHERE id = %(instance_id)s

@@ -1,0 +1,61 @@
+-- Purpose: return a page of the quarantined records, sorted by a column, and the number of all that match.
+-- Parameters: integrations (text[], names that the user may see), with_resolved (boolean), search (null = all; the
+--   start of an ICCID, or a part of the provider's name or the reason), sort (identifier), descending (boolean),
+--   maximum, skipped.
+-- Locks: none, reads only.
+-- Repeatable: yes.
+SELECT
+    listed.id,
+    listed.provider,
+    listed.run_id,
+    listed.kind,
+    listed.iccid,
+    device.id AS device_id,
+    listed.source,
+    listed.reason,
+    left(listed.raw::text, 500) AS raw,
+    listed.quarantined_at,
+    listed.resolution,
+    listed.matches
+FROM (
+    SELECT
+        matching.*,
+        count(*) OVER () AS matches,
+        row_number() OVER (
+            ORDER BY
+                CASE WHEN %(descending)s THEN matching.{sort} END DESC NULLS LAST,
+                CASE WHEN NOT %(descending)s THEN matching.{sort} END ASC NULLS LAST,
+                matching.id ASC
+        ) AS place
+    FROM (
+        SELECT
+            rejected.id,
+            provider.name AS provider,
+            run.service_provider_id,
+            rejected.run_id,
+            rejected.kind,
+            rejected.iccid,
+            rejected.source,
+            rejected.reason,
+            rejected.raw,
+            rejected.quarantined_at,
+            rejected.resolution
+        FROM amop.device_quarantine AS rejected
+        INNER JOIN amop.device_sync_run AS run ON rejected.run_id = run.id
+        INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
+        INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
+        WHERE
+            integration.name = any(%(integrations)s::text[])
+            AND (%(with_resolved)s OR rejected.resolved_at IS NULL)
+            AND (
+                %(search)s::text IS NULL
+                OR starts_with(rejected.iccid, %(search)s)
+                OR position(lower(%(search)s) IN lower(concat_ws(' ', provider.name, rejected.reason))) > 0
+            )
+    ) AS matching
+    ORDER BY place
+    LIMIT %(maximum)s OFFSET %(skipped)s
+) AS listed
+LEFT JOIN amop.device AS device
+    ON listed.service_provider_id = device.service_provider_id AND listed.iccid = device.iccid
+ORDER BY listed.place

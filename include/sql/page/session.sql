@@ -1,0 +1,50 @@
+-- Purpose: return a session with its provider, billing period and instance.
+-- Parameters: session_id, integrations (text[], names that the user may see).
+-- Locks: none, reads only.
+-- Repeatable: yes.
+SELECT
+    session.id,
+    session.service_provider_id,
+    provider.name AS provider,
+    provider.currency,
+    provider.time_zone,
+    integration.name AS integration,
+    period.cycle_start,
+    period.cycle_end,
+    session.status,
+    session.progress,
+    session.error,
+    session.opened_by,
+    session.started_at,
+    session.heartbeat_at,
+    session.ended_at,
+    instance.id AS instance_id,
+    instance.run_status,
+    instance.usage_as_of,
+    instance.device_count,
+    instance.kept_device_count,
+    instance.unknown_plan_count,
+    instance.unknown_activation_count,
+    instance.unknown_activation_cost,
+    instance.current_cost,
+    instance.base_cost,
+    instance.total_cost,
+    instance.lower_bound,
+    instance.savings,
+    instance.gap,
+    instance.warning,
+    instance.error AS instance_error,
+    instance.report_uri,
+    instance.changes_status,
+    instance.changes_reason,
+    instance.changes_decided_by,
+    instance.changes_decided_at,
+    instance.changes_deadline,
+    instance.changes_planned_by,
+    instance.devices_removed_at
+FROM amop.optimization_session AS session
+INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
+INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
+LEFT JOIN amop.optimization_instance AS instance ON session.id = instance.session_id
+WHERE session.id = %(session_id)s AND integration.name = any(%(integrations)s::text[])

@@ -1,0 +1,45 @@
+-- Purpose: return what decides on the plan changes of an instance: their number and amount, the settings of the
+--   provider and of the run, the billing period, and whether a newer instance has superseded them.
+-- Parameters: instance_id.
+-- Locks: none, reads only.
+-- Repeatable: yes.
+SELECT
+    instance.id AS instance_id,
+    instance.session_id,
+    instance.run_status,
+    instance.apply_changes,
+    instance.current_cost,
+    instance.savings,
+    instance.changes_status,
+    instance.changes_reason,
+    instance.changes_deadline,
+    session.service_provider_id,
+    provider.name AS service_provider_name,
+    provider.connection_id,
+    provider.time_zone,
+    provider.write_is_enabled,
+    provider.can_auto_update_rate_plans,
+    provider.approval_above_changes,
+    provider.approval_above_amount,
+    provider.upgrade_effect,
+    provider.downgrade_effect,
+    period.cycle_start,
+    period.cycle_end,
+    amop.newer_instance(instance.id) AS newer_instance_id,
+    counted.change_count,
+    counted.amount
+FROM amop.optimization_instance AS instance
+INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
+INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
+CROSS JOIN
+    LATERAL (
+        SELECT
+            count(*) AS change_count,
+            coalesce(sum(abs(result.to_cost - result.from_cost)), 0) AS amount
+        FROM amop.rate_plan_change AS change
+        INNER JOIN amop.optimization_device_result AS result
+            ON change.instance_id = result.instance_id AND change.device_id = result.device_id
+        WHERE change.instance_id = instance.id
+    ) AS counted
+WHERE instance.id = %(instance_id)s

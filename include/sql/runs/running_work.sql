@@ -1,0 +1,30 @@
+-- Purpose: find the work in progress for a provider: its running session (of any billing period), its running device
+--   sync, and the optimization whose plan changes are undecided, awaiting approval or being applied.
+-- Parameters: service_provider_id, alive_since (timestamptz; a sync without a heartbeat since then is stale),
+--   changes_since (timestamptz; plan changes decided before it are ignored).
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    (
+        SELECT session.id
+        FROM amop.optimization_session AS session
+        WHERE session.service_provider_id = %(service_provider_id)s AND session.status = 'running'
+    ) AS session_id,
+    (
+        SELECT max(run.id)
+        FROM amop.device_sync_run AS run
+        WHERE
+            run.service_provider_id = %(service_provider_id)s
+            AND run.status = 'running' AND run.replayed_run_id IS NULL
+            AND greatest(run.progress_at, run.heartbeat_at) >= %(alive_since)s
+    ) AS sync_run_id,
+    (
+        SELECT max(instance.id)
+        FROM amop.optimization_instance AS instance
+        INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
+        WHERE
+            session.service_provider_id = %(service_provider_id)s
+            AND instance.run_status = 'complete_with_success'
+            AND coalesce(instance.changes_status, 'waiting') IN ('waiting', 'approved')
+            AND coalesce(instance.changes_decided_at, instance.ended_at) > %(changes_since)s
+    ) AS changes_instance_id

@@ -1,7 +1,0 @@
--- Purpose: is the session that a run feeds still running.
--- Parameters: session_id (bigint).
--- Locks: none beyond reading.
--- Repeatable: reads only.
-SELECT status
-FROM amop.optimization_session
-WHERE id = %(session_id)s

@@ -1,0 +1,70 @@
+"""SQL of the call gate: pacing, single flight and circuit breaker of each API user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCircuit:
+    """The stored state of an API user's circuit breaker, and the present time; see `amop.carriers.circuit_breaker`."""
+
+    failures: int
+    failing_since: datetime | None
+    open_until: datetime | None
+    last_failure: str | None
+    now: datetime
+
+
+@statement("carriers/lock_api_user")
+def lock_api_user(connection: WarehouseConnection, *, api_user: str) -> None:
+    """Take the session-level lock of an API user; wait up to the session's lock timeout."""
+
+
+@statement("carriers/unlock_api_user")
+def unlock_api_user(connection: WarehouseConnection, *, api_user: str) -> None:
+    """Release the session-level lock of an API user."""
+
+
+@statement("carriers/seconds_to_wait")
+def seconds_to_wait(
+    connection: WarehouseConnection, *, api_user: str, calls: int, window_seconds: float
+) -> float | None:
+    """Return the seconds until the next call is allowed, None for an API user without calls."""
+
+
+@statement("carriers/record_call_start")
+def record_call_start(connection: WarehouseConnection, *, api_user: str, calls: int) -> None:
+    """Record the start of a call; keep the latest ``calls`` calls."""
+
+
+@statement("carriers/record_call_end")
+def record_call_end(connection: WarehouseConnection, *, api_user: str) -> None:
+    """Record the end of the latest call."""
+
+
+@statement("carriers/block_api_user")
+def block_api_user(connection: WarehouseConnection, *, api_user: str, seconds: float) -> None:
+    """Block all calls of an API user for a number of seconds."""
+
+
+@statement("carriers/read_circuit")
+def read_circuit(connection: WarehouseConnection, *, api_user: str, now: datetime | None) -> StoredCircuit:
+    """Return the circuit breaker of an API user; ``now`` None is the database's clock."""
+
+
+@statement("carriers/write_circuit")
+def write_circuit(
+    connection: WarehouseConnection,
+    *,
+    api_user: str,
+    failures: int,
+    failing_since: datetime | None,
+    open_until: datetime | None,
+    last_failure: str | None,
+) -> None:
+    """Store the circuit breaker of an API user."""

@@ -1,0 +1,79 @@
+"""Classify the answers of Control Center: by HTTP status, by the vendor's error code and by the body.
+
+Vendor reference: developer.cisco.com/docs/control-center, "Error codes". An error body is
+``{"errorMessage": "…", "errorCode": "10000001"}``; it may come with any status, 200 included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from amop.foreign_text import SecretScrubber, clean_text
+
+TEXT_LENGTH = 300
+"""Longest text of the carrier in a message, in characters."""
+
+
+class AnswerKind(Enum):
+    """What an answer means for the next call."""
+
+    SUCCESS = "success"
+    THROTTLED = "throttled"
+    """Too many calls: the carrier works, and the call is to be repeated after a pause."""
+    FAILING = "failing"
+    """The carrier reports a failure of its own; the call is to be repeated."""
+    UNREADABLE = "unreadable"
+    """A 2xx answer that is not a JSON object, or that reports an error; the call is to be repeated."""
+    WRONG_CREDENTIALS = "wrong credentials"
+    REFUSED = "refused"
+    """Final for the request."""
+
+
+ERROR_CODES = {"40000029": AnswerKind.THROTTLED}
+"""Vendor error code → meaning, whatever the status is; all other codes mean what their status means."""
+
+_STATUSES = {401: AnswerKind.WRONG_CREDENTIALS, 408: AnswerKind.FAILING, 425: AnswerKind.THROTTLED,
+             429: AnswerKind.THROTTLED}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer of the carrier."""
+
+    status: int
+    retry_after: str | None
+    """The ``Retry-After`` header."""
+    document: Any
+    """The parsed body without secrets; None for an empty body, and for an error page that is not JSON."""
+
+    @property
+    def has_error_body(self) -> bool:
+        """True where the body reports an error, whatever the status is."""
+        return isinstance(self.document, dict) and bool(
+            self.document.get("errorMessage") or self.document.get("errorCode")
+        )
+
+    @property
+    def kind(self) -> AnswerKind:
+        """What the answer means for the next call."""
+        if self.has_error_body and (kind := ERROR_CODES.get(str(self.document.get("errorCode")).strip())):
+            return kind
+        if 200 <= self.status < 300:
+            is_readable = isinstance(self.document, dict) and not self.has_error_body
+            return AnswerKind.SUCCESS if is_readable else AnswerKind.UNREADABLE
+        return _STATUSES.get(self.status) or (AnswerKind.FAILING if self.status >= 500 else AnswerKind.REFUSED)
+
+    def error_text(self, scrubber: SecretScrubber) -> str:
+        """Return the carrier's words for a message, such as ``plan is sold out [10000024]``; empty without any."""
+        if not self.has_error_body:
+            return ""
+        words = clean_text(self.document.get("errorMessage") or "", scrubber=scrubber, maximum=TEXT_LENGTH)
+        code = clean_text(self.document.get("errorCode") or "", scrubber=scrubber, maximum=40)
+        return clean_text(f"{words}{f' [{code}]' if code else ''}", scrubber=scrubber, maximum=TEXT_LENGTH)
+
+    def describe(self, scrubber: SecretScrubber) -> str:
+        """Return the status and the carrier's words, such as ``400: plan is sold out [10000024]``."""
+        text = self.error_text(scrubber)
+        return f"{self.status}: {text}" if text else str(self.status)

@@ -1,0 +1,92 @@
+"""The command line ``amop``, also ``python -m amop.cli``; each command group is a module of this package.
+
+The warehouse is that of the environment variable ``AIRFLOW_CONN_AMOP_WAREHOUSE``, else Airflow's connection
+``amop_warehouse``. Exit status: 0 success, 1 failure, 2 wrong usage, invalid file or no warehouse defined.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import psycopg
+import typer
+
+from amop import __version__
+from amop.cli import approvals, quarantine
+from amop.cli.connection import WarehouseNotDefinedError
+from amop.cli.optimize import optimize_command
+from amop.cli.output import print_text, printable
+from amop.cli.status import status_command
+from amop.cli.warehouse import load_reference_command, migrate_command
+from amop.database.conninfo import ConnectionFormError
+from amop.database.migrations import MigrationError
+from amop.reference.reference_file import ReferenceFileError
+
+FAILED = 1
+WRONG_USAGE = 2
+
+app = typer.Typer(
+    name="amop",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command("status")(status_command)
+app.command("optimize")(optimize_command)
+app.command("load-reference")(load_reference_command)
+app.command("migrate")(migrate_command)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(approvals.app, name="approvals")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_text(f"amop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Sync carrier devices, optimize rate plans, and manage the warehouse."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit; print expected errors as one message without a traceback."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="amop")
+    except ReferenceFileError as error:
+        _fail(f"{error}\n{len(error.problems)} problem(s); nothing was loaded", WRONG_USAGE)
+    except (WarehouseNotDefinedError, ConnectionFormError) as error:
+        _fail(str(error), WRONG_USAGE)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        _fail("the warehouse has no such table: run `bin/amop migrate` first", FAILED)
+    except (MigrationError, approvals.ApprovalError) as error:
+        _fail(str(error), FAILED)
+    except psycopg.OperationalError as error:
+        _fail(f"the warehouse cannot be reached: {' '.join(str(error).split())}", FAILED)
+    except psycopg.Error as error:
+        _fail(f"the warehouse reported an error: {' '.join(str(error).split())}", FAILED)
+    raise SystemExit(0)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Format log records without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _fail(message: str, exit_status: int) -> NoReturn:
+    print_text(f"amop: {message}", to_stderr=True)
+    raise SystemExit(exit_status)

@@ -1,0 +1,245 @@
+"""Run the optimizer on CSV files, without Airflow and without a warehouse: ``amop optimize``."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from amop.cli.output import print_text, printable
+from amop.optimization.csv_files import OptimizationInputs, read_inputs, write_outputs
+from amop.optimization.csv_table import InputFileError
+from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
+from amop.solver.explanation import Explanation, FinalPrices, explain, money
+
+FAILED = 1
+WRONG_USAGE = 2
+MAX_PERIOD_DAYS = 366
+PIPE_COLUMNS = 200
+
+STEPS = ("reading", "solving", "verifying", "writing")
+
+
+def optimize_command(
+    devices: Annotated[Path, typer.Option(help="CSV of the SIMs.")],
+    rate_plans: Annotated[Path, typer.Option(help="CSV of the rate plans.")],
+    eligibility: Annotated[Path, typer.Option(help="CSV of the rate plans that each communication plan allows.")],
+    out: Annotated[Path, typer.Option(help="CSV to write: the rate plan of each SIM, in the order of the SIMs.")],
+    summary: Annotated[Path | None, typer.Option(help="JSON to write: costs, lower bound and gap.")] = None,
+    period_days: Annotated[int, typer.Option(min=1, max=MAX_PERIOD_DAYS, help="Days of the billing period.")] = 30,
+    prorate: Annotated[
+        bool, typer.Option("--prorate", help="Prorate the charge of SIMs that are active for part of the period.")
+    ] = False,
+    prorate_allowance: Annotated[
+        bool, typer.Option("--prorate-allowance", help="Also prorate their included data.")
+    ] = False,
+    max_changes: Annotated[
+        int | None, typer.Option(min=0, help="Cap on the SIMs that leave a plan they could keep.")
+    ] = None,
+    min_saving: Annotated[str, typer.Option(help="Minimum saving per plan change.")] = "0",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds of branch and bound on a small fleet; default 25, 0 skips it."),
+    ] = None,
+    explain_device: Annotated[
+        list[str] | None,
+        typer.Option("--explain", metavar="DEVICE_ID", help="Print why this SIM is on its plan; repeatable."),
+    ] = None,
+) -> None:
+    """Assign every SIM to the rate plan that makes the bill least, and prove the optimality gap.
+
+    Files, columns and figures: docs/optimize.md. Exit status 2: the input is invalid; nothing is written.
+    """
+    begun = time.perf_counter()
+    with _expected_errors():
+        _check_paths([devices, rate_plans, eligibility], [out, *([summary] if summary else [])])
+        saving = _saving(min_saving)
+        with _progress() as step:
+            step("reading")
+            inputs = read_inputs(devices, rate_plans, eligibility, period_days=period_days)
+            rows = _rows_to_explain(inputs, explain_device or [])
+            step("solving")
+            try:
+                result = optimize(
+                    inputs.devices,
+                    inputs.rate_plans,
+                    inputs.eligibility,
+                    period_days=period_days,
+                    uses_proration=prorate,
+                    prorate_allowance=prorate_allowance,
+                    min_saving_per_change=saving,
+                    max_changes=max_changes,
+                    time_limit=time_limit,
+                )
+            except OptimizerInputError as error:
+                raise inputs.locate(error) from None
+            step("verifying")
+            verify(result.certificate, result.model, result.assignment)
+            step("writing")
+            figures = write_outputs(inputs, result, out, summary, time.perf_counter() - begun)
+    _print_result(inputs, result, figures, rows)
+
+
+def _print_result(
+    inputs: OptimizationInputs, result: OptimizationResult, figures: dict[str, Any], rows: Sequence[int]
+) -> None:
+    if inputs.ignored_columns:
+        print_text(f"amop: ignored columns: {', '.join(inputs.ignored_columns)}", to_stderr=True)
+    _print_figures(figures)
+    for row in rows:
+        _print_explanation(explain(result.model, result.assignment, FinalPrices.of(result.certificate), row))
+
+
+@contextlib.contextmanager
+def _expected_errors() -> Iterator[None]:
+    """Print expected errors as one message without a traceback, and exit."""
+    try:
+        yield
+    except InputFileError as error:
+        _fail(str(error), WRONG_USAGE)
+    except CertificateError as error:
+        _fail(f"the proof of the result does not hold, which is a defect: {error}; nothing was written", FAILED)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'} cannot be written: {error.strerror}; nothing was written", FAILED)
+
+
+def _fail(message: str, exit_status: int) -> NoReturn:
+    print_text(f"amop: {message}", to_stderr=True)
+    raise typer.Exit(exit_status)
+
+
+def _check_paths(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """Check that the outputs can be written, before the optimization starts."""
+    for number, path in enumerate(outputs):
+        if not path.parent.is_dir():
+            raise InputFileError(f"{path}: the folder {str(path.parent)!r} does not exist; nothing was written")
+        if path.is_dir():
+            raise InputFileError(f"{path} is a folder; nothing was written")
+        if path.resolve() in {other.resolve() for other in [*inputs, *outputs[:number]]}:
+            raise InputFileError(f"{path} is given twice, or is an input; nothing was written")
+
+
+def _saving(text: str) -> Decimal:
+    try:
+        units = micro(text.strip())
+    except OptimizerInputError as error:
+        raise InputFileError(f"--min-saving: {error}") from None
+    if units < 0:
+        raise InputFileError(f"--min-saving: {text!r} is negative")
+    return Decimal(units).scaleb(-6)
+
+
+def _rows_to_explain(inputs: OptimizationInputs, device_ids: Sequence[str]) -> list[int]:
+    rows = []
+    for device_id in device_ids:
+        row = inputs.row_of(device_id)
+        if row is None:
+            raise InputFileError(f"--explain: {inputs.device_table.file} has no device {device_id!r}")
+        rows.append(row)
+    return rows
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Any]:
+    """Show the steps with a bar on a terminal, and nothing elsewhere; yield a function that begins a step."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(STEPS[0], total=len(STEPS))
+        yield lambda name: progress.update(task, description=name, completed=STEPS.index(name))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_COLUMNS)  # no folded cells
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    """Print the figures as a table on a terminal, else one line per figure with its name and value."""
+    console = _console()
+    if not console.is_terminal:
+        for name, value in figures.items():
+            print_text(f"{name} {value}")
+        return
+    table = Table(title="Optimization", title_justify="left", show_edge=False, show_header=False)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("", style="dim")
+    costs = {name: Decimal(figures[name]) for name in ("current_cost", "total_cost", "savings", "lower_bound")}
+    notes = {
+        "savings": _share(costs["savings"], costs["current_cost"], "of the current cost"),
+        "lower_bound": "no assignment costs less",
+        "status": "of the objective" if "objective" in figures else "",
+        "gap": f"at most {costs['total_cost'] - costs['lower_bound']} above the optimum",
+    }
+    for name, value in figures.items():
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if name == "gap" else _grouped(value)
+        table.add_row(name.replace("_", " "), text, notes.get(name, ""))
+    console.print(table)
+
+
+def _grouped(value: object) -> str:
+    """Return money with its thousands grouped, any other value as it is."""
+    text = str(value)
+    whole, point, fraction = text.partition(".")
+    return f"{int(whole):,}{point}{fraction}" if len(fraction) == 6 and whole.lstrip("-").isdigit() else text
+
+
+def _share(part: Decimal, whole: Decimal, of_what: str) -> str:
+    return f"{part / whole:.2%} {of_what}" if whole else ""
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    title = (
+        f"{explanation.device_id}: {money(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
+        f"{explanation.billed_days} days"
+    )
+    table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
+    table.add_column("rate plan", overflow="fold")
+    table.add_column("pool", overflow="fold")
+    names = ("own cost", "MB above allowance", "price per MB", "data", "change", "total", "difference")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for plan in explanation.plans:
+        values = (
+            plan.own_cost,
+            plan.above_allowance_mb,
+            plan.price_per_mb,
+            plan.data_cost,
+            plan.change_cost,
+            plan.total,
+            plan.difference,
+        )
+        marks = (
+            "chosen" if plan.is_chosen else "",
+            "current" if plan.is_current else "",
+            "" if plan.is_eligible else "not eligible",
+        )
+        numbers = (money(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
+        table.add_row(
+            escape(printable(plan.rate_plan)),
+            escape(printable(plan.pool or "")),
+            *numbers,
+            ", ".join(filter(None, marks)),
+        )
+    console = _console()
+    console.print()
+    console.print(table)
+    for sentence in explanation.sentences:
+        console.print(escape(printable(sentence)), highlight=False)

@@ -1,0 +1,1 @@
+"""Connect to PostgreSQL, run declared statements, copy rows and columns, and migrate the schema."""

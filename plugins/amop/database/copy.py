@@ -1,0 +1,54 @@
+"""COPY of typed rows into a table, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from psycopg import sql
+
+from amop.database.connection import WarehouseConnection
+
+Row = TypeVar("Row")
+
+COPIES: dict[str, CopyInto[Any]] = {}
+"""Every declared COPY by its table; filled as the stores are imported."""
+
+
+class CopyInto(Generic[Row]):
+    """COPY into one table; the fields of the row's dataclass (two or more) are the columns.
+
+    Declared in a subject's ``store.py``; ``tests/db/database/test_statements.py`` compares fields and columns.
+
+    Args:
+        table: name of the table, such as ``amop.device_staging``; without a schema it is a temporary table.
+        row_type: dataclass of the rows.
+        needs: names of the statements that create the temporary table.
+
+    Raises:
+        ValueError: the dataclass has a single field, or another COPY into the table has been declared.
+    """
+
+    def __init__(self, table: str, row_type: type[Row], *, needs: Sequence[str] = ()) -> None:
+        self.table = table
+        self.row_type = row_type
+        self.needs = tuple(needs)
+        self.columns = tuple(each.name for each in fields(row_type))  # type: ignore[arg-type]  # a dataclass
+        if len(self.columns) < 2:
+            raise ValueError(f"{row_type.__qualname__} must have two fields or more to be copied into {table}")
+        known = COPIES.get(table)
+        if known is not None and known.row_type.__qualname__ != row_type.__qualname__:
+            raise ValueError(f"{table} is copied from {known.row_type.__qualname__} and from {row_type.__qualname__}")
+        self._values = attrgetter(*self.columns)
+        COPIES[table] = self
+
+    def write(self, connection: WarehouseConnection, rows: Iterable[Row]) -> None:
+        """Stream the rows into the table."""
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(*self.table.split(".")), sql.SQL(", ").join(map(sql.Identifier, self.columns))
+        )
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(self._values(row))

@@ -1,0 +1,67 @@
+"""Build the message on the device notification queue (SQS): this provider's sync is staged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from amop.database.connection import transaction
+from amop.device_sync.store import reports
+from amop.runs.sync_runs import load_run, require_running
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An SQS message: its JSON body and its attributes."""
+
+    body: str
+    attributes: dict[str, dict[str, str]]
+    """Name → ``DataType`` and ``StringValue``."""
+    group_id: str
+    """Group of a FIFO queue: the messages of one provider stay in order."""
+    deduplication_id: str
+    """The same on every repetition of the message; a FIFO queue drops the second one."""
+
+    def queue_arguments(self, queue_url: str) -> dict[str, str]:
+        """Return the further arguments of ``send_message``: those of a FIFO queue, none for a standard queue."""
+        if not queue_url.endswith(".fifo"):
+            return {}
+        return {"MessageGroupId": self.group_id, "MessageDeduplicationId": self.deduplication_id}
+
+
+def notification_to_send(conninfo: str, run_id: int) -> Notification | None:
+    """Return the notification of a staged run, None if it has been sent.
+
+    Raises:
+        SyncRunEndedError: the run has failed or was refused.
+    """
+    with transaction(conninfo, application_name="amop publish_notification") as connection:
+        run = load_run(connection, run_id)
+    if run.notification_sent_at is not None:
+        return None
+    if not run.is_complete:
+        require_running(run)
+    body = {
+        "run_id": run_id,
+        "integration": run.integration,
+        "service_provider_id": run.service_provider_id,
+        "optimization_session_id": run.optimization_session_id,
+        "devices_seen": run.devices_seen,
+    }
+    attributes = {
+        "RunId": {"DataType": "Number", "StringValue": str(run_id)},
+        "ServiceProviderId": {"DataType": "Number", "StringValue": str(run.service_provider_id)},
+    }
+    return Notification(
+        json.dumps(body),
+        attributes,
+        group_id=f"service_provider_{run.service_provider_id}",
+        deduplication_id=f"device_sync_run_{run_id}",
+    )
+
+
+def mark_notification_sent(conninfo: str, run_id: int, *, now: datetime) -> None:
+    """Record that the notification was sent, so that a repeated task does not send it again."""
+    with transaction(conninfo, application_name="amop publish_notification") as connection:
+        reports.mark_notification_sent(connection, run_id=run_id, now=now)

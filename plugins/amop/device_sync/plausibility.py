@@ -1,0 +1,218 @@
+"""Judge whether what a run staged is plausible, before anything of it is merged.
+
+A well-formed answer can be wrong: a list of half the fleet, a list without rate plans, an answer without usage. The
+shares and factors of ``service_provider`` limit how much of a fleet may change at once. Above a limit the run is
+refused with figures and samples; parameter ``allow_implausible`` lets one run pass. Above a second, lower limit, and
+wherever an operator let a run pass, the run is merged with a warning, which is shown to the person who is asked to
+approve the plan changes built on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from amop.database.connection import WarehouseConnection
+from amop.device_sync.store import plausibility as store
+from amop.device_sync.store.plausibility import ListLoss, PlausibilityLimits, UsageLoss
+from amop.device_sync.validation import KNOWN_STATUSES
+from amop.runs.errors import MergeRefusedError
+from amop.runs.store import SyncRun, add_run_warning
+
+log = logging.getLogger(__name__)
+
+FEWEST_SIMS = 3
+"""Fewer SIMs than this never exceed a share: one or two SIMs are a large share of a small fleet."""
+
+FEWEST_SIMS_OF_TOTAL = 20
+"""The total usage of fewer SIMs is not judged: a single download multiplies it."""
+
+EARLY = timedelta(days=1)
+"""Usage is not spread evenly over the hours of a day: extrapolation from less than this is uncertain."""
+
+EARLY_IN_CYCLE = timedelta(days=2)
+NOT_JUDGED = timedelta(hours=6)
+"""A new cycle's usage may be missing for this long: the carrier has not rated it yet."""
+
+FEWEST_UNITS = 100
+"""Where fewer bytes, messages or seconds are to be expected, none at all is no wonder."""
+
+UNCERTAINTY = 8
+"""Factors are this many times larger where the history is uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An implausible change."""
+
+    text: str
+    is_refused: bool
+    """True above the limit, False above the warning only."""
+
+
+def refuse_implausible(connection: WarehouseConnection, run: SyncRun) -> None:
+    """Refuse a run whose answers exceed the provider's plausibility limits; store warnings on one that may merge.
+
+    Raises:
+        MergeRefusedError: with figures and samples; no operator has allowed it.
+    """
+    findings = list(find_implausible(connection, run))
+    refused = [finding.text for finding in findings if finding.is_refused]
+    if refused and not run.allows_implausible:
+        raise MergeRefusedError(
+            f"{run.label}, run {run.id}: the carrier's answers are implausible, nothing was merged: "
+            f"{'; '.join(refused)}. Check this at the carrier. If it is right, trigger the sync with "
+            f"{'full_sync and ' if run.is_full else ''}allow_implausible, which lets that one run pass"
+        )
+    for finding in findings:
+        allowed = " (above the limit, allowed by allow_implausible)" if finding.is_refused else ""
+        log.warning("%s, run %s: %s%s", run.label, run.id, finding.text, allowed)
+        add_run_warning(connection, run_id=run.id, warning=f"{finding.text}{allowed}")
+
+
+def find_implausible(connection: WarehouseConnection, run: SyncRun) -> Iterator[Finding]:
+    """Yield the implausible changes of a staged run."""
+    provider_id = run.service_provider_id
+    limits = store.plausibility_limits(connection, service_provider_id=provider_id)
+    losses = store.list_losses(
+        connection, run_id=run.id, service_provider_id=provider_id, known_statuses=sorted(KNOWN_STATUSES)
+    )
+    for loss in losses:
+        yield from judge_unlisted(run, loss, limits) if loss.kind == "unlisted" else judge_values(loss, limits)
+    known = store.latest_merged_usage(connection, service_provider_id=provider_id, run_id=run.id)
+    if known is None or run.usage_as_of is None:
+        return
+    usage_losses = store.usage_losses(
+        connection,
+        run_id=run.id,
+        service_provider_id=provider_id,
+        billing_period_id=run.billing_period_id,
+        known_billing_period_id=known.billing_period_id,
+        cycle_end=run.cycle_end,
+        list_is_full=run.is_full and run.list_is_whole,
+    )
+    is_same_cycle = known.billing_period_id == run.billing_period_id
+    for usage_loss in usage_losses:
+        yield from judge_vanished_usage(usage_loss, limits)
+        yield from judge_total_usage(
+            usage_loss,
+            limits,
+            elapsed=run.usage_as_of - run.cycle_start,
+            known_elapsed=known.usage_as_of - known.cycle_start,
+            is_same_cycle=is_same_cycle,
+        )
+
+
+def judge_unlisted(run: SyncRun, loss: ListLoss, limits: PlausibilityLimits) -> Iterator[Finding]:
+    """Judge an empty list, and the SIMs that a full list does not contain."""
+    if run.devices_seen == 0 and (run.is_full or loss.fleet == 0):
+        yield Finding(
+            f"the device list is empty although the provider has {loss.fleet} active SIMs"
+            if loss.fleet
+            else "the device list is empty, and the provider has no SIM yet",
+            is_refused=True,
+        )
+        return
+    if run.is_full and run.list_is_whole:
+        yield from _judge_share(
+            loss.lost,
+            loss.fleet,
+            f"{loss.lost} of {loss.fleet} active SIMs are missing from the full device list{_samples(loss.samples)}",
+            maximum=(limits.maximum_unlisted_share, "maximum_unlisted_share"),
+            warning=(limits.warning_unlisted_share, "warning_unlisted_share"),
+        )
+
+
+def judge_values(loss: ListLoss, limits: PlausibilityLimits) -> Iterator[Finding]:
+    """Judge the SIMs whose status, rate plan or communication plan turned null or unknown, or that are new without."""
+    maximum = (limits.maximum_value_loss_share, "maximum_value_loss_share")
+    warning = (limits.warning_value_loss_share, "warning_value_loss_share")
+    text = f"the {loss.kind} of {loss.lost} of {loss.fleet} SIMs turned null or unknown{_samples(loss.samples)}"
+    found = list(_judge_share(loss.lost, loss.fleet, text, maximum=maximum, warning=warning))
+    if not found and loss.new_without:
+        # A new fleet may be on plans that the reference file does not list yet: a warning, never a refusal.
+        text = f"{loss.new_without} new SIMs of {loss.fleet} SIMs have no known {loss.kind}{_samples(loss.samples)}"
+        found = list(_judge_share(loss.new_without, loss.fleet, text, maximum=None, warning=warning))
+    yield from found
+
+
+def judge_vanished_usage(loss: UsageLoss, limits: PlausibilityLimits) -> Iterator[Finding]:
+    """Judge the SIMs with usage in this cycle that the carrier now gives as unused."""
+    yield from _judge_share(
+        loss.vanished,
+        loss.used_before,
+        f"{loss.vanished} of {loss.used_before} SIMs with {loss.usage_type} usage in this billing period have none in "
+        f"the carrier's answers{_samples(loss.samples)}",
+        maximum=(limits.maximum_usage_loss_share, "maximum_usage_loss_share"),
+        warning=(limits.warning_usage_loss_share, "warning_usage_loss_share"),
+    )
+
+
+def judge_total_usage(
+    loss: UsageLoss,
+    limits: PlausibilityLimits,
+    *,
+    elapsed: timedelta,
+    known_elapsed: timedelta,
+    is_same_cycle: bool,
+) -> Iterator[Finding]:
+    """Judge the total usage of the fleet against its history.
+
+    Within a cycle the total cannot fall, and it rises about as fast as before. In a new cycle it is compared with the
+    average of the previous one, as soon as that says something.
+
+    Args:
+        loss: totals before and now.
+        limits: the provider's factors.
+        elapsed: how much of the run's cycle has elapsed.
+        known_elapsed: how much of its cycle had elapsed when the known counters were read.
+        is_same_cycle: whether both are the same cycle.
+    """
+    if loss.used_before < FEWEST_SIMS_OF_TOTAL or loss.total_before <= 0 or known_elapsed <= timedelta(0):
+        return
+    is_uncertain = min(elapsed, known_elapsed) < EARLY or (not is_same_cycle and elapsed < EARLY_IN_CYCLE)
+    uncertainty = UNCERTAINTY if is_uncertain else 1
+    growth = Decimal(max(elapsed, timedelta(hours=1)) / known_elapsed)
+    most = loss.total_before * (max(growth, Decimal(1)) if is_same_cycle else growth)
+    least = loss.total_before if is_same_cycle else loss.total_before * growth
+    unit = {"DATA": "bytes", "SMS": "messages"}.get(loss.usage_type, "seconds")
+    is_judged_low = least >= FEWEST_UNITS and (is_same_cycle or elapsed >= NOT_JUDGED)
+    for factor, name, is_refused in (
+        (limits.maximum_usage_factor, "maximum_usage_factor", True),
+        (limits.warning_usage_factor, "warning_usage_factor", False),
+    ):
+        # A counter that falls within a cycle is never uncertain.
+        lowest = least / (factor if is_same_cycle else factor * uncertainty)
+        if loss.total > most * factor * uncertainty or (is_judged_low and loss.total < lowest):
+            yield Finding(
+                f"the {loss.usage_type} usage of {loss.used_before} SIMs is {loss.total} {unit} in total, "
+                f"{'jumped' if loss.total > most else 'fallen'} from {loss.total_before} at the previous reading, "
+                f"beyond service_provider.{name} {factor}{_samples(loss.samples)}",
+                is_refused=is_refused,
+            )
+            return
+
+
+def _judge_share(
+    count: int,
+    whole: int,
+    text: str,
+    *,
+    maximum: tuple[Decimal, str] | None,
+    warning: tuple[Decimal, str],
+) -> Iterator[Finding]:
+    """Yield a finding if the share of SIMs exceeds the maximum, or else the warning."""
+    if count < FEWEST_SIMS or whole == 0:
+        return
+    share = Decimal(count) / whole
+    for limit, is_refused in ((maximum, True), (warning, False)):
+        if limit is not None and share > limit[0]:
+            yield Finding(f"{text}, more than service_provider.{limit[1]} {limit[0]}", is_refused=is_refused)
+            return
+
+
+def _samples(iccids: list[str] | None) -> str:
+    return f" (such as {', '.join(iccids)})" if iccids else ""

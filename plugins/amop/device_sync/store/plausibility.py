@@ -1,0 +1,96 @@
+"""SQL of the plausibility limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class PlausibilityLimits:
+    """The limits of a provider: above a maximum a run is refused, above a warning it is merged with a warning."""
+
+    maximum_unlisted_share: Decimal
+    warning_unlisted_share: Decimal
+    maximum_usage_loss_share: Decimal
+    warning_usage_loss_share: Decimal
+    maximum_value_loss_share: Decimal
+    warning_value_loss_share: Decimal
+    maximum_usage_factor: Decimal
+    warning_usage_factor: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ListLoss:
+    """What a list lost against the warehouse, of one kind."""
+
+    kind: str
+    """``unlisted``, ``status``, ``rate plan`` or ``communication plan``."""
+    fleet: int
+    """Active SIMs, with the new ones of the list where their values are counted."""
+    lost: int
+    new_without: int
+    """New SIMs without a known value."""
+    samples: list[str] | None
+    """Some of the SIMs, None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLoss:
+    """Usage that a run read against the counters of the warehouse, of one usage type."""
+
+    usage_type: str
+    used_before: int
+    """Compared SIMs with usage in the known counters."""
+    vanished: int
+    """Of them those without usage now, in the same billing period."""
+    total_before: Decimal
+    total: Decimal
+    samples: list[str]
+    """The SIMs whose counters changed most."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergedUsage:
+    """The latest reading of usage that was merged."""
+
+    billing_period_id: int
+    usage_as_of: datetime
+    cycle_start: datetime
+
+
+@statement("device_sync/plausibility_limits")
+def plausibility_limits(connection: WarehouseConnection, *, service_provider_id: int) -> PlausibilityLimits:
+    """Return the plausibility limits of a provider."""
+
+
+@statement("device_sync/list_losses")
+def list_losses(
+    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, known_statuses: list[str]
+) -> list[ListLoss]:
+    """Return what a run's list lost against the warehouse."""
+
+
+@statement("device_sync/latest_merged_usage")
+def latest_merged_usage(
+    connection: WarehouseConnection, *, service_provider_id: int, run_id: int
+) -> MergedUsage | None:
+    """Return the latest merged reading of usage before a run, None if there is none."""
+
+
+@statement("device_sync/usage_losses")
+def usage_losses(
+    connection: WarehouseConnection,
+    *,
+    run_id: int,
+    service_provider_id: int,
+    billing_period_id: int,
+    known_billing_period_id: int,
+    cycle_end: datetime,
+    list_is_full: bool,
+) -> list[UsageLoss]:
+    """Return the usage that a run read against the known counters, by usage type."""

@@ -1,0 +1,41 @@
+"""SQL of what a sync reports: notification, summary and sync log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from psycopg import ClientCursor
+from psycopg.types.json import Jsonb
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import statement
+from amop.device_sync.rows import SyncLogLine, SyncSummary
+
+
+@statement("device_sync/mark_notification_sent")
+def mark_notification_sent(connection: WarehouseConnection, *, run_id: int, now: datetime) -> None:
+    """Record that the queue message of a run was sent."""
+
+
+@statement("device_sync/sync_summary")
+def sync_summary(connection: WarehouseConnection, *, run_id: int, known_statuses: list[str]) -> SyncSummary:
+    """Return the figures of a run's summary."""
+
+
+@statement("device_sync/store_summary")
+def store_summary(connection: WarehouseConnection, *, run_id: int, summary: Jsonb) -> None:
+    """Store the summary of a run."""
+
+
+@statement("device_sync/sync_log")
+def sync_log(connection: WarehouseConnection, *, run_id: int) -> Iterator[SyncLogLine]:
+    """Return the sync log, one line per SIM."""
+
+
+def copy_sync_log(connection: WarehouseConnection, run_id: int) -> Iterator[bytes | bytearray | memoryview]:
+    """Yield the sync log as CSV, block by block; COPY takes no parameters, so the client binds the run's id."""
+    query = ClientCursor(connection).mogrify(sync_log.text, {"run_id": run_id})
+    statement_text = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER true)"
+    with connection.cursor() as cursor, cursor.copy(statement_text.encode()) as copy:
+        yield from copy

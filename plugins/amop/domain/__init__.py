@@ -1,1 +1,0 @@
-"""Pure rules of the domain: billing periods, validation, session windows. No I/O."""

@@ -1,0 +1,1 @@
+"""Retention, watchdog and status."""

@@ -1,0 +1,327 @@
+"""SQL of retention, the watchdog and ``bin/amop status``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import RowCount, statement
+
+RunTable = Literal[
+    "amop.device_staging",
+    "amop.device_usage_staging",
+    "amop.device_detail_staging",
+    "amop.device_sync_page",
+    "amop.device_usage_processed",
+    "amop.device_usage_to_process",
+]
+"""Tables whose rows belong to a sync run."""
+
+InstanceTable = Literal[
+    "amop.optimization_device",
+    "amop.optimization_base_assignment",
+    "amop.optimization_solved_assignment",
+    "amop.optimization_device_result",
+    "amop.optimization_device_excluded",
+    "amop.optimization_left_plan",
+]
+"""Tables with a row per SIM of an optimization instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredUsagePeriod:
+    """A billing period whose daily usage has expired."""
+
+    id: int
+    service_provider_id: int
+    bill_year: int
+    bill_month: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaleRun:
+    """A running sync run without progress and without a heartbeat."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    service_provider_id: int
+    service_provider_name: str
+    pages: int
+    alive_at: datetime
+    """The later of its last progress and its last heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSession:
+    """A running optimization session without a heartbeat."""
+
+    id: int
+    service_provider_id: int
+    service_provider_name: str
+    integration: str
+    opened_by: str
+    progress: int
+    alive_at: datetime
+    """The latest heartbeat of the session and its sync run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """A service provider with its current billing period."""
+
+    id: int
+    name: str
+    tenant: str
+    integration: str
+    is_active: bool
+    billing_period_end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastSyncRun:
+    """The latest device sync run of a provider."""
+
+    id: int
+    service_provider_id: int
+    service_provider: str
+    dag_run_id: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    pages: int
+    devices_seen: int
+    error: str | None
+    warnings: list[str]
+    work_rows_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastOptimization:
+    """The latest optimization of a provider: its costs, its gap and the states of its plan changes."""
+
+    service_provider_id: int
+    service_provider: str
+    instance_id: int
+    billing_period_end: datetime
+    run_status: str
+    device_count: int
+    current_cost: Decimal | None
+    total_cost: Decimal | None
+    forecast_savings: Decimal | None
+    gap_percent: Decimal | None
+    proposed: int
+    approved: int
+    rejected: int
+    applied: int
+    conflict: int
+    failed: int
+    changes_status: str | None
+    changes_reason: str | None
+    changes_decided_by: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RealisedSavings:
+    """The savings of an optimization of the last measured billing period of a provider."""
+
+    service_provider_id: int
+    service_provider: str
+    instance_id: int
+    billing_period_end: datetime
+    applied_changes: int
+    forecast_saving: Decimal
+    realised_saving: Decimal
+    projection_error_percent: Decimal | None
+    weighted_error_percent: Decimal | None
+    usage_read_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSession:
+    """An optimization session that is running."""
+
+    id: int
+    session_guid: UUID
+    service_provider_id: int
+    service_provider: str
+    progress: int
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetteredMessage:
+    """A message that AMOP refused."""
+
+    dedupe_key: str
+    service_provider: str | None
+    created_at: datetime
+    attempts: int
+    last_error: str | None
+    followers: int
+    """Number of messages of its session that were dead-lettered after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCounts:
+    """The number of messages to AMOP by state."""
+
+    pending: int
+    dead: int
+    sent: int
+    oldest_pending: datetime | None
+
+
+# --- Retention --------------------------------------------------------------------------------------------------------
+
+
+@statement("maintenance/runs_to_archive")
+def runs_to_archive(
+    connection: WarehouseConnection, *, settled_before: datetime, staging_before: datetime
+) -> list[int]:
+    """Return the ids of the ended runs with responses that are not archived."""
+
+
+@statement("maintenance/runs_with_expired_staging")
+def runs_with_expired_staging(connection: WarehouseConnection, *, before: datetime) -> list[int]:
+    """Return the ids of the runs whose staging has expired."""
+
+
+@statement("maintenance/expire_staging")
+def expire_staging(connection: WarehouseConnection, *, run_id: int, before: datetime, now: datetime) -> RowCount:
+    """Make an ended run final, so that its staging may be deleted; no row if it was reopened meanwhile."""
+
+
+@statement("maintenance/runs_with_expired_ledger")
+def runs_with_expired_ledger(connection: WarehouseConnection, *, before: datetime) -> list[int]:
+    """Return the ids of the runs whose pages and work rows have expired."""
+
+
+@statement("maintenance/delete_rows_of_run")
+def delete_rows_of_run(connection: WarehouseConnection, *, table: RunTable, run_id: int, batch: int) -> RowCount:
+    """Delete a batch of the rows of an ended run from one table."""
+
+
+@statement("maintenance/delete_runs")
+def delete_runs(connection: WarehouseConnection, *, before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired runs."""
+
+
+@statement("maintenance/delete_messages")
+def delete_messages(
+    connection: WarehouseConnection, *, sent_before: datetime, dead_before: datetime, batch: int
+) -> RowCount:
+    """Delete a batch of expired messages."""
+
+
+@statement("maintenance/delete_quarantine")
+def delete_quarantine(
+    connection: WarehouseConnection, *, resolved_before: datetime, open_before: datetime, batch: int
+) -> RowCount:
+    """Delete a batch of expired quarantined records."""
+
+
+@statement("maintenance/next_devices")
+def next_devices(connection: WarehouseConnection, *, after: int, batch: int) -> int | None:
+    """Return the last id of the next batch of SIMs, None after the last SIM."""
+
+
+@statement("maintenance/periods_with_expired_usage")
+def periods_with_expired_usage(connection: WarehouseConnection, *, before: datetime) -> list[ExpiredUsagePeriod]:
+    """Return the billing periods whose daily usage has expired."""
+
+
+@statement("maintenance/delete_usage_of_period")
+def delete_usage_of_period(
+    connection: WarehouseConnection, *, billing_period_id: int, after: int, upto: int
+) -> RowCount:
+    """Delete the daily usage of a billing period for a batch of SIMs."""
+
+
+@statement("maintenance/mark_usage_removed")
+def mark_usage_removed(connection: WarehouseConnection, *, billing_period_id: int, now: datetime) -> None:
+    """Mark a billing period whose daily usage was deleted."""
+
+
+@statement("maintenance/delete_device_history")
+def delete_device_history(connection: WarehouseConnection, *, before: date, after: int, upto: int) -> RowCount:
+    """Delete the device history of a batch of SIMs before a day."""
+
+
+@statement("maintenance/instances_with_expired_devices")
+def instances_with_expired_devices(connection: WarehouseConnection, *, before: datetime) -> list[int]:
+    """Return the ids of the instances whose rows per SIM have expired."""
+
+
+@statement("maintenance/mark_devices_removed")
+def mark_devices_removed(connection: WarehouseConnection, *, instance_id: int, now: datetime) -> None:
+    """Mark an instance whose rows per SIM are being deleted."""
+
+
+@statement("maintenance/delete_rows_of_instance")
+def delete_rows_of_instance(
+    connection: WarehouseConnection, *, table: InstanceTable, instance_id: int, batch: int
+) -> RowCount:
+    """Delete a batch of the rows of an instance from one table."""
+
+
+# --- Watchdog ---------------------------------------------------------------------------------------------------------
+
+
+@statement("maintenance/record_watchdog_check")
+def record_watchdog_check(connection: WarehouseConnection, *, now: datetime, longest_gap: timedelta) -> datetime:
+    """Record a check of the watchdog; return since when it has checked without a gap."""
+
+
+@statement("maintenance/stale_runs")
+def stale_runs(connection: WarehouseConnection, *, stale_since: datetime) -> list[StaleRun]:
+    """Return and lock the running runs without progress and without a heartbeat since a moment."""
+
+
+@statement("maintenance/stale_sessions")
+def stale_sessions(connection: WarehouseConnection, *, stale_since: datetime) -> list[StaleSession]:
+    """Return and lock the running sessions without a heartbeat since a moment."""
+
+
+# --- Status -----------------------------------------------------------------------------------------------------------
+
+
+@statement("maintenance/service_providers")
+def service_providers(connection: WarehouseConnection, *, now: datetime) -> list[ProviderStatus]:
+    """Return the service providers with the end of their current billing period."""
+
+
+@statement("maintenance/last_sync_runs")
+def last_sync_runs(connection: WarehouseConnection) -> list[LastSyncRun]:
+    """Return the latest device sync run of every provider."""
+
+
+@statement("maintenance/last_optimizations")
+def last_optimizations(connection: WarehouseConnection) -> list[LastOptimization]:
+    """Return the latest optimization of every provider."""
+
+
+@statement("maintenance/last_realised_savings")
+def last_realised_savings(connection: WarehouseConnection) -> list[RealisedSavings]:
+    """Return the savings of the last measured billing period of every provider."""
+
+
+@statement("maintenance/running_sessions")
+def running_sessions(connection: WarehouseConnection) -> list[RunningSession]:
+    """Return the running optimization sessions."""
+
+
+@statement("maintenance/dead_lettered_messages")
+def dead_lettered_messages(connection: WarehouseConnection) -> list[DeadLetteredMessage]:
+    """Return the latest messages that AMOP refused, newest first."""
+
+
+@statement("maintenance/outbox_counts")
+def outbox_counts(connection: WarehouseConnection) -> OutboxCounts:
+    """Count the messages to AMOP by state."""

@@ -1,0 +1,1 @@
+"""Messages to AMOP: bodies, outbox, delivery and the HTTP client."""

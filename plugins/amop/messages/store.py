@@ -1,0 +1,126 @@
+"""SQL of the outbox of messages to AMOP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import RowCount, statement
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A message that was claimed for sending."""
+
+    id: int
+    kind: str
+    """``progress``, ``error`` or ``daily_sync``."""
+    session_id: int | None
+    dedupe_key: str
+    payload: Any
+    """JSON object: the body of the callback."""
+    attempts: int
+    """Number of attempts, including this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DailySyncFacts:
+    """The fields of a provider's daily-sync notice."""
+
+    daily_sync_key: str
+    tenant_id: int
+    tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """A dead-lettered message and AMOP's error."""
+
+    id: int
+    dedupe_key: str
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredMessages:
+    """The messages that are pending."""
+
+    pending: int
+    oldest_pending_at: datetime | None
+    last_error: str | None
+    """Error of the latest failed attempt."""
+
+
+@statement("messages/add_message")
+def add_message(
+    connection: WarehouseConnection, *, kind: str, session_id: int | None, dedupe_key: str, payload: Jsonb
+) -> None:
+    """Add a message to the outbox; a second message with the same key changes nothing."""
+
+
+@statement("messages/daily_sync_facts")
+def daily_sync_facts(connection: WarehouseConnection, *, service_provider_id: int) -> DailySyncFacts | None:
+    """Return the fields of a provider's daily-sync notice, None if there is no such provider."""
+
+
+@statement("messages/claim_messages")
+def claim_messages(
+    connection: WarehouseConnection,
+    *,
+    session_id: int | None,
+    dedupe_key: str | None,
+    now: datetime | None,
+    batch_size: int,
+    first_delay_seconds: float,
+    longest_delay_seconds: float,
+) -> list[OutboxMessage]:
+    """Reserve the next messages that may be sent now until their next attempt is due, one of a session at most."""
+
+
+@statement("messages/release_messages")
+def release_messages(connection: WarehouseConnection, *, message_ids: list[int], now: datetime | None) -> None:
+    """Give claimed messages back that were not sent."""
+
+
+@statement("messages/mark_sent")
+def mark_sent(connection: WarehouseConnection, *, message_id: int, now: datetime | None) -> RowCount:
+    """Mark a pending message as accepted by AMOP."""
+
+
+@statement("messages/schedule_retry")
+def schedule_retry(
+    connection: WarehouseConnection,
+    *,
+    message_id: int,
+    attempts: int,
+    last_error: str,
+    delay_seconds: float,
+    now: datetime | None,
+) -> None:
+    """Record a failed attempt; the next attempt is not made before a delay in seconds has passed."""
+
+
+@statement("messages/dead_letter_message")
+def dead_letter_message(connection: WarehouseConnection, *, message_id: int, last_error: str) -> RowCount:
+    """Dead-letter a pending message that AMOP refuses."""
+
+
+@statement("messages/dead_letter_followers")
+def dead_letter_followers(connection: WarehouseConnection, *, session_id: int | None) -> RowCount:
+    """Dead-letter the pending progress messages that follow a dead-lettered message of their session."""
+
+
+@statement("messages/report_refused_messages")
+def report_refused_messages(connection: WarehouseConnection, *, reported_in: str) -> list[RefusedMessage]:
+    """Assign the refused messages that no run of the relay has reported to a run, and return them."""
+
+
+@statement("messages/undelivered_messages")
+def undelivered_messages(
+    connection: WarehouseConnection, *, session_id: int | None, dedupe_key: str | None
+) -> UndeliveredMessages:
+    """Count the pending messages of a session, of a key, or all."""

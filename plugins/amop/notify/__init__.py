@@ -1,1 +1,0 @@
-"""What leaves the package: AMOP callbacks, queue messages, report files."""

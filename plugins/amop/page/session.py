@@ -1,0 +1,223 @@
+"""The view of an optimization session: progress, costs, proof, groups, plan migration, pools, changes and approval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from amop import ids
+from amop.database.connection import WarehouseConnection
+from amop.page import formatting
+from amop.page.pictures import FlowPicture, LinePicture, PlanFlow, flow_picture, line_picture
+from amop.page.session_tables import SESSION_COLUMNS, UNKNOWN_PLAN, SessionTables, read_changes
+from amop.page.store import sessions as store
+from amop.page.store.sessions import ChangeRow, CurvePoint, ExcludedRow, SessionRow, Step, StoredSession
+from amop.page.table import Order, Table, whole_table
+from amop.plan_changes.store import Move, changes_by_state
+from amop.plan_changes.store import moves as read_moves
+from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
+from amop.reports.store import comm_groups as read_comm_groups
+from amop.reports.store import pools as read_pools
+from amop.reports.store import rate_plans as read_rate_plans
+from amop.runs.store import warnings_of_instance
+
+LISTED_SESSIONS = 500
+CURVE_POINTS = 40
+TOP_SAVERS = 10
+STAGES = (0, 20, 30, 40, 50, 100)
+STAGE_NAMES = {
+    0: "session opened",
+    20: "sync queued",
+    30: "groups checked",
+    40: "base assignment",
+    50: "optimized",
+    100: "results published",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of a session from 0 to 100 percent."""
+
+    percent: int
+    name: str
+    reached_at: datetime | None
+    message: str | None
+    """State of AMOP's message, None until it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A pending approval request, as Airflow's human-in-the-loop API names it."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+
+    @property
+    def page(self) -> str:
+        """Return the address of the request in Airflow, relative to Airflow's root."""
+        run = formatting.airflow_run(self.dag_id, self.run_id)
+        return f"{run}/tasks/{quote(self.task_id, safe='')}/required_actions"
+
+    @property
+    def api(self) -> str:
+        """Return the address to which the answer is sent, relative to Airflow's root."""
+        dag, run = quote(self.dag_id, safe=""), quote(self.run_id, safe="")
+        return f"api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{quote(self.task_id, safe='')}/-1/hitlDetails"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """The whole view."""
+
+    stored: StoredSession
+    run_address: str
+    """Of the optimization's run in Airflow."""
+    stages: list[Stage]
+    proof: str
+    warnings: list[str]
+    groups: Table[CommGroupRow]
+    plans: Table[RatePlanRow]
+    flow: FlowPicture | None
+    moves: Table[Move]
+    pools: Table[PoolRow]
+    excluded: Table[ExcludedRow]
+    changes_by_state: dict[str, int]
+    top_savers: Table[ChangeRow]
+    curve: LinePicture | None
+    curve_points: list[CurvePoint]
+    approval: Approval | None
+
+
+def read_sessions(
+    connection: WarehouseConnection, *, integrations: list[str], service_provider_id: int | None, order: Order | None
+) -> Table[SessionRow]:
+    """Return the latest sessions as a table."""
+    rows = store.sessions(
+        connection, integrations=integrations, service_provider_id=service_provider_id, maximum=LISTED_SESSIONS
+    )
+    return whole_table(
+        "sessions",
+        f"Optimization sessions, the latest {LISTED_SESSIONS}" if len(rows) == LISTED_SESSIONS else "Sessions",
+        SESSION_COLUMNS,
+        rows,
+        order=order or Order("id", descending=True),
+        empty="No optimization session yet. One starts when fewer than 8 days of a billing period are left.",
+        currency=lambda row: row.currency,
+    )
+
+
+def read_session(
+    connection: WarehouseConnection, session_id: int, *, integrations: list[str], orders: dict[str, Order]
+) -> SessionView | None:
+    """Return a session, None where there is none that the user may see.
+
+    Args:
+        connection: a reading transaction.
+        session_id: id of the session.
+        integrations: names of the integrations that the user may see.
+        orders: order of each table by its name; the others have their own.
+    """
+    stored = store.find_session(connection, session_id=session_id, integrations=integrations)
+    if stored is None:
+        return None
+    instance_id = stored.instance_id or 0
+    moved = read_moves(connection, instance_id=instance_id)
+    plans = read_rate_plans(connection, instance_id=instance_id)
+    curve = store.saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
+    tables = SessionTables(stored.currency, orders)
+    return SessionView(
+        stored=stored,
+        run_address=run_address(stored),
+        stages=stages(stored, store.session_steps(connection, session_id=session_id)),
+        proof=proof_sentence(stored),
+        warnings=[
+            *(stored.warning or "").splitlines(),
+            *(row.warning for row in warnings_of_instance(connection, instance_id=instance_id)),
+        ],
+        groups=tables.groups(read_comm_groups(connection, instance_id=instance_id)),
+        plans=tables.plans(plans),
+        flow=flow_picture(plan_flows(plans, moved)),
+        moves=tables.moves(moved),
+        pools=tables.pools(read_pools(connection, instance_id=instance_id)),
+        excluded=tables.excluded(
+            store.exclusions(connection, instance_id=instance_id, service_provider_id=stored.service_provider_id)
+        ),
+        changes_by_state=changes_by_state(connection, instance_id),
+        top_savers=tables.top_savers(
+            read_changes(connection, instance_id, currency=stored.currency, maximum=TOP_SAVERS).rows
+        ),
+        curve=line_picture(
+            [(point.change_count, point.saving) for point in curve],
+            [
+                f"{formatting.count(point.change_count)} changes: {formatting.money(point.saving, stored.currency)}"
+                for point in curve
+            ],
+        ),
+        curve_points=curve,
+        approval=pending_approval(stored),
+    )
+
+
+def stages(stored: StoredSession, steps: list[Step]) -> list[Stage]:
+    """Return the steps of a session with the moment at which each was reached."""
+    written = {step.progress: step for step in steps if step.kind == "progress"}
+    return [
+        Stage(
+            percent,
+            STAGE_NAMES[percent],
+            written[percent].created_at if percent in written else (stored.started_at if not percent else None),
+            written[percent].state if percent in written else None,
+        )
+        for percent in STAGES
+    ]
+
+
+def proof_sentence(stored: StoredSession) -> str:
+    """Return what the proof means in a sentence."""
+    if stored.total_cost is None or stored.lower_bound is None:
+        return "There is no result yet." if stored.status == "running" else "This session has no result."
+    rest = stored.total_cost - stored.lower_bound
+    if not stored.device_count:
+        return "No SIM was placed, so there is nothing to prove."
+    if rest <= 0:
+        return "This is the least possible bill: it is proved that no assignment of plans costs less."
+    return (
+        f"At most {formatting.money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
+        f"be saved: it is proved that no assignment of plans costs less than "
+        f"{formatting.money(stored.lower_bound, stored.currency)}."
+    )
+
+
+def pending_approval(stored: StoredSession) -> Approval | None:
+    """Return the pending approval request of a session, None if there is none."""
+    if stored.changes_status != "waiting" or not stored.changes_planned_by:
+        return None
+    dag_id, _, run_id = stored.changes_planned_by.partition("/")
+    return Approval(dag_id, run_id, ids.APPROVE_CHANGES_TASK) if run_id else None
+
+
+def run_address(stored: StoredSession) -> str:
+    """Return the address of the optimization's run in Airflow."""
+    dag_id = ids.carrier_optimization_dag(stored.integration)
+    opened_in, _, run_id = stored.opened_by.partition("/")
+    if opened_in != dag_id or not run_id:
+        run_id = ids.optimization_run_id(stored.id)
+    return formatting.airflow_run(dag_id, run_id)
+
+
+def plan_flows(plans: list[RatePlanRow], moved: list[Move]) -> list[PlanFlow]:
+    """Return the moves between plans, and the SIMs that stay on each plan."""
+    flows = [PlanFlow(move.from_rate_plan or UNKNOWN_PLAN, move.to_rate_plan, move.change_count) for move in moved]
+    arriving: dict[str, int] = {}
+    for move in moved:
+        arriving[move.to_rate_plan] = arriving.get(move.to_rate_plan, 0) + move.change_count
+    stays = [
+        PlanFlow(
+            plan.rate_plan_code, plan.rate_plan_code, (plan.to_device_count or 0) - arriving.get(plan.rate_plan_code, 0)
+        )
+        for plan in plans
+    ]
+    return [*flows, *(flow for flow in stays if flow.sims > 0)]

@@ -1,0 +1,91 @@
+"""SQL of the view Today: the providers, and the health of the carriers and of AMOP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """A provider with its last sync, session and forecast; times are UTC, data is in bytes."""
+
+    id: int
+    name: str
+    currency: str
+    time_zone: str
+    tenant: str
+    integration: str
+    cycle_start: datetime | None
+    cycle_end: datetime | None
+    synced_at: datetime | None
+    """End of the last complete sync."""
+    sync_is_of_period: bool | None
+    device_count: int | None
+    data_usage: Decimal | None
+    """Of all SIMs in the cycle of the last complete sync."""
+    usage_as_of: datetime | None
+    usual_usage: Decimal | None
+    """The same at about the same time of the cycle before."""
+    usual_elapsed: timedelta | None
+    """How much of that cycle had elapsed."""
+    run_id: int | None
+    run_dag_id: str | None
+    run_dag_run_id: str | None
+    run_status: str | None
+    run_started_at: datetime | None
+    run_ended_at: datetime | None
+    run_error: str | None
+    run_warnings: int
+    run_pages: int | None
+    rows_left: int | None
+    """Work rows of a running sync."""
+    session_id: int | None
+    session_status: str | None
+    session_progress: int | None
+    session_started_at: datetime | None
+    session_heartbeat_at: datetime | None
+    session_error: str | None
+    changes_status: str | None
+    proposed_changes: int | None
+    """Plan changes that wait for an approval."""
+    session_savings: Decimal | None
+    forecast_session_id: int | None
+    forecast_bill: Decimal | None
+    """Of the current period: with the optimized plans where they are applied, otherwise with the present ones."""
+    optimized_bill: Decimal | None
+    quarantined: int
+    pending_messages: int
+    dead_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """API users of carriers that are failing, and messages that AMOP has not taken."""
+
+    api_users: int
+    failing: int
+    failing_since: datetime | None
+    next_call: datetime | None
+    pending: int
+    dead: int
+    oldest_pending: datetime | None
+
+
+@statement("page/moment")
+def moment(connection: WarehouseConnection) -> datetime:
+    """Return the present time of the warehouse."""
+
+
+@statement("page/providers")
+def providers(connection: WarehouseConnection, *, integrations: list[str], now: datetime) -> list[ProviderRow]:
+    """Return the active providers of some integrations by name."""
+
+
+@statement("page/health")
+def health(connection: WarehouseConnection) -> HealthRow:
+    """Return the health of the carriers and of AMOP."""

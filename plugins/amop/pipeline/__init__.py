@@ -1,1 +1,0 @@
-"""The use cases, free of Airflow: device sync, clean-up, optimization."""

@@ -1,0 +1,244 @@
+"""Decide on an instance's proposed plan changes: proposed only, no go, approval requested, or approved.
+
+Every function is one transaction that may be repeated. Superseded changes are never applied: a completed instance
+supersedes the open changes of older ones of its provider, and each step checks for a newer instance first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from amop.database.connection import WarehouseConnection, transaction
+from amop.plan_changes import store
+from amop.plan_changes.approval_request import ApprovalRequest, approval_body, approval_subject
+from amop.plan_changes.rules import (
+    ChangesStatus,
+    Decision,
+    latest_start,
+    reason_to_request_approval,
+    refusal_by_settings,
+    refusal_by_time,
+    superseded_text,
+    time_needed,
+)
+from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, load_instance_changes
+from amop.runs.errors import PipelineError
+from amop.runs.sessions import lock_session
+from amop.runs.store import warnings_of_instance
+
+log = logging.getLogger(__name__)
+
+UNDECIDED = {None, ChangesStatus.PROPOSED_ONLY, ChangesStatus.WAITING}
+"""Statuses in which planning again may lead to another decision: no change was approved or rejected yet."""
+
+CallRate = Callable[[str, str], float]
+"""Calls a second of the account behind a connection id and a provider's name; called only if writes are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to an approval request."""
+
+    is_approval: bool
+    by: str | None
+    """The user who answered; None if the request was withdrawn or its time is over."""
+    comment: str = ""
+
+
+def plan_changes(
+    conninfo: str,
+    instance_id: int,
+    *,
+    call_rate: CallRate,
+    planned_by: str,
+    can_wait: bool = True,
+    now: datetime,
+) -> ChangesStatus:
+    """Supersede older proposals of the provider, then decide on this instance's and store decision and reason.
+
+    Args:
+        conninfo: the warehouse.
+        instance_id: a completed instance.
+        call_rate: the call rate of the provider's account.
+        planned_by: ``<dag id>/<run id>``, so that the approval request can be found in Airflow.
+        can_wait: False if no answer is possible (``airflow dags test``): what needs approval is then only proposed.
+        now: the present time, aware.
+
+    Raises:
+        PipelineError: the instance is not complete.
+    """
+    with transaction(conninfo, application_name="amop plan_changes") as connection:
+        changes = _lock_changes(connection, instance_id)
+        if changes.run_status != "complete_with_success":
+            raise PipelineError(f"instance {instance_id} is {changes.run_status}: only a complete one is applied")
+        _supersede_older(connection, changes, now)
+        if changes.changes_status not in UNDECIDED:
+            return ChangesStatus(changes.changes_status or "")
+        warnings = warnings_of_instance(connection, instance_id=instance_id)
+        decision = _decide(changes, len(warnings), call_rate, can_wait, now)
+        deadline = None
+        if decision.status in {ChangesStatus.WAITING, ChangesStatus.APPROVED, ChangesStatus.NO_GO}:
+            rate = call_rate(changes.connection_id, changes.service_provider_name)
+            deadline = latest_start(changes.cycle_end, changes.change_count, rate)
+        _store(connection, changes, decision, SYSTEM_ACTOR, now, deadline=deadline, planned_by=planned_by)
+    return decision.status
+
+
+def approval_request(conninfo: str, instance_id: int, *, call_rate: CallRate) -> ApprovalRequest:
+    """Return the approval request for the changes of a waiting instance."""
+    with transaction(conninfo, application_name="amop approval_request") as connection:
+        changes = load_instance_changes(connection, instance_id)
+        moves = store.moves(connection, instance_id=instance_id)
+        warnings = warnings_of_instance(connection, instance_id=instance_id)
+    needed = time_needed(changes.change_count, call_rate(changes.connection_id, changes.service_provider_name))
+    return ApprovalRequest(approval_subject(changes), approval_body(changes, moves, warnings, needed=needed))
+
+
+def load_changes(conninfo: str, instance_id: int) -> InstanceChanges:
+    """Return what decides on the changes of an instance.
+
+    Raises:
+        PipelineError: there is no such instance.
+    """
+    with transaction(conninfo, application_name="amop load_changes") as connection:
+        return load_instance_changes(connection, instance_id)
+
+
+def settle_approval(
+    conninfo: str, instance_id: int, answer: Answer, *, call_rate: CallRate, now: datetime
+) -> ChangesStatus:
+    """Store the answer, or that there was none; changes that may no longer be applied are refused in spite of it."""
+    with transaction(conninfo, application_name="amop settle_approval") as connection:
+        changes = _lock_changes(connection, instance_id)
+        if changes.changes_status != ChangesStatus.WAITING:
+            log.info(
+                "%s: the answer is too late, plan changes of instance %s are %s: %s",
+                changes.service_provider_name,
+                instance_id,
+                changes.changes_status,
+                changes.changes_reason,
+            )
+            return ChangesStatus(changes.changes_status or "")
+        decision = _settled(changes, answer, call_rate, now)
+        _store(connection, changes, decision, answer.by or SYSTEM_ACTOR, now)
+    return decision.status
+
+
+def _decide(changes: InstanceChanges, warnings: int, call_rate: CallRate, can_wait: bool, now: datetime) -> Decision:
+    if not changes.change_count:
+        if changes.upgrade_effect == changes.downgrade_effect == "next_cycle":
+            return Decision(ChangesStatus.NOTHING_TO_CHANGE, "plan changes count from the next billing period only")
+        return Decision(ChangesStatus.NOTHING_TO_CHANGE, "every SIM is on its cheapest rate plan")
+    refused = _refused(changes, call_rate, now)
+    if refused is not None:
+        return refused
+    exceeded = reason_to_request_approval(
+        warnings=warnings,
+        changes=changes.change_count,
+        amount=changes.amount,
+        approval_above_changes=changes.approval_above_changes,
+        approval_above_amount=changes.approval_above_amount,
+    )
+    if exceeded is None:
+        return Decision(ChangesStatus.APPROVED, "within the provider's limits: no approval needed")
+    if not can_wait:
+        return Decision(ChangesStatus.PROPOSED_ONLY, f"{exceeded}, and a test of the DAG cannot wait for approval")
+    return Decision(ChangesStatus.WAITING, exceeded)
+
+
+def _refused(changes: InstanceChanges, call_rate: CallRate, now: datetime) -> Decision | None:
+    """Return the decision not to send anything now, None if the changes may be sent."""
+    if changes.newer_instance_id is not None:
+        return Decision(ChangesStatus.SUPERSEDED, superseded_text(changes.newer_instance_id))
+    settings = refusal_by_settings(
+        apply_changes=changes.apply_changes,
+        write_is_enabled=changes.write_is_enabled,
+        can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
+    )
+    if settings is not None:
+        return Decision(ChangesStatus.PROPOSED_ONLY, f"only proposed: {settings}")
+    time = refusal_by_time(
+        cycle_end=changes.cycle_end,
+        changes=changes.change_count,
+        calls_per_second=call_rate(changes.connection_id, changes.service_provider_name),
+        now=now,
+    )
+    return None if time is None else Decision(ChangesStatus.NO_GO, time)
+
+
+def _settled(changes: InstanceChanges, answer: Answer, call_rate: CallRate, now: datetime) -> Decision:
+    comment = f": {answer.comment}" if answer.comment else ""
+    if answer.by is not None and not answer.is_approval:
+        return Decision(ChangesStatus.REJECTED, f"rejected by {answer.by}{comment}")
+    refused = _refused(changes, call_rate, now)
+    if answer.by is None:
+        if refused is not None and refused.status == ChangesStatus.SUPERSEDED:
+            return refused
+        return Decision(
+            ChangesStatus.NO_GO,
+            f"no go: no answer by {now:%Y-%m-%d %H:%M} UTC, and too little time is left in the billing period",
+        )
+    if refused is not None:
+        return Decision(refused.status, f"approved by {answer.by}, but {refused.reason}")
+    return Decision(ChangesStatus.APPROVED, f"approved by {answer.by}{comment}")
+
+
+def _store(
+    connection: WarehouseConnection,
+    changes: InstanceChanges,
+    decision: Decision,
+    decided_by: str,
+    now: datetime,
+    *,
+    deadline: datetime | None = None,
+    planned_by: str | None = None,
+) -> None:
+    """Store a decision with the instance and with its changes."""
+    instance_id = changes.instance_id
+    store.set_status(
+        connection,
+        instance_id=instance_id,
+        status=decision.status,
+        reason=decision.reason,
+        decided_by=decided_by,
+        deadline=deadline,
+        planned_by=planned_by,
+        now=now,
+    )
+    if decision.status == ChangesStatus.APPROVED:
+        store.approve(connection, instance_id=instance_id, decided_by=decided_by, now=now)
+    elif decision.status in {ChangesStatus.NO_GO, ChangesStatus.REJECTED, ChangesStatus.SUPERSEDED}:
+        store.reject(connection, instance_id=instance_id, reason=decision.reason, decided_by=decided_by, now=now)
+    log.info(
+        "%s: %s plan changes of instance %s are %s: %s",
+        changes.service_provider_name,
+        changes.change_count,
+        instance_id,
+        decision.status,
+        decision.reason,
+    )
+
+
+def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, now: datetime) -> None:
+    """Reject the open changes of older instances: they were computed from outdated inputs."""
+    reason = superseded_text(changes.instance_id)
+    for older_id in store.superseded_instances(connection, instance_id=changes.instance_id):
+        store.set_status(
+            connection,
+            instance_id=older_id,
+            status=ChangesStatus.SUPERSEDED,
+            reason=reason,
+            decided_by=SYSTEM_ACTOR,
+            now=now,
+        )
+        count = store.reject(connection, instance_id=older_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
+        log.info("%s: %s plan changes of instance %s are %s", changes.service_provider_name, count, older_id, reason)
+
+
+def _lock_changes(connection: WarehouseConnection, instance_id: int) -> InstanceChanges:
+    """Return the changes and lock the instance's session until the transaction ends: one writer at a time."""
+    lock_session(connection, load_instance_changes(connection, instance_id).session_id)
+    return load_instance_changes(connection, instance_id)

@@ -1,0 +1,266 @@
+"""SQL of plan changes: decisions, requests sent to the carrier, and the plans that the carrier shows afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import RowCount, statement
+from amop.runs.errors import PipelineError
+
+SYSTEM_ACTOR = "amop"
+"""``decided_by`` of a decision by the settings, without an approval request."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceChanges:
+    """The plan changes of an instance: their number and amount, what allows them, and the decision so far."""
+
+    instance_id: int
+    session_id: int
+    run_status: str
+    apply_changes: str
+    """``provider_setting`` or ``never``."""
+    current_cost: Decimal
+    savings: Decimal
+    changes_status: str | None
+    """A `amop.plan_changes.rules.ChangesStatus`; None until the changes are planned."""
+    changes_reason: str | None
+    changes_deadline: datetime | None
+    """The last moment at which there is time to apply all of them."""
+    service_provider_id: int
+    service_provider_name: str
+    connection_id: str
+    time_zone: str
+    write_is_enabled: bool
+    can_auto_update_rate_plans: bool
+    approval_above_changes: int | None
+    approval_above_amount: Decimal | None
+    upgrade_effect: str
+    """When an upgrade counts: ``whole_cycle``, ``from_change`` or ``next_cycle``."""
+    downgrade_effect: str
+    cycle_start: datetime
+    cycle_end: datetime
+    newer_instance_id: int | None
+    """A newer instance of the provider that supersedes these changes."""
+    change_count: int
+    amount: Decimal
+    """Sum of |cost on the new plan - cost on the present plan|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The changes of an instance from one rate plan to another."""
+
+    from_rate_plan: str | None
+    to_rate_plan: str
+    change_count: int
+    from_cost: Decimal
+    to_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """An approved change of one SIM's rate plan."""
+
+    id: int
+    iccid: str
+    from_rate_plan: str | None
+    to_rate_plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLimits:
+    """What limits a plan change at the moment of sending it."""
+
+    change_count: int
+    """Changes of the SIM's plan in the billing period."""
+    last_changed_at: datetime | None
+    maximum_changes_per_sim: int | None
+    """None = no limit."""
+    minimum_days_on_plan: int
+    effect: str
+    """When the change would count: ``whole_cycle``, ``from_change`` or ``next_cycle``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulChange:
+    """An approved change whose write request was sent and whose outcome is not known."""
+
+    id: int
+    iccid: str
+    from_rate_plan: str | None
+    to_rate_plan: str
+    doubt_since: datetime
+    doubt: str | None
+    """The answer that left the outcome open; None where a process ended before it recorded one."""
+    doubt_count: int
+    """Number of write requests of this change with such an answer."""
+    is_denied: bool
+    """True where that answer was a success status with an error body."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """An applied change to read back from the carrier."""
+
+    id: int
+    iccid: str
+    to_rate_plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """The number of changes of an instance in one state."""
+
+    state: str
+    change_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalState:
+    """The state of an approval request."""
+
+    withdrawal_reason: str | None
+    """None while the request is current."""
+
+
+# --- Decisions --------------------------------------------------------------------------------------------------------
+
+
+@statement("plan_changes/instance_changes")
+def find_instance_changes(connection: WarehouseConnection, *, instance_id: int) -> InstanceChanges | None:
+    """Return what decides on the changes of an instance, None if there is no such instance."""
+
+
+@statement("plan_changes/moves")
+def moves(connection: WarehouseConnection, *, instance_id: int) -> list[Move]:
+    """Return the changes of an instance summed up by plan, the largest savings first."""
+
+
+@statement("plan_changes/set_status")
+def set_status(
+    connection: WarehouseConnection,
+    *,
+    instance_id: int,
+    status: str,
+    reason: str,
+    now: datetime | None,
+    decided_by: str | None = None,
+    deadline: datetime | None = None,
+    planned_by: str | None = None,
+) -> None:
+    """Store the decision on the changes of an instance; a value of None keeps the stored one."""
+
+
+@statement("plan_changes/approve")
+def approve(connection: WarehouseConnection, *, instance_id: int, decided_by: str, now: datetime) -> RowCount:
+    """Approve the proposed changes of an instance."""
+
+
+@statement("plan_changes/reject")
+def reject(
+    connection: WarehouseConnection, *, instance_id: int, reason: str, decided_by: str, now: datetime
+) -> RowCount:
+    """Reject the proposed and approved changes of an instance that are not in doubt."""
+
+
+@statement("plan_changes/superseded_instances")
+def superseded_instances(connection: WarehouseConnection, *, instance_id: int) -> list[int]:
+    """Return the older instances whose open changes this one has superseded, and lock them."""
+
+
+@statement("plan_changes/approval_state")
+def approval_state(connection: WarehouseConnection, *, instance_id: int, now: datetime | None) -> ApprovalState | None:
+    """Return whether the approval request of an instance is withdrawn, None if there is no such instance."""
+
+
+# --- At the carrier ---------------------------------------------------------------------------------------------------
+
+
+@statement("plan_changes/lock_provider")
+def lock_provider(connection: WarehouseConnection, *, service_provider_id: int) -> None:
+    """Take the session-level lock of a provider's plan changes; waits up to the session's lock timeout."""
+
+
+@statement("plan_changes/next_batch")
+def next_batch(connection: WarehouseConnection, *, instance_id: int, batch_size: int) -> list[PlanChange]:
+    """Return the next approved changes that were not sent, the largest savings first."""
+
+
+@statement("plan_changes/change_limits")
+def change_limits(connection: WarehouseConnection, *, change_id: int) -> ChangeLimits | None:
+    """Return what limits a plan change at this moment, None if there is no such change."""
+
+
+@statement("plan_changes/next_doubts")
+def next_doubts(connection: WarehouseConnection, *, instance_id: int, batch_size: int) -> list[DoubtfulChange]:
+    """Return the next changes in doubt, the oldest doubt first."""
+
+
+@statement("plan_changes/find_lost_answers")
+def find_lost_answers(connection: WarehouseConnection, *, instance_id: int, now: datetime) -> None:
+    """Put the changes in doubt that were sent by a process that ended before it recorded the answer."""
+
+
+@statement("plan_changes/set_in_doubt")
+def set_in_doubt(
+    connection: WarehouseConnection, *, change_id: int, doubt: str, is_denied: bool, now: datetime
+) -> None:
+    """Record that the answer to a write request left the outcome open."""
+
+
+@statement("plan_changes/set_sent")
+def set_sent(connection: WarehouseConnection, *, change_id: int, now: datetime) -> RowCount:
+    """Record that the write request is about to be sent; no row if the change must not be sent any more."""
+
+
+@statement("plan_changes/set_not_sent")
+def set_not_sent(connection: WarehouseConnection, *, change_id: int) -> None:
+    """Record that a change in doubt has not reached the carrier."""
+
+
+@statement("plan_changes/set_outcome")
+def set_outcome(
+    connection: WarehouseConnection, *, change_id: int, state: str, error: str | None, now: datetime
+) -> None:
+    """Store the outcome of an approved change: ``applied``, ``conflict``, ``failed`` or ``rejected``."""
+
+
+@statement("plan_changes/count_states")
+def count_states(connection: WarehouseConnection, *, instance_id: int) -> list[StateCount]:
+    """Return the number of changes of an instance by state."""
+
+
+@statement("plan_changes/sample")
+def sample(connection: WarehouseConnection, *, instance_id: int, sample_size: int) -> list[AppliedChange]:
+    """Return the applied changes of a sample that are not read back yet."""
+
+
+@statement("plan_changes/set_verified")
+def set_verified(
+    connection: WarehouseConnection, *, change_id: int, rate_plan: str | None, error: str | None, now: datetime
+) -> None:
+    """Store which plan the carrier shows for an applied change; an error makes it a conflict."""
+
+
+# --- Wrappers ---------------------------------------------------------------------------------------------------------
+
+
+def load_instance_changes(connection: WarehouseConnection, instance_id: int) -> InstanceChanges:
+    """Return what decides on the changes of an instance.
+
+    Raises:
+        PipelineError: there is no such instance.
+    """
+    changes = find_instance_changes(connection, instance_id=instance_id)
+    if changes is None:
+        raise PipelineError(f"optimization instance {instance_id} does not exist")
+    return changes
+
+
+def changes_by_state(connection: WarehouseConnection, instance_id: int) -> dict[str, int]:
+    """Return the number of changes of an instance by state."""
+    return {count.state: count.change_count for count in count_states(connection, instance_id=instance_id)}

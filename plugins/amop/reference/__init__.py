@@ -1,0 +1,1 @@
+"""Reference data: tenants, providers, rate plans, billing periods and time zones."""

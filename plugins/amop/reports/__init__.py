@@ -1,0 +1,1 @@
+"""Workbooks, e-mails and summaries."""

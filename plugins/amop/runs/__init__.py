@@ -1,0 +1,1 @@
+"""Sync runs and optimization sessions: due rule, progress, heartbeats and end."""

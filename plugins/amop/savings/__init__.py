@@ -1,0 +1,1 @@
+"""Realised savings of closed billing periods, compared with the forecast."""

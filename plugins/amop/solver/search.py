@@ -1,0 +1,182 @@
+"""Search for the cheapest assignment of a fleet, and for the dual prices that bound it.
+
+Each pool component of the fleet is solved on its own: LP relaxation, rounding, local search and, where the component is
+small, branch and bound. A cap on the number of plan changes couples the components; it is relaxed into a price per
+change, which is found by bisection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from amop.solver.bill import CostModel
+from amop.solver.certificate import DualSolution
+from amop.solver.changes import ChangePreference, assignment_without_changes, count_changes, is_changed
+from amop.solver.components import Doubles, PoolComponent, pool_components
+from amop.solver.exact import solve_exactly
+from amop.solver.local_search import local_search
+from amop.solver.model import NONE, Integers
+from amop.solver.prices import Relaxation, solve_relaxation
+from amop.solver.rounding import dive, round_relaxation
+
+MAX_CHANGE_PRICES = 30
+"""Prices per change that are tried to satisfy a cap."""
+FIRST_CHANGE_PRICE = 100_000
+"""First price per change where no minimum saving is given, in 1e-6 currency."""
+DIVE_GAP = 4e-6
+"""Dive where the relative gap after the local search is above this, and the gap above the average bill of one SIM."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The incumbent and the dual solution of a fleet."""
+
+    assignment: Integers
+    """Index of the rate plan of each SIM, shape (N,), int64; -1 for a SIM without an eligible plan."""
+    dual: DualSolution
+
+
+class Search:
+    """The search of one fleet.
+
+    Args:
+        model: the fleet, in canonical order.
+        seconds: time limit of branch and bound, all components together.
+    """
+
+    def __init__(self, model: CostModel, seconds: float) -> None:
+        self.model = model
+        self._deadline = time.perf_counter() + seconds
+
+    def run(self, preference: ChangePreference) -> SearchResult:
+        """Return the assignment of least bill + minimum saving x changes that was found within the cap on changes."""
+        result = self._search(preference.min_saving)
+        if preference.max_changes is not None and self._changes(result) > preference.max_changes:
+            result = self._search_with_cap(preference, preference.max_changes, over_cap=result)
+        if preference.is_empty or not result.dual.change_price:
+            return result
+        return replace(result, dual=replace(result.dual, free_price=self._price_of_free_changes()))
+
+    def _components(self, change_price: int) -> Iterator[PoolComponent]:
+        return pool_components(self.model, change_price)
+
+    def _changes(self, result: SearchResult) -> int:
+        return count_changes(self.model, result.assignment)
+
+    def _price_of_free_changes(self) -> Doubles:
+        """Return the dual price of each pool where changes cost nothing, shape (K,), currency per MB."""
+        price = np.zeros(self.model.pool_count)
+        for component in self._components(0):
+            price[component.pools] = solve_relaxation(component).price
+        return price
+
+    def _search(self, change_price: int, *, rounding_only: bool = False) -> SearchResult:
+        """Search every component at a price per change (1e-6 currency), or only round its relaxation."""
+        assignment = np.full(len(self.model.devices), NONE, dtype=np.int64)
+        price = np.zeros(self.model.pool_count)
+        bound, is_optimal, timed_out = 0.0, True, False
+        for component in self._components(change_price):
+            relaxation = solve_relaxation(component)
+            chosen, exact = round_relaxation(component, relaxation), None
+            if not rounding_only:
+                chosen = _search_and_dive(component, relaxation, chosen)
+                exact = solve_exactly(component, relaxation.price, chosen, self._deadline - time.perf_counter())
+            assignment[component.rows] = chosen if exact is None else exact.chosen
+            price[component.pools] = relaxation.price
+            bound += relaxation.bound if exact is None else max(relaxation.bound, exact.bound)
+            is_optimal &= exact is not None and exact.is_optimal
+            timed_out |= exact is not None and not exact.is_optimal
+        return SearchResult(assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out))
+
+    def _search_with_cap(self, preference: ChangePreference, cap: int, over_cap: SearchResult) -> SearchResult:
+        """Raise the price per change until the cap holds, then spend what is left of the cap on the best changes."""
+        low, high = over_cap, None
+        price = max(2 * preference.min_saving, FIRST_CHANGE_PRICE)
+        for _ in range(MAX_CHANGE_PRICES):
+            rounded = self._search(price, rounding_only=True)
+            if self._changes(rounded) > cap:
+                low = rounded
+                price = 4 * price if high is None else (price + high.dual.change_price) // 2
+            else:
+                high = rounded
+                if price - low.dual.change_price <= 1 or self._changes(high) == cap:
+                    break
+                price = (price + low.dual.change_price) // 2
+        if high is None:  # no price was high enough: keep every plan that may be kept
+            unproved = replace(low.dual, is_optimal=False, timed_out=False)
+            high = SearchResult(assignment_without_changes(self.model, low.assignment), unproved)
+        filled = self._fill_cap(low, high, cap)
+        incumbent = self._search_within_cap(filled, high.dual, cap)
+        best_dual = max(
+            (low.dual, high.dual), key=lambda dual: dual.bound - (dual.change_price - preference.min_saving) * cap
+        )
+        return self._close_gap(preference, incumbent, best_dual)
+
+    def _fill_cap(self, low: SearchResult, high: SearchResult, cap: int) -> Integers:
+        """Return the higher price's assignment, with the best changes of the lower price's one up to the cap."""
+        model = self.model
+        remaining = cap - self._changes(high)
+        rows = np.flatnonzero(is_changed(model, low.assignment) & ~is_changed(model, high.assignment))
+        saving = self._costs_at_prices(high.dual, rows, high.assignment[rows])
+        saving = saving - self._costs_at_prices(high.dual, rows, low.assignment[rows])
+        rows = rows[np.argsort(-saving, kind="stable")[:remaining]]
+        filled = high.assignment.copy()
+        filled[rows] = low.assignment[rows]
+        return filled
+
+    def _search_within_cap(self, assignment: Integers, dual: DualSolution, cap: int) -> Integers:
+        """Run the local search from an assignment within the cap; undo the changes of least saving where it exceeds it.
+
+        Return the cheaper of the two assignments.
+        """
+        model, improved = self.model, assignment.copy()
+        for component in self._components(dual.change_price):
+            start = improved[component.rows]
+            improved[component.rows] = local_search(component, dual.price[component.pools], 0.0, start)[0]
+        rows = np.flatnonzero(is_changed(model, improved))
+        if len(rows) > cap:
+            current = model.devices.current_rate_plan[rows]
+            saving = self._costs_at_prices(dual, rows, current) - self._costs_at_prices(dual, rows, improved[rows])
+            undone = rows[np.argsort(saving, kind="stable")[: len(rows) - cap]]
+            improved[undone] = model.devices.current_rate_plan[undone]
+        return min((improved, assignment), key=model.bill)
+
+    def _costs_at_prices(self, dual: DualSolution, rows: Integers, plans: Integers) -> Doubles:
+        """Return what SIMs cost on plans at the dual prices, without the price per change, shape (m,)."""
+        model = self.model
+        price = np.append(dual.price, 0.0)[model.pool[model.group[rows], plans]]  # pool -1 reads the appended 0
+        return np.asarray(model.own_costs(rows, plans) + price * model.excess(rows, plans))
+
+    def _close_gap(self, preference: ChangePreference, incumbent: Integers, dual: DualSolution) -> SearchResult:
+        """Run branch and bound under the cap where the fleet is one small component; else keep the dual bound."""
+        components = self._components(preference.min_saving)
+        component = next(components, None)
+        exact = None
+        if component is not None and next(components, None) is None:
+            price = solve_relaxation(component).price
+            seconds = self._deadline - time.perf_counter()
+            exact = solve_exactly(component, price, incumbent[component.rows], seconds, preference.max_changes)
+        if exact is None or component is None:
+            return SearchResult(incumbent, replace(dual, free_price=dual.price, is_optimal=False, timed_out=False))
+        assignment = incumbent.copy()
+        assignment[component.rows] = exact.chosen
+        is_optimal = exact.is_optimal
+        return SearchResult(
+            assignment, replace(dual, free_price=dual.price, is_optimal=is_optimal, timed_out=not is_optimal)
+        )
+
+
+def _search_and_dive(component: PoolComponent, relaxation: Relaxation, rounded: Integers) -> Integers:
+    """Return the best assignment of the local search; dive first, and search again, where the gap is still large."""
+    chosen, bill = local_search(component, relaxation.price, relaxation.bound, rounded)
+    target = max(relaxation.bound / len(chosen), DIVE_GAP * relaxation.bound)
+    if component.pools and bill - relaxation.bound > target:
+        dived, price = dive(component, relaxation, target)
+        dived, dived_bill = local_search(component, price, relaxation.bound, dived)
+        if dived_bill < bill:
+            return dived
+    return chosen

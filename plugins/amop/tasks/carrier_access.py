@@ -1,0 +1,56 @@
+"""A sync task's access to its carrier: the client, what happens while the carrier is away, and reopened runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+from amop import time_limits
+from amop.carriers.errors import CarrierUnavailableError
+from amop.carriers.protocol import CarrierClient
+from amop.database.connection import transaction
+from amop.runs.sync_runs import load_run
+from amop.tasks.connections import carrier_client
+from amop.tasks.frames import SyncWork
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def carrier_of(work: SyncWork) -> Iterator[CarrierClient]:
+    """Yield a client of the run's carrier; while the carrier is away, give the slot back until the next call is due.
+
+    Raises:
+        AirflowRescheduleException: the carrier is away; the task runs again when its circuit admits a call.
+        AirflowFailException: it has been away for too long.
+    """
+    try:
+        with carrier_client(work.run["connection_id"], work.run["service_provider_name"]) as client:
+            yield client
+    except CarrierUnavailableError as error:
+        if error.retry_at is None:
+            raise
+        with transaction(work.conninfo, application_name="amop carrier_of") as connection:
+            moved_at = load_run(connection, work.run_id).progress_at
+        if error.retry_at - moved_at > time_limits.CARRIER_OUTAGE:
+            raise AirflowFailException(
+                f"{error}. The run has made no progress since {moved_at:%Y-%m-%d %H:%M:%S} UTC and has failed; clear "
+                "this task when the carrier is back: it resumes where it stopped"
+            ) from error
+        log.warning("%s. The task resumes at %s", error, error.retry_at)
+        raise AirflowRescheduleException(error.retry_at) from error
+
+
+def may_reopen_run() -> bool:
+    """Return True when an operator started or cleared this task, False when Airflow runs it again on its own.
+
+    A run that was ended while its task waited for the carrier, or for its next try, stays ended.
+    """
+    context = get_current_context()
+    task_instance = context["ti"]
+    is_first_try = task_instance.max_tries - task_instance.try_number >= context["task"].retries - 1
+    return is_first_try and not context.get("task_reschedule_count")

@@ -1,0 +1,37 @@
+"""Facts that tasks derive from their DAG run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk.configuration import conf
+
+from amop import time_limits
+
+START_ONCE: dict[str, Any] = {
+    "logical_date": None,
+    "skip_when_already_exists": True,
+    "fail_when_dag_is_paused": True,
+    "wait_for_completion": False,
+    "deferrable": False,
+    "execution_timeout": time_limits.BRIEF_TASK,
+}
+"""Arguments with which a `TriggerDagRunOperator` with a fixed run id starts a run exactly once."""
+
+
+def requested_at(dag_run: Any, now: datetime) -> datetime:
+    """Return the moment at which a run was requested; the run belongs to the billing period that contains it.
+
+    A run that an operator or another DAG requested at 17:59 belongs to the period that ends at 18:00, even if its first
+    task begins later. Runs with a logical date (scheduled, back-filled, ``dags test``) carry a chosen date: for them
+    the moment is now.
+    """
+    return min(dag_run.run_after, now) if dag_run.logical_date is None else now
+
+
+def run_address(dag_run: Any) -> str:
+    """Return the address of a run in Airflow's UI."""
+    base_url = conf.get("api", "base_url", fallback="http://localhost:8080/")
+    return f"{base_url.rstrip('/')}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"

@@ -1,0 +1,260 @@
+"""The tasks and task groups of ``device_sync_<integration>``."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Asset, get_current_context, task, task_group
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
+
+from amop import ids, time_limits
+from amop.config import Integration
+from amop.database.clock import warehouse_clock
+from amop.tasks.back_fill import is_back_fill
+from amop.tasks.carrier_access import carrier_of, may_reopen_run
+from amop.tasks.connections import (
+    archive_folder,
+    aws_hook,
+    deliver_message,
+    deliver_session_messages,
+    optional_variable,
+    warehouse_conninfo,
+    warehouse_now,
+)
+from amop.tasks.dag_runs import START_ONCE, requested_at
+from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
+from amop.tasks.staging_sensor import StagingReadySensor
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 5
+"""Between two queries of the sensor."""
+
+
+@task(execution_timeout=time_limits.BRIEF_TASK)
+def select_providers(integration: str) -> list[ProviderRun]:
+    """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
+    from amop.runs.sync_runs import SyncRequest, open_runs
+
+    context = get_current_context()
+    if is_back_fill(context):
+        log.info("A back-fill run: the carrier is not called, see replay_archive")
+        return []
+    params, dag_run, now = context["params"], context["dag_run"], warehouse_now()
+    modified_since = params["modified_since"]
+    runs = open_runs(
+        warehouse_conninfo(),
+        SyncRequest(
+            integration=integration,
+            dag_id=dag_run.dag_id,
+            dag_run_id=dag_run.run_id,
+            service_provider_ids=params["service_provider_ids"],
+            full_sync=params["full_sync"],
+            modified_since=_aware(modified_since) if modified_since else None,
+            optimization=params["optimization"],
+            requested_at=requested_at(dag_run, now),
+            allow_mass_deactivation=params["allow_mass_deactivation"],
+            allow_implausible=params["allow_implausible"],
+        ),
+        now=now,
+    )
+    deliver_session_messages(*(run.optimization_session_id for run in runs))
+    return [
+        ProviderRun(
+            run_id=run.run_id,
+            service_provider_id=run.service_provider_id,
+            service_provider_name=run.service_provider_name,
+            connection_id=run.connection_id,
+            optimization_session_id=run.optimization_session_id,
+        )
+        for run in runs
+    ]
+
+
+def _aware(text: str) -> datetime:
+    """Return an ISO 8601 moment as an aware one; a moment without a zone is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@sync_task(limit=time_limits.BRIEF_TASK)
+def queue_sync(work: SyncWork) -> None:
+    """Create the run's first work row (AMOP 20 %): the clean-up now has something to wait for."""
+    from amop.device_sync import fetch
+
+    fetch.queue_sync(work.conninfo, work.run_id, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run())
+    deliver_session_messages(work.run["optimization_session_id"])
+
+
+@sync_task(limit=time_limits.FETCH_TASK)
+def fetch_devices(work: SyncWork) -> int:
+    """Page the carrier's device list into staging; resumes after the last page in the ledger."""
+    from amop.device_sync import fetch
+
+    with carrier_of(work) as client:
+        return fetch.fetch_devices(
+            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
+        )
+
+
+@sync_task(limit=time_limits.FETCH_TASK)
+def fetch_usage(work: SyncWork) -> int:
+    """Empty the work rows: bulk usage per rate plan, single SIMs, details."""
+    from amop.device_sync import fetch
+
+    with carrier_of(work) as client:
+        return fetch.fetch_usage(
+            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
+        )
+
+
+@task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
+def archive_pages(run: ProviderRun) -> int:
+    """Write the carrier's responses to the archive, as one object; its failure stops no other task."""
+    from amop.archive.archive_run import archive_run
+
+    return archive_run(warehouse_conninfo(), run["run_id"], archive_folder(), now=warehouse_now())
+
+
+@sync_task(limit=time_limits.TASK)
+def publish_notification(work: SyncWork) -> None:
+    """Notify the device notification queue (SQS) that this provider is staged."""
+    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+    from amop.device_sync.notification import mark_notification_sent, notification_to_send
+
+    queue = optional_variable(ids.NOTIFICATION_QUEUE_VARIABLE, "the device notification queue")
+    notification = notification_to_send(work.conninfo, work.run_id)
+    if queue is None or notification is None:
+        return
+    client = aws_hook(SqsHook).get_conn()
+    url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
+    client.send_message(
+        QueueUrl=url,
+        MessageBody=notification.body,
+        MessageAttributes=notification.attributes,
+        **notification.queue_arguments(url),
+    )
+    mark_notification_sent(work.conninfo, work.run_id, now=work.now)
+
+
+@sync_task(limit=time_limits.BULK_TASK)
+def merge_devices(work: SyncWork) -> dict[str, int]:
+    """Merge staged SIMs into `amop.device`: only what changed is written; refused when the list is not complete."""
+    from amop.device_sync import merge
+
+    return asdict(merge.merge_devices(work.conninfo, work.run_id, now=work.now))
+
+
+@sync_task(limit=time_limits.BULK_TASK)
+def merge_usage(work: SyncWork) -> int:
+    """Merge staged usage into the cycle-to-date columns and the daily delta rows."""
+    from amop.device_sync import merge
+
+    return merge.merge_usage(work.conninfo, work.run_id, now=work.now)
+
+
+@sync_task(limit=time_limits.TASK)
+def update_communication_plans(work: SyncWork) -> int:
+    """Add the communication plans that the carrier names for the first time, and report them; return how many."""
+    from amop.device_sync import communication_plans
+
+    return len(communication_plans.update_communication_plans(work.conninfo, work.run_id, now=work.now))
+
+
+@sync_task(limit=time_limits.TASK)
+def check_quality(work: SyncWork) -> dict[str, int]:
+    """Prove that SIMs listed = SIMs merged + SIMs quarantined."""
+    from amop.device_sync import quality
+
+    return asdict(quality.check_quality(work.conninfo, work.run_id))
+
+
+@sync_task(limit=time_limits.REPORT_TASK)
+def publish_summary(work: SyncWork, integration: str) -> None:
+    """Store the sync summary; write the sync log file to S3 where a bucket is set."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from amop.device_sync.summary import summarize
+    from amop.device_sync.sync_log import sync_log_key, write_sync_log
+
+    log.info("%s: %s", work.run["service_provider_name"], asdict(summarize(work.conninfo, work.run_id)))
+    bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the sync log file in S3")
+    if bucket is not None:
+        key = sync_log_key(integration, work.run["service_provider_id"], work.run_id)
+        with write_sync_log(work.conninfo, work.run_id) as path:
+            aws_hook(S3Hook).load_file(path, key, bucket_name=bucket, replace=True)
+        log.info("Sync log: s3://%s/%s", bucket, key)
+
+
+@sync_task(limit=time_limits.TASK)
+def notify_amop(work: SyncWork) -> None:
+    """End the run as complete and send AMOP the daily-sync notice, after the merge has committed."""
+    from amop.device_sync.complete_run import complete_run
+
+    deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
+
+
+@sync_task(limit=time_limits.BRIEF_TASK, multiple_outputs=True)
+def should_optimize(work: SyncWork) -> TriggeredRun:
+    """Continue only if the integration is optimized and a session was opened for this run."""
+    from amop.device_sync.complete_run import session_to_optimize
+
+    session = session_to_optimize(work.conninfo, work.run_id)
+    if session is None:
+        raise AirflowSkipException("No optimization session runs for this sync")
+    return TriggeredRun(conf=asdict(session), trigger_run_id=ids.optimization_run_id(session.optimization_session_id))
+
+
+@task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
+def sync(run: Any, integration: Integration) -> None:
+    """Wire the main pipeline of one provider: queue, list, usage, notification and archive."""
+    pool = ids.carrier_pool(integration.name)
+    (
+        queue_sync(run=run)
+        >> fetch_devices.override(pool=pool)(run=run)
+        >> fetch_usage.override(pool=pool)(run=run)
+        >> [publish_notification(run=run), archive_pages(run=run)]
+    )
+
+
+@task_group(group_id="cleanup", tooltip="Waits beside the sync, then staging to the main tables, notice, optimization")
+def cleanup(run: Any, integration: Integration) -> None:
+    """Wire the monitor of one provider: it starts with the sync, waits for its rows, merges, notifies and triggers."""
+    wait = StagingReadySensor(
+        task_id="wait_for_staging",
+        run=run,
+        poke_interval=POLL_SECONDS,
+        timeout=time_limits.WAIT_FOR_STAGING.total_seconds(),
+        execution_timeout=time_limits.WAIT_FOR_STAGING,
+        deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),
+        doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
+        map_index_template="{{ task.run['service_provider_name'] }}",
+    )
+    notified = notify_amop.override(outlets=[Asset(ids.devices_asset(integration.name))])(run=run)
+    (
+        wait
+        >> merge_devices(run=run)
+        >> merge_usage(run=run)
+        >> update_communication_plans(run=run)
+        >> check_quality(run=run)
+        >> publish_summary(run=run, integration=integration.name)
+        >> notified
+    )
+    if integration.supports_optimization:
+        decision = should_optimize(run=run)
+        notified >> decision
+        TriggerDagRunOperator(
+            task_id="trigger_optimization",
+            trigger_dag_id=ids.carrier_optimization_dag(integration.name),
+            trigger_run_id=decision["trigger_run_id"],
+            conf=decision["conf"],
+            doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",
+            map_index_template="{{ task.trigger_run_id }}",
+            **START_ONCE,
+        )

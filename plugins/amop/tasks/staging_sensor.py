@@ -1,0 +1,196 @@
+"""The sensor that waits beside a sync until its staging is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from airflow.sdk import BaseHook, BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from amop import time_limits
+from amop.database.connection import connect
+from amop.device_sync.rows import StagingProgress
+from amop.device_sync.store import reads
+from amop.runs.errors import SyncRunEndedError
+from amop.tasks.connections import conninfo_of, warehouse_conninfo
+from amop.tasks.failures import record_failure
+from amop.tasks.polling import polling_connection
+
+log = logging.getLogger(__name__)
+
+DAG_TEST_USER = "dag_test"
+"""Triggering user of ``airflow dags test`` runs, which execute one task after another in one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagingState:
+    """State of a run's staging: ``waiting``, ``ready`` or ``failed``, and the reason."""
+
+    name: str
+    reason: str
+
+
+def judge_staging(progress: StagingProgress | None, *, run_id: int, limit: timedelta) -> StagingState:
+    """Return the state of a run's staging.
+
+    Args:
+        progress: progress of the run, None if there is no such run.
+        run_id: used in messages.
+        limit: longest time without any progress.
+    """
+    if progress is None:
+        return StagingState("failed", f"device_sync_run {run_id} does not exist")
+    if progress.status in {"failed", "refused"}:
+        return StagingState("failed", f"the sync of run {run_id} {progress.status}: {progress.error}")
+    left = f"{progress.work_rows_left} work rows left after {progress.pages} pages"
+    if progress.list_is_complete and progress.work_rows_left == 0:
+        return StagingState("ready", left)
+    if progress.read_at - progress.progress_at > limit:
+        return StagingState(
+            "failed",
+            f"the sync of run {run_id} has made no progress for {limit.total_seconds() / 60:.0f} minutes ({left}); "
+            "see the logs of its fetch tasks",
+        )
+    return StagingState("waiting", left)
+
+
+class StagingReadyTrigger(BaseTrigger):
+    """Poll the warehouse every few seconds, from the triggerer: no worker slot is held."""
+
+    def __init__(self, run_id: int, connection_id: str, poll_seconds: float, limit_seconds: float) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.connection_id = connection_id
+        self.poll_seconds = poll_seconds
+        self.limit_seconds = limit_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and arguments that the triggerer rebuilds this trigger from."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "run_id": self.run_id,
+                "connection_id": self.connection_id,
+                "poll_seconds": self.poll_seconds,
+                "limit_seconds": self.limit_seconds,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event when the staging is ready or the sync has failed; wait while the database is unreachable."""
+        conninfo = conninfo_of(await BaseHook.aget_connection(self.connection_id))
+        while True:
+            try:
+                state = await self._poll(conninfo)
+            except psycopg.OperationalError as error:
+                log.warning("The warehouse cannot be reached, polling again: %s", type(error).__name__)
+            else:
+                if state.name != "waiting":
+                    yield TriggerEvent({"state": state.name, "reason": state.reason})
+                    return
+            await asyncio.sleep(self.poll_seconds)
+
+    async def _poll(self, conninfo: str) -> StagingState:
+        async with polling_connection(conninfo, application_name="amop wait_for_staging") as connection:
+            progress = await reads.staging_progress.run_async(connection, run_id=self.run_id)
+        return judge_staging(progress, run_id=self.run_id, limit=timedelta(seconds=self.limit_seconds))
+
+
+class StagingReadySensor(BaseSensorOperator):
+    """Wait until the list of a sync run is complete and none of its work rows is left.
+
+    Deferrable where ``[operators] default_deferrable`` is true. Elsewhere, and in ``airflow dags test``, it reschedules
+    itself, so that it never blocks the sync that it waits for.
+
+    Args:
+        run: the provider's run from ``select_providers``.
+        no_progress_limit: longest time without any progress before the sync counts as hung.
+        deferrable: wait in the triggerer.
+    """
+
+    template_fields = ("run",)
+
+    def __init__(
+        self,
+        *,
+        run: Any,
+        no_progress_limit: timedelta = time_limits.NO_PROGRESS,
+        deferrable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode="reschedule", **kwargs)
+        self.run = run
+        self.no_progress_limit = no_progress_limit
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> None:
+        """Defer to the trigger, or poke and reschedule.
+
+        Raises:
+            AirflowFailException: the sync failed, was refused, or hangs.
+        """
+        dag_run = context["dag_run"]
+        if not self.deferrable or dag_run.triggering_user_name == DAG_TEST_USER:
+            with self._recorded_timeout():
+                super().execute(context)
+            return
+        if not self.poke(context):
+            self.defer(
+                trigger=StagingReadyTrigger(
+                    run_id=self.run["run_id"],
+                    connection_id="amop_warehouse",
+                    poll_seconds=self.poke_interval,
+                    limit_seconds=self.no_progress_limit.total_seconds(),
+                ),
+                method_name="resume",
+                timeout=timedelta(seconds=self.timeout),
+            )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the trigger's event or time-out; see `BaseSensorOperator`."""
+        with self._recorded_timeout():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def poke(self, context: Context) -> bool:
+        """Query the warehouse once; return True when the staging is ready."""
+        run_id = self.run["run_id"]
+        with connect(warehouse_conninfo(), application_name="amop wait_for_staging") as connection:
+            progress = reads.staging_progress(connection, run_id=run_id)
+        state = judge_staging(progress, run_id=run_id, limit=self.no_progress_limit)
+        if state.name == "failed":
+            self._fail(state.reason)
+        log.info("Staging of run %s is %s: %s", run_id, state.name, state.reason)
+        return state.name == "ready"
+
+    def resume(self, context: Context, event: dict[str, str]) -> None:
+        """Resume after the trigger's event.
+
+        Raises:
+            AirflowFailException: the sync failed, was refused, or hangs.
+        """
+        if event["state"] != "ready":
+            self._fail(event["reason"])
+        log.info("Staging of run %s is ready: %s", self.run["run_id"], event["reason"])
+
+    @contextmanager
+    def _recorded_timeout(self) -> Iterator[None]:
+        """End the run when the sensor's own time is over: nothing else waits for it any more."""
+        try:
+            yield
+        except AirflowSensorTimeout:
+            self._fail(
+                f"the staging of run {self.run['run_id']} is not complete after {self.timeout / 3600:.0f} hours of "
+                "waiting; see the logs of its fetch tasks"
+            )
+
+    def _fail(self, reason: str) -> None:
+        record_failure(SyncRunEndedError(reason), sync_run_id=self.run["run_id"])
+        raise AirflowFailException(f"{self.run['service_provider_name']}: {reason}")

@@ -1,1 +1,0 @@
-"""The warehouse: everything that talks to PostgreSQL."""

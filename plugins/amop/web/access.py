@@ -1,0 +1,55 @@
+"""Who may see what: Airflow's auth manager decides, and nothing is shown where it does not answer.
+
+A user sees the providers of the integrations whose device sync DAG the user may read, and nothing without any. An
+approval may be answered by a user who may answer the requests of the integration's optimization DAG.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
+from fastapi import Depends, HTTPException, Request, status
+
+from amop import ids
+from amop.config import INTEGRATIONS
+
+User = Annotated[Any, Depends(get_user)]
+"""The signed-in user; 401 without one."""
+
+
+def readable_integrations(request: Request, user: User) -> list[str]:
+    """Return the names of the integrations that the signed-in user may see.
+
+    Raises:
+        HTTPException: 401 without a user, 403 for a user who may see none.
+    """
+    allowed = [name for name in INTEGRATIONS if _may(request, user, "GET", ids.device_sync_dag(name))]
+    if not allowed:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
+    return allowed
+
+
+Integrations = Annotated[list[str], Depends(readable_integrations)]
+
+
+def may_answer(request: Request, user: User, integration: str) -> bool:
+    """Return whether the user may answer the approval requests of an integration."""
+    return _may(request, user, "PUT", ids.carrier_optimization_dag(integration), DagAccessEntity.HITL_DETAIL)
+
+
+def _may(
+    request: Request,
+    user: User,
+    method: Literal["GET", "PUT"],
+    dag_id: str,
+    entity: DagAccessEntity | None = None,
+) -> bool:
+    try:
+        requires_access_dag(method, entity, dag_id)(request, user)
+    except HTTPException as refusal:
+        if refusal.status_code == status.HTTP_403_FORBIDDEN:
+            return False
+        raise
+    return True

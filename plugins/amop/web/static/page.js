@@ -1,0 +1,96 @@
+// The page works without this script. It follows Airflow's theme, lets links leave Airflow's frame, answers approvals
+// through Airflow's API, and says when a refresh fails.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+
+  function followTheme() {
+    let theme = null;
+    try {
+      theme = localStorage.getItem("theme"); // where Airflow's own pages keep it
+    } catch {
+      // no storage: the system's theme
+    }
+    if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+    else delete root.dataset.theme;
+  }
+  followTheme();
+  addEventListener("storage", followTheme);
+
+  // Airflow shows the page in a frame that may not navigate its parent. A link to Airflow is clicked in the parent.
+  addEventListener("click", (event) => {
+    const link = event.target.closest && event.target.closest('a[target="_top"]');
+    if (!link || parent === window || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    try {
+      const outside = parent.document.createElement("a");
+      outside.href = link.href;
+      parent.document.body.append(outside);
+      outside.click();
+      outside.remove();
+      event.preventDefault();
+    } catch {
+      // another origin: the link stays as it is
+    }
+  });
+
+  function tell(text) {
+    const problem = document.getElementById("problem");
+    problem.textContent = text;
+    problem.hidden = !text;
+  }
+  addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.target.id === "today") event.preventDefault(); // no refresh that nobody sees
+  });
+  addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    tell(status === 401 ? "Your session has ended: sign in to Airflow, then load this page again."
+      : `This view could not be refreshed (${status}). What you see may be old.`);
+  });
+  addEventListener("htmx:sendError", () => tell("Airflow cannot be reached. What you see may be old."));
+  addEventListener("htmx:afterOnLoad", (event) => {
+    if (event.detail.successful !== false && event.detail.xhr.status < 400) tell("");
+  });
+
+  const ANSWERS = {
+    401: "Your session has ended: sign in to Airflow, then answer again.",
+    403: "Airflow does not let you answer this request.",
+    404: "There is no such request any more.",
+    409: "The request was answered already.",
+  };
+
+  async function answer(event) {
+    event.preventDefault();
+    const form = event.target;
+    const option = event.submitter && event.submitter.value;
+    if (!option) return;
+    const said = form.querySelector("[data-answer]");
+    const buttons = form.querySelectorAll("button");
+    buttons.forEach((button) => { button.disabled = true; });
+    said.textContent = "Sending your answer …";
+    try {
+      const response = await fetch(form.dataset.approval, {
+        method: "PATCH",
+        credentials: "same-origin",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ chosen_options: [option], params_input: { comment: form.elements.comment.value } }),
+      });
+      if (response.ok) {
+        said.textContent = option === "Approve" ? "Approved. Airflow continues the run." : "Rejected. Nothing is sent.";
+        return;
+      }
+      said.textContent = ANSWERS[response.status] || `Airflow did not take the answer (${response.status}).`;
+    } catch {
+      said.textContent = "Airflow cannot be reached: the answer was not sent.";
+    }
+    buttons.forEach((button) => { button.disabled = false; });
+  }
+
+  function enableApproval() {
+    for (const form of document.querySelectorAll("form[data-approval]")) {
+      form.hidden = false;
+      form.addEventListener("submit", answer);
+    }
+  }
+  addEventListener("DOMContentLoaded", enableApproval);
+})();

@@ -1,0 +1,281 @@
+"""The HTTP server of the sandbox carrier: authentication, limits, scripted faults and the admin endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from aiohttp import web
+
+from sandbox.carrier.account import CarrierAccount, RequestRefusedError
+from sandbox.carrier.faults import Fault, FaultScript
+from sandbox.carrier.faulty_responses import (
+    Answer,
+    endless_page,
+    repeated_page,
+    reset_connection,
+    send_half,
+    send_slowly,
+)
+from sandbox.carrier.rate_limit import CallLimiter
+from sandbox.carrier.request_parameters import read_json_object, read_time
+from sandbox.carrier.state_file import StateFile
+from sandbox.carrier.vendor_calls import device_details, device_usage, list_devices, rate_plan_usage, unknown_call
+
+API = "/rws/api/v1"
+
+
+class CarrierServer:
+    """Serve several accounts. Not thread-safe: only its event loop may use it."""
+
+    def __init__(
+        self,
+        accounts: Sequence[tuple[CarrierAccount, str]],
+        *,
+        seed: int = 7,
+        latency_ms: float = 20,
+        state_file: StateFile | None = None,
+        limits_are_enforced: bool = True,
+    ) -> None:
+        """Configure the server.
+
+        Args:
+            accounts: pairs of account and API key.
+            seed: seed of the latency, and of the fleets when `use_until` changes their counters.
+            latency_ms: mean response time; single responses vary by ±25 %.
+            state_file: where to store plan changes; None keeps them in memory.
+            limits_are_enforced: False counts violations of the vendor's limits without refusing the calls.
+        """
+        self.accounts = {account.name: account for account, _ in accounts}
+        self._keys = {account.name: key for account, key in accounts}
+        self._limiters = {name: CallLimiter(is_enforced=limits_are_enforced) for name in self.accounts}
+        self._refused_accounts: set[str] = set()
+        self._unknown_user_calls = 0
+        self._faults = FaultScript()
+        self._seed = seed
+        self._jitter = random.Random(f"{seed}/latency")
+        self._latency_ms = latency_ms
+        self._state_file = state_file
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application.add_routes(
+            [
+                web.get(f"{API}/devices", self._api("GET /devices", list_devices)),
+                web.get(f"{API}/devices/{{iccid}}", self._api("GET /devices/{iccid}", device_details)),
+                web.put(f"{API}/devices/{{iccid}}", self._api("PUT /devices/{iccid}", self._edit_device)),
+                web.get(
+                    f"{API}/devices/{{iccid}}/ctdUsages",
+                    self._api("GET /devices/{iccid}/ctdUsages", device_usage),
+                ),
+                web.get(f"{API}/usages", self._api("GET /usages", rate_plan_usage)),
+                web.get("/sandbox/stats", self._get_stats),
+                web.delete("/sandbox/stats", self._delete_stats),
+                web.get("/sandbox/truth/{account}", self._get_truth),
+                web.get("/sandbox/faults", self._get_faults),
+                web.post("/sandbox/faults", self._post_faults),
+                web.delete("/sandbox/faults", self._delete_faults),
+                web.post("/sandbox/password", self._post_password),
+                web.post("/sandbox/devices", self._post_devices),
+                web.post("/sandbox/usage", self._post_usage),
+                web.route("*", f"{API}/{{rest:.*}}", self._api("unknown", unknown_call)),
+            ]
+        )
+        return application
+
+    # Every API call passes these steps in order: account, limits, API key, scripted faults, response.
+
+    def _api(self, endpoint: str, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            user, password = _basic_credentials(request)
+            limiter = self._limiters.get(user)
+            if limiter is None:
+                self._unknown_user_calls += 1
+                return _error(401, "Invalid credentials.", "10000001")
+            refusal = limiter.begin(endpoint, time.monotonic())
+            status: int | None = None
+            try:
+                if refusal is not None:
+                    response: web.StreamResponse = _error(429, refusal, headers={"Retry-After": "1"})
+                else:
+                    response = await self._respond(user, password, request, answer)
+                status = response.status
+                return response
+            finally:
+                limiter.end(status)
+
+        return handle
+
+    async def _respond(self, user: str, password: str, request: web.Request, answer: Answer) -> web.StreamResponse:
+        await asyncio.sleep(self._latency_ms / 1000 * self._jitter.uniform(0.75, 1.25))
+        is_valid = hmac.compare_digest(password.encode(), self._keys[user].encode())
+        if not is_valid or user in self._refused_accounts:
+            return _error(401, "Invalid credentials.", "10000001")
+        page = request.query.get("pageNumber", "1" if "iccid" not in request.match_info else "")
+        fault = self._faults.choose(
+            account=user,
+            method=request.method,
+            path=request.path,
+            page_number=int(page) if page.isdigit() else None,
+        )
+        account = self.accounts[user]
+        if fault is None:
+            return await self._correct_response(account, request, answer)
+        return await self._faulty_response(fault, account, request, answer)
+
+    async def _correct_response(self, account: CarrierAccount, request: web.Request, answer: Answer) -> web.Response:
+        try:
+            return web.json_response(await answer(account, request))
+        except RequestRefusedError as refused:
+            return _error(refused.status, refused.message, refused.code)
+
+    async def _faulty_response(
+        self, fault: Fault, account: CarrierAccount, request: web.Request, answer: Answer
+    ) -> web.StreamResponse:
+        if fault.reset:
+            reset_connection(request)
+            raise web.HTTPServiceUnavailable  # never sent: the connection is closed
+        if fault.status is not None:
+            retry_after = fault.retry_after()
+            headers = {"Retry-After": retry_after} if retry_after else None
+            return _error(fault.status, fault.error_message, headers=headers)
+        if fault.hang_seconds is not None:
+            await asyncio.sleep(fault.hang_seconds)
+        if fault.repeat_page:
+            return web.json_response(await repeated_page(account, request, answer))
+        if fault.endless_pages:
+            return web.json_response(await endless_page(account, request, answer))
+        if fault.forget_write and request.method == "PUT":
+            return web.json_response({"iccid": request.match_info["iccid"]})
+        response = await self._correct_response(account, request, answer)
+        account.touch(fault.touch)
+        if fault.drip_seconds is not None:
+            return await send_slowly(request, cast(bytes, response.body), fault.drip_seconds)
+        if fault.empty_page:
+            return web.json_response(
+                {
+                    "pageNumber": int(request.query.get("pageNumber", "1")),
+                    "devices": [],
+                    "zones": [],
+                    "lastPage": False,
+                }
+            )
+        if fault.truncate:
+            return await send_half(request, cast(bytes, response.body))
+        return response
+
+    async def _edit_device(self, account: CarrierAccount, request: web.Request) -> dict[str, Any]:
+        iccid = request.match_info["iccid"]
+        body = await read_json_object(request)
+        if set(body) != {"ratePlan"}:
+            raise RequestRefusedError(400, "the sandbox can only change ratePlan")
+        account.change_rate_plan(iccid, body["ratePlan"])
+        if self._state_file is not None:
+            self._state_file.store(account, iccid)
+        return {"iccid": iccid}
+
+    # Admin endpoints
+
+    async def _get_stats(self, request: web.Request) -> web.Response:
+        accounts = {name: limiter.stats() for name, limiter in self._limiters.items()}
+        return web.json_response(
+            {
+                "accounts": accounts,
+                "calls": sum(stats["calls"] for stats in accounts.values()),
+                "violations": sum(stats["violations"] for stats in accounts.values()),
+                "unknown_user_calls": self._unknown_user_calls,
+            }
+        )
+
+    async def _delete_stats(self, request: web.Request) -> web.Response:
+        for limiter in self._limiters.values():
+            limiter.reset()
+        self._unknown_user_calls = 0
+        return web.json_response({})
+
+    async def _get_truth(self, request: web.Request) -> web.Response:
+        name = request.match_info["account"]
+        if name not in self.accounts:
+            return _error(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
+        return web.json_response(self.accounts[name].truth())
+
+    async def _get_faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self._faults.documents())
+
+    async def _post_faults(self, request: web.Request) -> web.Response:
+        try:
+            document = await read_json_object(request)
+            unknown = document.get("account") not in (None, *self.accounts)
+            if unknown:
+                raise RequestRefusedError(400, f"no account {document['account']!r}")
+            self._faults.add(document)
+        except (RequestRefusedError, ValueError, TypeError) as error:
+            return _error(400, str(error))
+        return web.json_response({}, status=201)
+
+    async def _delete_faults(self, request: web.Request) -> web.Response:
+        self._faults.clear()
+        return web.json_response({})
+
+    async def _post_password(self, request: web.Request) -> web.Response:
+        document = await read_json_object(request)
+        name = document.get("account")
+        if name not in self.accounts:
+            return _error(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
+        if document.get("is_wrong", True):
+            self._refused_accounts.add(name)
+        else:
+            self._refused_accounts.discard(name)
+        return web.json_response({})
+
+    async def _post_devices(self, request: web.Request) -> web.Response:
+        """Change or remove SIMs: ``{"account", "iccids", "set": {…} | "remove": true}``."""
+        document = await read_json_object(request)
+        try:
+            account = self.accounts[document["account"]]
+            for iccid in document["iccids"]:
+                if document.get("remove"):
+                    account.remove(iccid)
+                else:
+                    account.change(iccid, document.get("set", {}))
+        except RequestRefusedError as refused:
+            return _error(refused.status, refused.message)
+        except KeyError as missing:
+            return _error(400, f"unknown account or missing key: {missing}")
+        return web.json_response({})
+
+    async def _post_usage(self, request: web.Request) -> web.Response:
+        """Set the usage counters of an account to a time of its billing period: ``{"account", "until"}``."""
+        document = await read_json_object(request)
+        try:
+            account = self.accounts[document["account"]]
+            account.use_until(read_time(document.get("until"), "until"), seed=self._seed)
+        except RequestRefusedError as refused:
+            return _error(refused.status, refused.message)
+        except KeyError as missing:
+            return _error(400, f"unknown account or missing key: {missing}")
+        return web.json_response({})
+
+
+def _error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> web.Response:
+    document = {"errorMessage": message} | ({"errorCode": code} if code else {})
+    return web.json_response(document, status=status, headers=headers)
+
+
+def _basic_credentials(request: web.Request) -> tuple[str, str]:
+    """Return user and password of HTTP Basic, empty strings if the header is missing or malformed."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password

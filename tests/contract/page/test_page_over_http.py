@@ -1,0 +1,184 @@
+"""The page over real HTTP, behind Airflow's own sign-in: who may see it, what it answers, and what it never says."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from amop.web.app import VIEWS
+from tests.worlds.airflow_server import PASSWORD, AirflowServer
+from tests.worlds.page_world import SCRIPT, PageWorld
+
+pytestmark = pytest.mark.xdist_group("page")
+
+LARGEST_FIRST_VIEW = 150 * 1024
+
+
+def paths(world: PageWorld) -> list[str]:
+    """Return an address of every route."""
+    values = {
+        "session_id": str(world.session_id),
+        "device_id": str(world.sims[3]),
+        "name": "page.css",
+        "path:path": "no/such/view",
+    }
+    return [re.sub(r"\{([^}]+)\}", lambda found: values[found[1]], path).removeprefix("/") for path in VIEWS]
+
+
+def test_every_route_is_closed_to_an_anonymous_caller(server: AirflowServer, world: PageWorld) -> None:
+    assert {path: server.get(path, None).status_code for path in paths(world)} == dict.fromkeys(paths(world), 401)
+
+
+def test_every_route_is_closed_to_a_user_without_a_right(server: AirflowServer, world: PageWorld) -> None:
+    assert {path: server.get(path, "guest").status_code for path in paths(world)} == dict.fromkeys(paths(world), 403)
+
+
+def test_a_forged_token_opens_nothing(server: AirflowServer, world: PageWorld) -> None:
+    for headers in ({"Authorization": "Bearer x.y.z"}, {"Cookie": "_token=x.y.z"}):
+        answer = requests.get(f"{server.address}/amop/", headers=headers, timeout=30)
+        assert answer.status_code in {401, 403}
+        assert "AT&amp;T" not in answer.text
+
+
+@pytest.mark.parametrize("user", ["admin", "operator", "user", "viewer"])
+def test_every_view_is_open_to_a_user_who_may_read_the_dags(user: str, server: AirflowServer, world: PageWorld) -> None:
+    expected = {path: 404 if path == "no/such/view" else 200 for path in paths(world)}
+    assert {path: server.get(path, user).status_code for path in paths(world)} == expected
+
+
+def test_only_a_user_who_may_answer_a_request_is_offered_to(server: AirflowServer, world: PageWorld) -> None:
+    path = f"session/{world.session_id}"
+    assert "data-approval" in server.get(path, "user").text
+    page = server.get(path, "viewer").text
+    assert "data-approval" not in page
+    assert "You may not answer" in page
+    answer = requests.patch(
+        f"{server.address}/api/v2/dags/carrier_optimization_jasper/dagRuns/session_{world.session_id}/taskInstances"
+        "/approve_changes/-1/hitlDetails",
+        json={"chosen_options": ["Approve"], "params_input": {}},
+        headers={"Authorization": f"Bearer {server.token('viewer')}"},
+        timeout=30,
+    )
+    assert answer.status_code == 403  # Airflow decides, not the page
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_written_through_the_page(method: str, server: AirflowServer, world: PageWorld) -> None:
+    cookies = {"_token": server.token("admin")}
+    for path in paths(world):
+        answer = requests.request(method, f"{server.address}/amop/{path}", cookies=cookies, timeout=30)
+        assert answer.status_code == 405, path
+
+
+def test_no_text_of_the_tables_becomes_markup(server: AirflowServer, world: PageWorld) -> None:
+    for path in paths(world):
+        answer = server.get(path, "admin", **({"resolved": "yes"} if path == "quarantine" else {}))
+        assert SCRIPT not in answer.text, path
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"], path
+    assert "&lt;script&gt;document.title" in server.get("", "admin").text
+    searched = server.get("outbox", "admin", q=SCRIPT)
+    assert searched.status_code == 200
+    assert SCRIPT not in searched.text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "session/0",
+        "session/99999999999999999999",
+        "session/x",
+        "sim/-1",
+        "outbox?page=0",
+        "outbox?state=lost",
+        "outbox?q=%00",
+        "outbox?sort_outbox=id;drop",
+        "quarantine?resolved=maybe",
+        "sessions?provider=1e3",
+        "sims?q=" + "9" * 200,
+    ],
+)
+def test_an_invalid_address_is_refused_without_a_trace(address: str, server: AirflowServer, world: PageWorld) -> None:
+    path, _, query = address.partition("?")
+    answer = server.get(f"{path}?{query}", "admin")
+    assert answer.status_code == 422
+    assert "Invalid request" in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_an_unknown_column_keeps_the_order(server: AirflowServer, world: PageWorld) -> None:
+    for path, table in (("", "today"), ("outbox", "outbox"), (f"session/{world.session_id}/changes", "changes")):
+        assert server.get(path, "admin", **{f"sort_{table}": "-password"}).status_code == 200
+
+
+def test_a_session_or_sim_that_does_not_exist_is_not_found(server: AirflowServer, world: PageWorld) -> None:
+    for path in ("session/987654321", "session/987654321/changes", "sim/987654321"):
+        answer = server.get(path, "admin")
+        assert (answer.status_code, "Not found" in answer.text) == (404, True)
+
+
+def test_each_table_is_exported_as_csv(server: AirflowServer, world: PageWorld) -> None:
+    answer = server.get(f"session/{world.session_id}/changes", "viewer", csv="changes", state="proposed")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="amop-changes.csv"'
+    lines = answer.text.splitlines()
+    count = world.value("SELECT count(*) FROM amop.rate_plan_change WHERE instance_id = %s", world.instance_id)
+    assert len(lines) == 1 + count
+    assert lines[0].endswith("applied_at,currency")
+    assert server.get("", "viewer", csv="nothing").status_code == 404
+
+
+def test_amounts_have_currency_two_decimals_and_the_exact_value(server: AirflowServer, world: PageWorld) -> None:
+    exact = world.instance(world.instance_id)["current_cost"]
+    page = server.get("", "viewer").text
+    assert f'<data value="{exact}" title="USD {exact:,f}">USD {exact:,.2f}</data>' in page
+
+
+def test_a_first_view_is_small(server: AirflowServer, world: PageWorld) -> None:
+    files = ["", "static/page.css", "static/page.js", "static/htmx.min.js"]
+    assert sum(len(server.get(path, "viewer").content) for path in files) <= LARGEST_FIRST_VIEW
+
+
+def test_an_empty_warehouse_and_a_missing_one_are_explained(
+    server: AirflowServer, warehouse_dsn: str, empty_database_dsn: str
+) -> None:
+    server.connect_to(warehouse_dsn)
+    assert "No provider is active yet." in server.get("", "viewer").text
+    for dsn, words in (
+        (empty_database_dsn, "Run: bin/amop migrate"),
+        (None, "Airflow has no usable connection amop_warehouse"),
+        ("host=127.0.0.1 port=1 dbname=x user=secret_user password=secret_word", "The warehouse cannot be reached"),
+    ):
+        server.connect_to(dsn)
+        answer = server.get("", "viewer")
+        assert answer.status_code == 503
+        assert words in answer.text
+        for secret in ("Traceback", "secret_user", "secret_word", "psycopg", PASSWORD):
+            assert secret not in answer.text
+
+
+def test_a_view_that_reads_too_long_is_stopped(server: AirflowServer, world: PageWorld) -> None:
+    """A view waits for a lock at most as long as a statement may take, and says what happened."""
+    import psycopg
+
+    with psycopg.connect(world.dsn) as blocking:
+        blocking.execute("LOCK TABLE amop.optimization_session IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        answer = server.get("sessions", "viewer")
+        assert time.monotonic() - begun < 15
+        blocking.rollback()
+    assert answer.status_code == 503
+    assert "The warehouse" in answer.text
+    assert server.get("sessions", "viewer").status_code == 200
+
+
+def test_the_page_is_in_airflows_navigation(server: AirflowServer, world: PageWorld) -> None:
+    headers = {"Authorization": f"Bearer {server.token('admin')}"}
+    plugins: dict[str, Any] = requests.get(f"{server.address}/api/v2/plugins", headers=headers, timeout=30).json()
+    (plugin,) = (each for each in plugins["plugins"] if each["name"] == "amop")
+    assert [(view["name"], view["href"], view["url_route"]) for view in plugin["external_views"]] == [
+        ("AMOP", "amop/", "amop")
+    ]

@@ -1,0 +1,190 @@
+"""The sensor and its trigger on a real warehouse: they count their own run's rows, and change none of any run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.sdk.bases.sensor import BaseSensorOperator
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
+from airflow.triggers.base import TriggerEvent
+from psycopg.rows import dict_row
+
+from amop import time_limits
+from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.tasks.staging_sensor import DAG_TEST_USER, StagingReadySensor, StagingReadyTrigger
+from tests.db.cli.test_cli import as_airflow_json
+from tests.worlds.moments import present
+from tests.worlds.sandbox_reference import load_sandbox_reference
+
+TABLES = ("device_usage_to_process", "device_staging", "device_sync_run", "optimization_session", "amop_outbox")
+
+
+class World:
+    """A run with an optimization session, and a run of another provider."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        load_sandbox_reference(dsn)
+        self.run, self.other = (self._open(integration) for integration in ("jasper", "rogers"))
+        self.sensor = StagingReadySensor(
+            task_id="wait_for_staging", run=self.run, poke_interval=5, timeout=3600, deferrable=True
+        )
+
+    def _open(self, integration: str) -> dict[str, Any]:
+        request = SyncRequest(integration, f"device_sync_{integration}", "monday", optimization="always")
+        (run,) = open_runs(self.dsn, request, now=present())
+        return {"run_id": run.run_id, "service_provider_name": run.service_provider_name}
+
+    def execute(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def add_work(self, run: dict[str, Any], count: int) -> None:
+        self.execute(
+            "INSERT INTO amop.device_usage_to_process (run_id, kind, iccid) SELECT %s, 'device_usage',"
+            " '89014103000000' || n FROM generate_series(1, %s) AS n",
+            run["run_id"], count,
+        )  # fmt: skip
+
+    def complete_list(self) -> None:
+        self.execute("UPDATE amop.device_sync_run SET list_is_complete = true WHERE id = %s", self.run["run_id"])
+
+    def rows(self, *, but: str = "") -> dict[str, Any]:
+        return {name: self.execute(f"SELECT * FROM amop.{name} ORDER BY 1") for name in TABLES if name != but}
+
+    def poke(self) -> bool:
+        return self.sensor.poke({})  # type: ignore[arg-type]
+
+    def state(self) -> tuple[str, list[str]]:
+        """Return the status of the run, and the errors that AMOP is to receive for its session."""
+        (run,) = self.execute("SELECT status FROM amop.device_sync_run WHERE id = %s", self.run["run_id"])
+        errors = self.execute("SELECT payload FROM amop.amop_outbox WHERE kind = 'error'")
+        return run["status"], [row["payload"]["data"]["ErrorMessage"] for row in errors]
+
+
+@pytest.fixture
+def world(warehouse_dsn: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    return World(warehouse_dsn)
+
+
+def test_it_waits_for_the_list_and_for_its_own_rows_and_is_ready_at_0(world: World) -> None:
+    world.add_work(world.other, 3)
+    before = world.rows()
+    assert world.poke() is False  # nothing is left, but the list is not complete
+    world.complete_list()
+    assert world.poke() is True  # the rows of the other run do not count
+    world.add_work(world.run, 1)
+    assert world.poke() is False
+    world.execute("DELETE FROM amop.device_usage_to_process WHERE run_id = %s", world.run["run_id"])
+    assert world.poke() is True
+    assert world.rows(but="device_sync_run") == {name: before[name] for name in TABLES if name != "device_sync_run"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("status = 'failed', error = 'no key', ended_at = now()", r"the sync of run \d+ failed: no key"),
+        ("status = 'refused', error = 'held', ended_at = now()", r"the sync of run \d+ refused: held"),
+        ("progress_at = clock_timestamp() - interval '31 minutes'", r"no progress for 30 minutes \(2 work rows left"),
+    ],
+)
+def test_it_fails_with_the_sync_and_deletes_no_row(world: World, change: str, reason: str) -> None:
+    world.add_work(world.run, 2)
+    world.add_work(world.other, 3)
+    world.complete_list()
+    world.execute(f"UPDATE amop.device_sync_run SET {change} WHERE id = %s", world.run["run_id"])
+    work = world.execute("SELECT * FROM amop.device_usage_to_process ORDER BY id")
+    with pytest.raises(AirflowFailException, match=rf"AT&T Control Center: .*{reason}"):
+        world.poke()
+    assert world.execute("SELECT * FROM amop.device_usage_to_process ORDER BY id") == work
+    (other,) = world.execute("SELECT status FROM amop.device_sync_run WHERE id = %s", world.other["run_id"])
+    assert other == {"status": "running"}
+
+
+def test_a_sync_without_progress_ends_with_one_error_for_amop(world: World) -> None:
+    world.execute("UPDATE amop.device_sync_run SET progress_at = clock_timestamp() - interval '31 minutes'")
+    for _ in range(2):
+        with pytest.raises(AirflowFailException):
+            world.poke()
+    status, errors = world.state()
+    assert status == "failed"
+    assert len(errors) == 1 and "has made no progress for 30 minutes" in errors[0]
+
+
+def test_the_end_of_its_own_time_ends_the_run_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def times_out(*_: object, **__: object) -> None:
+        raise AirflowSensorTimeout
+
+    monkeypatch.setattr(BaseSensorOperator, "execute", times_out)
+    world.sensor.deferrable = False
+    with pytest.raises(AirflowFailException, match="is not complete after 1 hours of waiting"):
+        world.sensor.execute({"dag_run": SimpleNamespace(triggering_user_name=None)})  # type: ignore[arg-type]
+    assert world.state()[0] == "failed" and len(world.state()[1]) == 1
+
+
+def test_the_end_of_the_triggers_time_ends_the_run_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def times_out(*_: object, **__: object) -> None:
+        raise AirflowSensorTimeout from TaskDeferralTimeout("Trigger timeout")
+
+    monkeypatch.setattr(BaseSensorOperator, "resume_execution", times_out)
+    with pytest.raises(AirflowFailException, match="is not complete after 1 hours of waiting"):
+        world.sensor.resume_execution("__fail__", {"error": "timeout"}, {})  # type: ignore[arg-type]
+    assert world.state()[0] == "failed"
+
+
+def test_it_defers_under_a_triggerer_and_reschedules_in_dags_test(world: World) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        world.sensor.execute({"dag_run": SimpleNamespace(triggering_user_name="operator")})  # type: ignore[arg-type]
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, StagingReadyTrigger)
+    assert (trigger.run_id, trigger.poll_seconds, trigger.limit_seconds) == (
+        world.run["run_id"], 5, time_limits.NO_PROGRESS.total_seconds(),
+    )  # fmt: skip
+    assert (deferred.value.method_name, deferred.value.timeout) == ("resume", timedelta(hours=1))
+    ti = SimpleNamespace(get_first_reschedule_date=lambda _context: None)
+    context = {"dag_run": SimpleNamespace(triggering_user_name=DAG_TEST_USER), "ti": ti}
+    with pytest.raises(AirflowRescheduleException):
+        world.sensor.execute(context)  # type: ignore[arg-type]
+
+
+async def _first(trigger: StagingReadyTrigger) -> TriggerEvent:
+    return await anext(trigger.run())
+
+
+def test_the_trigger_survives_its_serialization_and_yields_the_outcome_once(world: World) -> None:
+    path, arguments = StagingReadyTrigger(world.run["run_id"], "amop_warehouse", 0.05, 1800.0).serialize()
+    assert path == "amop.tasks.staging_sensor.StagingReadyTrigger"
+    trigger = StagingReadyTrigger(**json.loads(json.dumps(arguments)))
+
+    async def events() -> list[dict[str, str]]:
+        found = []
+        waiting: asyncio.Task[TriggerEvent] = asyncio.create_task(_first(trigger))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()  # the list is not complete
+        world.complete_list()
+        found.append((await asyncio.wait_for(waiting, 10)).payload)
+        world.execute(
+            "UPDATE amop.device_sync_run SET status = 'failed', error = 'no key' WHERE id = %s", world.run["run_id"]
+        )
+        found += [event.payload async for event in trigger.run()]
+        return found
+
+    ready, failed = asyncio.run(events())
+    assert (ready["state"], failed["state"]) == ("ready", "failed")
+    world.sensor.resume({}, ready)  # type: ignore[arg-type]
+    with pytest.raises(AirflowFailException, match="no key"):
+        world.sensor.resume({}, failed)  # type: ignore[arg-type]

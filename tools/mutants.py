@@ -1,0 +1,97 @@
+"""Plant the faults of mutants.toml one by one in a copy of the tree, and report which the tests find: `make mutants`.
+
+A mutant is found when its tests fail. With arguments only the mutants are planted whose name contains one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LIST = Path(__file__).with_name("mutants.toml")
+LONGEST_SECONDS = 900
+FEWEST_FOUND = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted fault."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: Sequence[str]
+
+    def planted(self, text: str) -> str:
+        """Return a file's text with the fault in it.
+
+        Raises:
+            ValueError: the text to replace does not stand in it exactly once.
+        """
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: the text to replace stands {text.count(self.old)} times in {self.file}")
+        return text.replace(self.old, self.new)
+
+
+def mutants() -> list[Mutant]:
+    """Return the mutants of the list."""
+    return [Mutant(**entry) for entry in tomllib.loads(LIST.read_text())["mutant"]]
+
+
+def is_found(mutant: Mutant, tree: Path) -> bool:
+    """Plant a mutant in a tree, run its tests, and restore the tree; return True if a test failed.
+
+    Raises:
+        RuntimeError: pytest ended without a verdict.
+    """
+    path = tree / mutant.file
+    original = path.read_text()
+    path.write_text(mutant.planted(original))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "loadgroup", *mutant.tests],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": f"{tree / 'plugins'}{os.pathsep}{tree}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_SECONDS,
+        )
+    finally:
+        path.write_text(original)
+    has_failed = re.search(r"\b\d+ failed\b", done.stdout) is not None
+    if done.returncode != 0 and not has_failed:
+        raise RuntimeError(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout[-3000:]}{done.stderr}")
+    return has_failed
+
+
+def main(words: Sequence[str]) -> int:
+    """Plant the mutants and print what became of each; return 1 if fewer than 95 % were found."""
+    chosen = [mutant for mutant in mutants() if not words or any(word in mutant.name for word in words)]
+    missed = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+        for mutant in chosen:
+            begin = time.monotonic()
+            found = is_found(mutant, tree)
+            if not found:
+                missed.append(mutant.name)
+            print(f"{'found ' if found else 'MISSED'} {time.monotonic() - begin:5.0f} s  {mutant.name}", flush=True)
+    share = 1 - len(missed) / len(chosen) if chosen else 1.0
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} mutants found ({share:.0%})")
+    return int(share < FEWEST_FOUND)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
