@@ -10,12 +10,15 @@
   here, with back-off from 30 seconds to 15 minutes, in order within a session, always with the same `Idempotency-Key`.
 * **report_refused_messages** fails when AMOP refused a message for good (a final 4xx), in whichever task that happened.
   Such a message is dead-lettered and blocks no other session. It fails one run, not every later run.
+* **notify_operators** sends what operators should know of: failures, outages, late syncs, reports. One message per
+  cause, each once; it never fails the run. The runbook lists the kinds and how to switch them off.
 
 ### How to run it
 It runs every five minutes; leave it unpaused. Triggering it by hand does no harm.
 
 ### When it fails
-The outbox keeps every message: nothing is lost. `bin/amop status` shows what is pending and since when;
+While AMOP is away, **deliver_messages** is up for retry (yellow) and then skipped. The outbox keeps every message:
+nothing is lost. `bin/amop status` shows what is pending and since when;
 `SELECT dedupe_key, attempts, last_error FROM amop.amop_outbox WHERE state <> 'sent'` shows why. `bin/amop status` also
 lists refused messages; the runbook says how to send one again once its cause is fixed.
 """
@@ -28,12 +31,13 @@ from airflow.sdk import DAG
 
 from amop import ids, time_limits
 from amop.tasks.amop_relay import deliver_messages, end_stale_work, report_refused_messages
+from amop.tasks.notifications import notify_operators
 from amop.tasks.retries import RETRIES
 
 with DAG(
     dag_id=ids.AMOP_RELAY_DAG,
     dag_display_name="AMOP relay",
-    description="Retries undelivered AMOP callbacks; fails runs and sessions that stopped sending heartbeats.",
+    description="Retries undelivered AMOP callbacks; fails stale runs and sessions; notifies operators.",
     doc_md=__doc__,
     schedule=timedelta(minutes=5),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -43,4 +47,6 @@ with DAG(
     default_args={"owner": ids.OWNER, **RETRIES},
     tags=[ids.TAG_AMOP, ids.TAG_OUTBOX],
 ):
-    end_stale_work() >> deliver_messages() >> report_refused_messages()
+    ended = end_stale_work()
+    ended >> deliver_messages() >> report_refused_messages()
+    ended >> notify_operators()
