@@ -300,7 +300,12 @@ class ProviderNights:
             start,
             start + timedelta(days=1),
         )
-        replay_day(self.dsn, self._archive, request, clock=self._fixed)
+        try:
+            replay_day(self.dsn, self._archive, request, clock=self._fixed)
+        except MergeRefusedError as error:
+            # The merge of a night with a malformed record of so few SIMs is refused, and so is its replay.
+            if not any(fault.kind == Kind.RECORD and fault.night == night for fault in self._faults):
+                self._problems.append(f"night {self._number}: the replay of night {night} was refused: {error}")
 
     def _repeat_until(self, step: Step) -> None:
         """Clear every step before this one that has succeeded: each does nothing, or says that nothing is left."""
