@@ -72,7 +72,7 @@ CLEARS = 2
 PLANS = ("ATT 25 MB", "ATT 100 MB", "ATT 500 MB")
 
 
-_IN_PROCESS = (Kind.KILL, Kind.CUT, Kind.DISK)
+_IN_PROCESS = (Kind.KILL, Kind.CUT, Kind.DISK, Kind.CRASH)
 
 
 class StepFailedError(Exception):
@@ -98,6 +98,7 @@ class ProviderNights:
     ) -> None:
         self.dsn = server.conninfo(database)
         self._superuser = server.conninfo(database, user="postgres")
+        self._crash = server.crash_and_recover
         self._archive: Any = folder
         self._carrier = carrier
         self._amop = amop
@@ -219,7 +220,8 @@ class ProviderNights:
         Raises:
             StepFailedError: it has failed for good; its run or session has ended.
         """
-        process = FaultyProcess([fault for fault in self._of_night(*_IN_PROCESS) if fault.step == step])
+        faults = [fault for fault in self._of_night(*_IN_PROCESS) if fault.step == step]
+        process = FaultyProcess(faults, crash=self._crash)
         tries, self._first = 0, True
         while True:
             try:
