@@ -97,6 +97,13 @@ class TenantEntry(_Entry):
     time_zone: TimeZone
 
 
+class IntegrationEntry(_Entry):
+    """The number of an integration in the existing system: ``IntegrationType`` of its queue messages."""
+
+    name: IntegrationName
+    integration_type: int = Field(ge=0, le=INTEGER_MAX)
+
+
 class RatePlanEntry(_Entry):
     """The charges of a rate plan: money in the carrier's currency, data in megabytes of 1,048,576 bytes.
 
@@ -178,4 +185,5 @@ class ReferenceFile(_Entry):
     """A whole reference file."""
 
     tenants: list[TenantEntry] = Field(default_factory=list)
+    integrations: list[IntegrationEntry] = Field(default_factory=list)
     service_providers: list[ServiceProviderEntry] = Field(default_factory=list)
