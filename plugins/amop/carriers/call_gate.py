@@ -32,6 +32,7 @@ class PostgresCallGate:
         conninfo: libpq connection string of the warehouse.
         key: identifies the API user; not secret.
         calls_per_second: the limit; 0.5 is one call in two seconds, 2.5 is two calls in one second.
+        account: provider and connection, as operators know the API user; shown while the carrier fails.
         sleep: waits for a number of seconds; tests inject their own.
         clock: present time for the circuit breaker; None = the database's clock, shared by all machines.
     """
@@ -42,6 +43,7 @@ class PostgresCallGate:
         key: str,
         calls_per_second: float,
         *,
+        account: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Clock | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class PostgresCallGate:
         self._circuit = Circuit()
         self._connection: WarehouseConnection | None = None
         self._api_user = key
+        self._account = account
         self._calls = max(1, math.floor(calls_per_second))
         self._window_seconds = max(1.0, self._calls / calls_per_second) + MARGIN_SECONDS
 
@@ -130,7 +133,7 @@ class PostgresCallGate:
         return circuit, stored.now
 
     def _write_circuit(self, circuit: Circuit) -> None:
-        store.write_circuit(self._connected(), api_user=self._api_user, **asdict(circuit))
+        store.write_circuit(self._connected(), api_user=self._api_user, account=self._account, **asdict(circuit))
         self._circuit = circuit
 
     def _seconds_to_wait(self, connection: WarehouseConnection) -> float:

@@ -62,6 +62,7 @@ def write_circuit(
     connection: WarehouseConnection,
     *,
     api_user: str,
+    account: str | None,
     failures: int,
     failing_since: datetime | None,
     open_until: datetime | None,

@@ -93,6 +93,8 @@ class LastSyncRun:
     status: str
     started_at: datetime
     ended_at: datetime | None
+    last_success_at: datetime | None
+    """End of the provider's last complete run."""
     pages: int
     devices_seen: int
     error: str | None
@@ -110,9 +112,12 @@ class LastOptimization:
     billing_period_end: datetime
     run_status: str
     device_count: int
+    currency: str
     current_cost: Decimal | None
     total_cost: Decimal | None
     forecast_savings: Decimal | None
+    savings_percent: Decimal | None
+    """Of the current cost."""
     gap_percent: Decimal | None
     proposed: int
     approved: int
@@ -135,8 +140,11 @@ class RealisedSavings:
     instance_id: int
     billing_period_end: datetime
     applied_changes: int
+    currency: str
     forecast_saving: Decimal
     realised_saving: Decimal
+    realised_percent: Decimal | None
+    """Of the bill with the old plans."""
     projection_error_percent: Decimal | None
     weighted_error_percent: Decimal | None
     usage_read_at: datetime | None
@@ -176,6 +184,22 @@ class OutboxCounts:
     dead: int
     sent: int
     oldest_pending: datetime | None
+    last_error: str | None
+    """Of the messages that are not delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierOutage:
+    """A carrier account that gets no usable answer."""
+
+    account: str
+    """Provider and connection."""
+    failures: int
+    """Consecutive failures."""
+    failing_since: datetime
+    next_call_at: datetime | None
+    """No process calls the carrier before; None = it is being called."""
+    last_failure: str | None
 
 
 # --- Retention --------------------------------------------------------------------------------------------------------
@@ -325,3 +349,8 @@ def dead_lettered_messages(connection: WarehouseConnection) -> list[DeadLettered
 @statement("maintenance/outbox_counts")
 def outbox_counts(connection: WarehouseConnection) -> OutboxCounts:
     """Count the messages to AMOP by state."""
+
+
+@statement("maintenance/carrier_outages")
+def carrier_outages(connection: WarehouseConnection) -> list[CarrierOutage]:
+    """Return the carrier accounts that get no usable answer, the longest outage first."""

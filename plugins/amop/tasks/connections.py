@@ -143,7 +143,7 @@ def carrier_client(connection_id: str, service_provider_name: str, *, may_write:
     from amop.carriers.control_center import ControlCenterClient
 
     account = carrier_account(connection_id, service_provider_name)
-    gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second)
+    gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second, account=account.label)
     return ControlCenterClient(account, gate, may_write=may_write)
 
 

@@ -17,6 +17,7 @@ from amop.page.session_tables import read_changes
 from amop.page.sim import read_sim, search_sims
 from amop.page.table import Order, Table, as_csv
 from amop.page.today import Need, read_today
+from amop.runs.first_step import OTHERWISE
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds.optimization_world import MEGABYTE, NOW
 from tests.worlds.page_world import SCRIPT, PageWorld, set_database_moment
@@ -47,7 +48,7 @@ def test_today_begins_with_the_most_urgent_provider(connection: Any) -> None:
     ]
     assert view.headline == (
         "1 of 4 providers is fine. Rogers: the sync failed at 2026-11-03 07:30 UTC: the carrier refused the API key "
-        f"{SCRIPT}. 2 more need attention."
+        f"{SCRIPT}. Next: {OTHERWISE}. 2 more need attention."
     )
 
 
@@ -248,5 +249,8 @@ def test_a_thousand_providers_are_shown_with_the_most_expensive_of_equal_need_fi
         view = read_today(connection, integrations=EVERY, order=None)
         sorted_by_name = read_today(connection, integrations=EVERY, order=Order("provider", descending=True))
     assert len(view.table.rows) == 1000
-    assert view.headline == "0 of 1000 providers are fine. Provider 1: it was never synced. 999 more need attention."
+    assert view.headline == (
+        "0 of 1000 providers are fine. Provider 1: it was never synced. "
+        "Next: trigger device_sync_pod19 and see that it is not paused. 999 more need attention."
+    )
     assert sorted_by_name.table.rows[0].stored.name == "Provider 999"
