@@ -1,4 +1,4 @@
-"""The tasks of ``amop_relay``: retry undelivered messages, and end stale runs and sessions."""
+"""The tasks of ``amop_relay``: retry undelivered messages and reports, and end stale runs and sessions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,25 @@ def deliver_messages() -> int:
         report = deliver_outbox(warehouse_conninfo(), client)
     log.info("%s messages sent, %s dead-lettered, %s pending", report.sent, report.dead, report.pending)
     return report.sent
+
+
+@task(execution_timeout=time_limits.TASK)
+def deliver_reports() -> int:
+    """Deliver the reports that their tasks could not (S3, SQS, mail, archive); return how many were delivered."""
+    from amop.database.clock import warehouse_clock
+    from amop.messages import undelivered_reports
+    from amop.tasks.report_relay import DELIVERIES
+
+    conninfo = warehouse_conninfo()
+    result = undelivered_reports.deliver_reports(
+        conninfo, DELIVERIES, now=warehouse_clock(conninfo), limit=time_limits.DELIVERY
+    )
+    if result.delivered or result.failed or result.given_up:
+        log.info(
+            "%s reports delivered, %s failed and are tried again, %s given up",
+            result.delivered, result.failed, result.given_up,
+        )  # fmt: skip
+    return result.delivered
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
