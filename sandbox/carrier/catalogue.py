@@ -119,6 +119,9 @@ TENANTS: tuple[dict[str, Any], ...] = (
     {"id": 2, "name": "Northern Fleet Services", "time_zone": "America/Toronto"},
 )
 
+INTEGRATION_TYPES = {"jasper": 2, "pod19": 10, "tmobile_jasper": 8, "rogers": 12}
+"""Numbers of the integrations in the existing system; invented, like the prices."""
+
 
 def _plan(code: str, charge: str, plan_mb: int, overage_rate: str, block_mb: int, **more: Any) -> RatePlan:
     return RatePlan(code, Decimal(charge), Decimal(plan_mb), Decimal(overage_rate), Decimal(block_mb), **more)

@@ -16,15 +16,21 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from sandbox.carrier.catalogue import SERVICE_PROVIDERS, TENANTS, ServiceProvider
+from sandbox.carrier.catalogue import INTEGRATION_TYPES, SERVICE_PROVIDERS, TENANTS, ServiceProvider
 from sandbox.carrier.fleet import BYTES_PER_MB, generate_fleet
 
 
 def reference_document(providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -> dict[str, Any]:
     """Return the reference data as plain dicts, with money as text."""
     tenants = {provider.tenant_id for provider in providers}
+    integrations = {provider.integration for provider in providers}
     return {
         "tenants": [dict(tenant) for tenant in TENANTS if tenant["id"] in tenants],
+        "integrations": [
+            {"name": name, "integration_type": number}
+            for name, number in INTEGRATION_TYPES.items()
+            if name in integrations
+        ],
         "service_providers": [_provider_document(provider) for provider in providers],
     }
 

@@ -20,7 +20,7 @@ SELECT
     latest.pages,
     latest.devices_seen,
     latest.error,
-    latest.warnings,
+    latest.warnings || latest.report_warnings AS warnings,
     (
         SELECT count(*) FROM amop.device_usage_to_process AS work
         WHERE work.run_id = latest.id

@@ -73,8 +73,12 @@ def transaction(
     conninfo: str, *, application_name: str = "amop", lock: timedelta = time_limits.LOCK
 ) -> Iterator[WarehouseConnection]:
     """Open a connection for one transaction: committed at the end, rolled back on any error; see `connect`."""
-    with connect(conninfo, application_name=application_name, lock=lock) as connection:
-        yield connection
+    connection = connect(conninfo, application_name=application_name, lock=lock)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()  # psycopg leaves it open where the commit fails, as by a deferred constraint
 
 
 def is_of_one_row(error: Exception) -> bool:

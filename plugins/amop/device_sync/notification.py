@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
 from amop.database.connection import transaction
 from amop.device_sync.store import reports
+from amop.messages.queue_message import StagedMessage
 from amop.runs.sync_runs import load_run, require_running
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +35,36 @@ class Notification:
 
 
 def notification_to_send(conninfo: str, run_id: int) -> Notification | None:
-    """Return the notification of a staged run, None if it has been sent.
+    """Return the notification of a staged run, None if it has been sent or cannot be sent.
+
+    It cannot be sent while the reference file gives no ``integration_type``: the clean-up of the existing system
+    rejects a message without it.
 
     Raises:
         SyncRunEndedError: the run has failed or was refused.
     """
     with transaction(conninfo, application_name="amop publish_notification") as connection:
         run = load_run(connection, run_id)
-    if run.notification_sent_at is not None:
-        return None
-    if not run.is_complete:
-        require_running(run)
+        facts = reports.notification_facts(connection, run_id=run_id)
+        if run.notification_sent_at is not None or facts is None:
+            return None
+        if not run.is_complete:
+            require_running(run)
+        if facts.integration_type is None:
+            log.warning(
+                "%s: no message is sent to the device notification queue: integration %s has no integration_type. Set "
+                "its number in the existing system in the reference file (integrations), and load the file",
+                run.label,
+                facts.integration,
+            )
+            return None
+    message = StagedMessage(
+        integration_type=facts.integration_type,
+        service_provider_id=run.service_provider_id,
+        run_id=run_id,
+        remaining_rows=facts.work_rows_left,
+        optimization_session_id=run.optimization_session_id,
+    )
     body = {
         "run_id": run_id,
         "integration": run.integration,
@@ -49,13 +72,9 @@ def notification_to_send(conninfo: str, run_id: int) -> Notification | None:
         "optimization_session_id": run.optimization_session_id,
         "devices_seen": run.devices_seen,
     }
-    attributes = {
-        "RunId": {"DataType": "Number", "StringValue": str(run_id)},
-        "ServiceProviderId": {"DataType": "Number", "StringValue": str(run.service_provider_id)},
-    }
     return Notification(
         json.dumps(body),
-        attributes,
+        message.attributes(),
         group_id=f"service_provider_{run.service_provider_id}",
         deduplication_id=f"device_sync_run_{run_id}",
     )

@@ -167,6 +167,16 @@ class StagingProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationFacts:
+    """What the queue message of a run carries besides the run itself."""
+
+    integration: str
+    integration_type: int | None
+    """Number of the integration in the existing system; None = not set in the reference file."""
+    work_rows_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class BadRecordCount:
     """SIMs with unusable records, in the device list alone and in the list and the usage together."""
 

@@ -1,4 +1,4 @@
-"""SQL of the outbox of messages to AMOP."""
+"""SQL of the outbox of messages to AMOP, and of the reports that could not be delivered."""
 
 from __future__ import annotations
 
@@ -53,6 +53,24 @@ class UndeliveredMessages:
     oldest_pending_at: datetime | None
     last_error: str | None
     """Error of the latest failed attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedReport:
+    """An undelivered report that was claimed for another attempt."""
+
+    id: int
+    kind: str
+    """``sync_log``, ``notification``, ``archive``, ``workbook`` or ``mail``."""
+    run_id: int | None
+    """The device sync run, None for a report of an optimization."""
+    instance_id: int | None
+    address: str | None
+    """Address of the DAG run in Airflow, for the links of a mail."""
+    error: str
+    attempts: int
+    """Number of attempts, including this one."""
+    created_at: datetime
 
 
 @statement("messages/add_message")
@@ -124,3 +142,40 @@ def undelivered_messages(
     connection: WarehouseConnection, *, session_id: int | None, dedupe_key: str | None
 ) -> UndeliveredMessages:
     """Count the pending messages of a session, of a key, or all."""
+
+
+@statement("messages/add_undelivered_report")
+def add_undelivered_report(
+    connection: WarehouseConnection,
+    *,
+    kind: str,
+    run_id: int | None,
+    instance_id: int | None,
+    address: str | None,
+    error: str,
+    now: datetime | None,
+    delay_seconds: float,
+) -> None:
+    """Record a report that could not be delivered; a second call for the same report replaces its error."""
+
+
+@statement("messages/add_report_warning")
+def add_report_warning(connection: WarehouseConnection, *, run_id: int, warning: str) -> None:
+    """Add a warning about a report to a run, once."""
+
+
+@statement("messages/claim_undelivered_report")
+def claim_undelivered_report(
+    connection: WarehouseConnection, *, now: datetime | None, first_delay_seconds: float, longest_delay_seconds: float
+) -> ClaimedReport | None:
+    """Reserve the next undelivered report that is due until its following attempt, None if none is due."""
+
+
+@statement("messages/set_report_error")
+def set_report_error(connection: WarehouseConnection, *, report_id: int, error: str) -> None:
+    """Record why the latest attempt to deliver a report failed."""
+
+
+@statement("messages/delete_undelivered_report")
+def delete_undelivered_report(connection: WarehouseConnection, *, report_id: int) -> None:
+    """Remove a report that was delivered, or that can no longer be."""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from amop.config import INTEGRATIONS
+from amop.config import KNOWN_INTEGRATIONS
 from amop.foreign_text import LONGEST_NAME
 from amop.reference.time_zone import load_time_zone
 
@@ -61,8 +61,8 @@ def _time_zone(value: str) -> str:
 
 
 def _integration(value: str) -> str:
-    if value not in INTEGRATIONS:
-        raise ValueError(f"is not an integration; allowed: {', '.join(INTEGRATIONS)}")
+    if value not in KNOWN_INTEGRATIONS:
+        raise ValueError(f"is not an integration; allowed: {', '.join(KNOWN_INTEGRATIONS)}")
     return value
 
 
@@ -95,6 +95,13 @@ class TenantEntry(_Entry):
     id: int = Field(ge=1, le=BIGINT_MAX)
     name: Text
     time_zone: TimeZone
+
+
+class IntegrationEntry(_Entry):
+    """The number of an integration in the existing system: ``IntegrationType`` of its queue messages."""
+
+    name: IntegrationName
+    integration_type: int = Field(ge=0, le=INTEGER_MAX)
 
 
 class RatePlanEntry(_Entry):
@@ -178,4 +185,5 @@ class ReferenceFile(_Entry):
     """A whole reference file."""
 
     tenants: list[TenantEntry] = Field(default_factory=list)
+    integrations: list[IntegrationEntry] = Field(default_factory=list)
     service_providers: list[ServiceProviderEntry] = Field(default_factory=list)

@@ -129,9 +129,11 @@ def _load(connection: WarehouseConnection, reference: ReferenceFile, now: dateti
         for provider in providers
         for plan in provider.communication_plans or ()
     ]
+    numbers = [integration.model_dump(mode="json") for integration in reference.integrations]
     changed = store.changed_billing_settings(connection, entries=Jsonb(accounts))
     counts = {
         "tenant": _counts(tenants, store.upsert_tenants(connection, entries=Jsonb(tenants))),
+        "integration": _counts(numbers, store.set_integration_types(connection, entries=Jsonb(numbers))),
         "service_provider": _counts(accounts, store.upsert_service_providers(connection, entries=Jsonb(accounts))),
         "carrier_rate_plan": _load_rate_plans(connection, reference),
         "communication_plan": _counts(plans, store.add_communication_plans(connection, entries=Jsonb(plans), now=now)),

@@ -19,6 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from amop.reference.entries import (
     CommunicationPlanEntry,
+    IntegrationEntry,
     RatePlanEntry,
     ReferenceFile,
     ServiceProviderEntry,
@@ -64,6 +65,7 @@ class ReferenceFileError(ValueError):
 FIELDS_OF: dict[Location, type[BaseModel]] = {
     (): ReferenceFile,
     ("tenants",): TenantEntry,
+    ("integrations",): IntegrationEntry,
     ("service_providers",): ServiceProviderEntry,
     ("service_providers", "rate_plans"): RatePlanEntry,
     ("service_providers", "communication_plans"): CommunicationPlanEntry,
@@ -111,7 +113,8 @@ def parse_reference_file(text: str, file_name: str) -> ReferenceFile:
     except (ValueError, RecursionError) as error:
         raise ReferenceFileError(file_name, [Problem(None, "", str(error))]) from None
     if document is None:
-        raise ReferenceFileError(file_name, [Problem(None, "", "is empty; allowed: tenants, service_providers")])
+        allowed = ", ".join(ReferenceFile.model_fields)
+        raise ReferenceFileError(file_name, [Problem(None, "", f"is empty; allowed: {allowed}")])
     problems = [Problem(_line(lines, at), _field(at), message) for at, message in _contradictions(document)]
     try:
         reference = ReferenceFile.model_validate(document)
@@ -174,9 +177,12 @@ def _contradictions(document: Any) -> Iterator[tuple[Location, str]]:
     Works on the raw document, so that these are reported together with wrong types.
     """
     tenants = list(_entries(document, (), "tenants"))
+    integrations = list(_entries(document, (), "integrations"))
     providers = list(_entries(document, (), "service_providers"))
     yield from _duplicates(tenants, "id")
     yield from _duplicates(tenants, "name")
+    yield from _duplicates(integrations, "name")
+    yield from _duplicates(integrations, "integration_type")
     yield from _duplicates(providers, "id")
     yield from _duplicates(providers, "name", lambda entry: (entry.get("tenant_id"), entry.get("integration")))
     tenant_ids = {entry.get("id") for _, entry in tenants if _is_scalar(entry.get("id"))}

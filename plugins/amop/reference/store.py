@@ -128,6 +128,11 @@ def upsert_tenants(connection: WarehouseConnection, *, entries: Jsonb) -> list[b
     """Insert or update the tenants of the file."""
 
 
+@statement("reference/set_integration_types")
+def set_integration_types(connection: WarehouseConnection, *, entries: Jsonb) -> list[bool]:
+    """Set the numbers that the existing system has for integrations; every returned value is False."""
+
+
 @statement("reference/upsert_service_providers")
 def upsert_service_providers(connection: WarehouseConnection, *, entries: Jsonb) -> list[bool]:
     """Insert or update the service providers of the file."""

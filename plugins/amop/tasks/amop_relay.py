@@ -1,4 +1,4 @@
-"""The tasks of ``amop_relay``: retry undelivered messages, and end stale runs and sessions."""
+"""The tasks of ``amop_relay``: retry undelivered messages and reports, and end stale runs and sessions."""
 
 from __future__ import annotations
 
@@ -64,6 +64,25 @@ def deliver_messages() -> int:
     if outage is not None:
         raise AirflowSkipException(outage) if is_last_try() else AmopAwayError(outage)
     return report.sent
+
+
+@task(execution_timeout=time_limits.TASK)
+def deliver_reports() -> int:
+    """Deliver the reports that their tasks could not (S3, SQS, mail, archive); return how many were delivered."""
+    from amop.database.clock import warehouse_clock
+    from amop.messages import undelivered_reports
+    from amop.tasks.report_relay import DELIVERIES
+
+    conninfo = warehouse_conninfo()
+    result = undelivered_reports.deliver_reports(
+        conninfo, DELIVERIES, now=warehouse_clock(conninfo), limit=time_limits.DELIVERY
+    )
+    if result.delivered or result.failed or result.given_up:
+        log.info(
+            "%s reports delivered, %s failed and are tried again, %s given up",
+            result.delivered, result.failed, result.given_up,
+        )  # fmt: skip
+    return result.delivered
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK, trigger_rule="none_failed")

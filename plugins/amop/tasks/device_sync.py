@@ -15,20 +15,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
+from amop.messages.undelivered_reports import ReportKind
 from amop.tasks.back_fill import is_back_fill
 from amop.tasks.carrier_access import carrier_of, may_reopen_run
-from amop.tasks.connections import (
-    archive_folder,
-    aws_hook,
-    deliver_message,
-    deliver_session_messages,
-    optional_variable,
-    warehouse_conninfo,
-    warehouse_now,
-)
+from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
 from amop.tasks.staging_sensor import StagingReadySensor
+from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
 log = logging.getLogger(__name__)
 
@@ -114,33 +108,17 @@ def fetch_usage(work: SyncWork) -> int:
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
-def archive_pages(run: ProviderRun) -> int:
-    """Write the carrier's responses to the archive, as one object; its failure stops no other task."""
-    from amop.archive.archive_run import archive_run
+def archive_pages(run: ProviderRun) -> None:
+    """Write the carrier's responses to the archive, as one object; if that fails, the relay repeats it."""
+    with or_undelivered(ReportKind.ARCHIVE, run["run_id"]):
+        write_archive(warehouse_conninfo(), run["run_id"])
 
-    return archive_run(warehouse_conninfo(), run["run_id"], archive_folder(), now=warehouse_now())
 
-
-@sync_task(limit=time_limits.TASK)
-def publish_notification(work: SyncWork) -> None:
-    """Notify the device notification queue (SQS) that this provider is staged."""
-    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
-
-    from amop.device_sync.notification import mark_notification_sent, notification_to_send
-
-    queue = optional_variable(ids.NOTIFICATION_QUEUE_VARIABLE, "the device notification queue")
-    notification = notification_to_send(work.conninfo, work.run_id)
-    if queue is None or notification is None:
-        return
-    client = aws_hook(SqsHook).get_conn()
-    url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
-    client.send_message(
-        QueueUrl=url,
-        MessageBody=notification.body,
-        MessageAttributes=notification.attributes,
-        **notification.queue_arguments(url),
-    )
-    mark_notification_sent(work.conninfo, work.run_id, now=work.now)
+@task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.TASK)
+def publish_notification(run: ProviderRun) -> None:
+    """Notify the device notification queue (SQS) that this provider is staged; if that fails, the relay repeats it."""
+    with or_undelivered(ReportKind.NOTIFICATION, run["run_id"]):
+        send_notification(warehouse_conninfo(), run["run_id"])
 
 
 @sync_task(limit=time_limits.BULK_TASK)
@@ -176,20 +154,13 @@ def check_quality(work: SyncWork) -> dict[str, int]:
 
 
 @sync_task(limit=time_limits.REPORT_TASK)
-def publish_summary(work: SyncWork, integration: str) -> None:
-    """Store the sync summary; write the sync log file to S3 where a bucket is set."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
+def publish_summary(work: SyncWork) -> None:
+    """Store the sync summary; write the sync log file to S3 where a bucket is set, or leave it to the relay."""
     from amop.device_sync.summary import summarize
-    from amop.device_sync.sync_log import sync_log_key, write_sync_log
 
     log.info("%s: %s", work.run["service_provider_name"], asdict(summarize(work.conninfo, work.run_id)))
-    bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the sync log file in S3")
-    if bucket is not None:
-        key = sync_log_key(integration, work.run["service_provider_id"], work.run_id)
-        with write_sync_log(work.conninfo, work.run_id) as path:
-            aws_hook(S3Hook).load_file(path, key, bucket_name=bucket, replace=True)
-        log.info("Sync log: s3://%s/%s", bucket, key)
+    with or_undelivered(ReportKind.SYNC_LOG, work.run_id):
+        send_sync_log(work.conninfo, work.run_id)
 
 
 @sync_task(limit=time_limits.TASK)
@@ -243,7 +214,7 @@ def cleanup(run: Any, integration: Integration) -> None:
         >> merge_usage(run=run)
         >> update_communication_plans(run=run)
         >> check_quality(run=run)
-        >> publish_summary(run=run, integration=integration.name)
+        >> publish_summary(run=run)
         >> notified
     )
     if integration.supports_optimization:

@@ -258,25 +258,45 @@ def test_a_task_that_meets_a_carrier_that_is_down_gives_its_slot_back_and_goes_o
     )  # fmt: skip
 
 
-def test_an_archive_that_cannot_be_written_fails_its_task_and_nothing_else_and_the_maintenance_makes_up_for_it(
-    day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_reports_that_cannot_be_delivered_are_warnings_and_the_relay_delivers_them_once(
+    day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reliability: RecordFault
 ) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the folder should be")
     monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (blocked / "archive").as_uri())
-    day.dags["device_sync_jasper"].get_task("sync.archive_pages").retries = 0  # its delays are real time
-    run = day.run("device_sync_jasper")
-    failed = {task.task_id for task in run.get_task_instances() if task.state == "failed"}
-    assert (run.state, failed) == ("failed", {"sync.archive_pages"})
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", "no-such-bucket")
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", "no-such-queue")
+    run = day.run("device_sync_jasper", optimization="always")
+    assert run.state == "success"
     (sync,) = day.rows("SELECT * FROM amop.device_sync_run")
     (kept,) = day.rows("SELECT count(*) AS n FROM amop.carrier_page")
-    assert (sync["status"], len(day.amop.messages("daily_sync"))) == ("complete", 1)
+    assert (sync["status"], sync["warnings"], len(sync["report_warnings"])) == ("complete", [], 3)
+    assert len(day.amop.messages("daily_sync")) == 1
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"]) == ([0, 20], [])
     assert kept["n"] == day.carrier.stats("api_jasper")["calls"]
+    waiting = {row["kind"]: row["error"] for row in day.rows("SELECT kind, error FROM amop.undelivered_report")}
+    assert set(waiting) == {"archive", "notification", "sync_log"}
+    assert "no-such-bucket" in waiting["sync_log"] and "queue" in waiting["notification"]
 
     blocked.unlink()
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", QUEUE)
     with psycopg.connect(day.dsn) as connection:
-        connection.execute("UPDATE amop.device_sync_run SET ended_at = ended_at - interval '7 hours'")
-    assert day.run(ids.MAINTENANCE_DAG).state == "success"
+        connection.execute("UPDATE amop.undelivered_report SET next_attempt_at = now()")
+    assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(2)] == ["success", "success"]
+    assert day.rows("SELECT * FROM amop.undelivered_report") == []
     (archived,) = (blocked / "archive").rglob(f"*_run_{sync['id']}.jsonl.gz")
     assert len(gzip.decompress(archived.read_bytes()).splitlines()) == 1 + kept["n"]
     assert day.rows("SELECT * FROM amop.carrier_page") == []
+    sqs, s3 = aws_client("sqs", day.aws), aws_client("s3", day.aws)
+    url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert [json.loads(message["Body"])["run_id"] for message in messages] == [sync["id"]]
+    log_file = s3.get_object(Bucket=BUCKET, Key=f"device_sync/jasper/1/sync_log_{sync['id']}.csv")["Body"].read()
+    assert len(log_file.splitlines()) == SIMS + 1
+    reliability(
+        fault="S3, SQS and the archive are away during a whole sync, under Airflow", injected=3,
+        expected="the run completes with 3 warnings; the relay delivers each report once",
+        seen=f"run {sync['status']}, {len(sync['report_warnings'])} warnings; {len(messages)} message",
+    )  # fmt: skip

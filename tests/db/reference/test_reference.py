@@ -191,6 +191,28 @@ def test_a_file_that_conflicts_with_the_warehouse_writes_nothing_and_names_the_r
     assert row_versions(warehouse_dsn) == before
 
 
+def integration_types(conninfo: str) -> dict[str, int | None]:
+    stored = rows(conninfo, "SELECT name, integration_type FROM amop.integration")
+    return {row["name"]: row["integration_type"] for row in stored if row["integration_type"] is not None}
+
+
+def test_the_numbers_of_the_integrations_are_stored_kept_and_may_be_exchanged(load: Any, warehouse_dsn: str) -> None:
+    numbers = "integrations:\n  - {name: jasper, integration_type: 2}\n  - {name: rogers, integration_type: 12}\n"
+    assert load(numbers + REFERENCE)["integration"] == {"inserted": 0, "updated": 2, "unchanged": 0}
+    assert load(numbers + REFERENCE)["integration"] == {"inserted": 0, "updated": 0, "unchanged": 2}
+    load(REFERENCE)
+    assert integration_types(warehouse_dsn) == {"jasper": 2, "rogers": 12}
+    load(numbers.replace("12}", "2 }").replace("2}", "12}") + REFERENCE)
+    assert integration_types(warehouse_dsn) == {"jasper": 12, "rogers": 2}
+
+
+def test_a_number_of_another_integration_is_refused(load: Any, warehouse_dsn: str) -> None:
+    load("integrations:\n  - {name: jasper, integration_type: 2}\n")
+    with pytest.raises(ReferenceFileError, match=r"Key \(integration_type\)=\(2\) already exists"):
+        load("integrations:\n  - {name: pod19, integration_type: 2}\n")
+    assert integration_types(warehouse_dsn) == {"jasper": 2}
+
+
 def test_an_unreadable_file_is_an_error(warehouse_dsn: str, tmp_path: Path) -> None:
     with pytest.raises(ReferenceFileError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load_reference(warehouse_dsn, tmp_path / "nowhere.yaml")

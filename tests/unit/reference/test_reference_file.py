@@ -54,7 +54,8 @@ def test_the_reference_file_of_the_sandbox_is_valid() -> None:
     ("old", "new", "line", "field", "message"),
     [
         ("integration: jasper", "integration: jaspr", 6, "service_providers[0].integration",
-         "'jaspr' is not an integration; allowed: jasper, pod19, tmobile_jasper, rogers"),
+         "'jaspr' is not an integration; allowed: jasper, pod19, tmobile_jasper, rogers, "
+         "thingspace, teal, pond, telegence, ebonding"),
         ("    time_zone: America/New_York", "    time_zone: America/New_Yrok", 9,
          "service_providers[0].time_zone",
          "'America/New_Yrok' is not a time zone; allowed: an IANA name such as 'America/New_York' or 'UTC'"),
@@ -113,6 +114,23 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     ]
     assert found[4][2].startswith("is not a field; allowed: id, tenant_id, integration, name")
     assert found[5][2] == "'yes' allowed: true or false"
+
+
+def test_the_numbers_of_the_integrations_are_checked() -> None:
+    text = (
+        "integrations:\n"
+        "  - {name: jasper, integration_type: 2}\n"
+        "  - {name: rogers, integration_type: 2}\n"
+        "  - {name: jasper, integration_type: -1}\n"
+        "  - {name: bell}\n"
+    )
+    assert [(line, field, message.partition(";")[0]) for line, field, message in problems_of(text)] == [
+        (3, "integrations[1].integration_type", "2 is already used by integrations[0]"),
+        (4, "integrations[2].integration_type", "-1 allowed: 0 to 2147483647"),
+        (4, "integrations[2].name", "'jasper' is already used by integrations[0]"),
+        (5, "integrations[3].integration_type", "is missing and has no default"),
+        (5, "integrations[3].name", "'bell' is not an integration"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +227,7 @@ def test_the_same_name_on_two_integrations_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("", None, "is empty; allowed: tenants, service_providers"),
+        ("", None, "is empty; allowed: tenants, integrations, service_providers"),
         ("tenants:\n\t- 5", 2, "found character '\\t' that cannot start any token"),
         (
             "tenants: []\ntenants: []",

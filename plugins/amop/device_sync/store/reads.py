@@ -121,7 +121,9 @@ def collect_present_devices(connection: WarehouseConnection, *, run_id: int) -> 
 
 
 @statement("device_sync/queue_usage", needs=["device_sync/collect_present_devices"])
-def queue_usage(connection: WarehouseConnection, *, run_id: int, service_provider_id: int, is_full: bool) -> None:
+def queue_usage(
+    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, is_full: bool, has_bulk_usage: bool
+) -> None:
     """Queue the usage reads of a run: one per rate plan, version and usage type, and one per SIM without bulk usage."""
 
 

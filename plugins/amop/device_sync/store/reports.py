@@ -10,7 +10,12 @@ from psycopg.types.json import Jsonb
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
-from amop.device_sync.rows import SyncLogLine, SyncSummary
+from amop.device_sync.rows import NotificationFacts, SyncLogLine, SyncSummary
+
+
+@statement("device_sync/notification_facts")
+def notification_facts(connection: WarehouseConnection, *, run_id: int) -> NotificationFacts | None:
+    """Return what the queue message of a run carries, None if there is no such run."""
 
 
 @statement("device_sync/mark_notification_sent")
