@@ -13,6 +13,7 @@
 * **deliver_reports** delivers what only informs and could not be delivered at once: sync log and workbook (S3), queue
   message (SQS), report e-mail, archive. Such a failure is a warning on the run and never fails it. It is repeated after
   1 minute up to 1 hour, for 7 days, whatever becomes of the run.
+* **export_gauges** exports ages, backlogs, bills and savings through Airflow's metrics, where they are on.
 * **notify_operators** sends what operators should know of: failures, outages, late syncs, reports. One message per
   cause, each once; it never fails the run. The runbook lists the kinds and how to switch them off.
 
@@ -34,6 +35,7 @@ from airflow.sdk import DAG
 
 from amop import ids, time_limits
 from amop.tasks.amop_relay import deliver_messages, deliver_reports, end_stale_work, report_refused_messages
+from amop.tasks.gauges import export_gauges
 from amop.tasks.notifications import notify_operators
 from amop.tasks.retries import RETRIES
 
@@ -53,4 +55,5 @@ with DAG(
     ended = end_stale_work()
     ended >> deliver_messages() >> report_refused_messages()
     ended >> notify_operators()
+    export_gauges()
     deliver_reports()

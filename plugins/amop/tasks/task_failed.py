@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WATCHDOG_TASK = "end_stale_work"
+"""The one task that sends a message without the warehouse, so that an outage of it is told of once."""
+
 
 class TaskFailed(BaseNotifier):
     """Notify operators of a task that has failed for good, once for each cause.
@@ -47,7 +50,7 @@ def _notify(context: Context) -> None:
     try:
         _write(notification, context, text, run.get("run_id"))
     except psycopg.OperationalError:
-        if ti.dag_id != ids.AMOP_RELAY_DAG or _failed_before(ti):
+        if (ti.dag_id, ti.task_id) != (ids.AMOP_RELAY_DAG, WATCHDOG_TASK) or _failed_before(ti):
             raise
         _send_now(notification)
 

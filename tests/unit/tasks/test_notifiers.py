@@ -110,16 +110,17 @@ def test_the_relay_is_yellow_while_amop_is_away_and_does_not_fail(
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "previous", "messages"),
+    ("dag_id", "task_id", "previous", "messages"),
     [
-        ("amop_relay", None, 1),
-        ("amop_relay", "success", 1),
-        ("amop_relay", "failed", 0),  # operators were told in that run
-        ("device_sync_jasper", None, 0),  # the relay tells
+        ("amop_relay", "end_stale_work", None, 1),
+        ("amop_relay", "end_stale_work", "success", 1),
+        ("amop_relay", "end_stale_work", "failed", 0),  # operators were told in that run
+        ("amop_relay", "deliver_reports", None, 0),  # the other task tells
+        ("device_sync_jasper", "select_providers", None, 0),  # the relay tells
     ],
 )
 def test_a_warehouse_that_is_away_is_told_of_once_by_the_relay(
-    dag_id: str, previous: str | None, messages: int, monkeypatch: pytest.MonkeyPatch
+    dag_id: str, task_id: str, previous: str | None, messages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Message] = []
 
@@ -129,7 +130,7 @@ def test_a_warehouse_that_is_away_is_told_of_once_by_the_relay(
     monkeypatch.setattr(task_failed, "_write", away)
     monkeypatch.setattr(notifiers, "sender", lambda: sent.append)
     before = None if previous is None else SimpleNamespace(state=previous)
-    ti = SimpleNamespace(dag_id=dag_id, run_id="r", task_id="end_stale_work", get_previous_ti=lambda: before)
+    ti = SimpleNamespace(dag_id=dag_id, run_id="r", task_id=task_id, get_previous_ti=lambda: before)
     context: Any = {"ti": ti, "task": SimpleNamespace(), "exception": psycopg.OperationalError("connection refused")}
     task_failed.TaskFailed().notify(context)
     assert len(sent) == messages
