@@ -37,6 +37,7 @@ def world(warehouse_dsn: str, monkeypatch: pytest.MonkeyPatch) -> PageWorld:
         " 50, 50)",
         world.instance_id,
     )
+    world.execute("UPDATE amop.amop_outbox SET created_at = %s", NOW - timedelta(hours=1))
     monkeypatch.setattr(task, "warehouse_conninfo", lambda: warehouse_dsn)
     monkeypatch.setattr(task, "warehouse_now", lambda: NOW)
     return world
@@ -101,7 +102,7 @@ def test_every_gauge_arrives_by_udp_with_the_figure_of_the_tables(
     assert jasper["pool_fill_percent"] == 150
     assert "airflow.amop.sync_age_seconds.4" not in found  # Rogers was never synced: no age, not zero
     assert (found["airflow.amop.outbox_pending"], found["airflow.amop.outbox_dead"]) == (6, 1)
-    assert found["airflow.amop.outbox_age_seconds"] >= 0
+    assert found["airflow.amop.outbox_age_seconds"] == 3600
     assert found["airflow.amop.carriers_failing"] == 1
     assert found["airflow.amop.carrier_outage_seconds"] == 1200
     assert found[f"airflow.amop.work_rows_left.{ROGERS}"] == 0
