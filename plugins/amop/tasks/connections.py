@@ -204,6 +204,21 @@ def _deliver(**which: Any) -> bool:
         return False
 
 
+def notifier_connection(connection_id: str) -> None:
+    """Check the ``http`` connection of a webhook, and keep its secrets out of stored texts and logs.
+
+    Raises:
+        HttpConnectionError: it has no usable host, or no TLS for a host that is not a loopback address.
+        AirflowNotFoundException: the connection is not defined; the message names it.
+    """
+    connection = BaseHook.get_connection(connection_id)
+    headers = {name: value for name, value in _extra(connection).items() if isinstance(value, str)}
+    path = (connection.host or "").partition("://")[2].partition("/")[2]
+    _hide(connection.password, path, *headers.values(), user=connection.login)
+    # Airflow's hook calls by http where neither host nor schema says otherwise.
+    read_http_connection(connection.host, connection.schema or "http", connection.port, {})
+
+
 def optional_variable(name: str, feature: str) -> str | None:
     """Return an optional Variable; when it is unset, log that its feature is off and return None."""
     value = Variable.get(name, default=None)
