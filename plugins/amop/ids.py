@@ -45,6 +45,7 @@ AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"
+FINDINGS_DAG = "findings"
 MAINTENANCE_DAG = "maintenance"
 
 BACK_FILL_RUN_TYPE = "backfill"

@@ -61,6 +61,7 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
     provider_id = run.service_provider_id
     inserted = merges.count_new_devices(connection, run_id=run.id, service_provider_id=provider_id)
     written = merges.merge_devices(connection, run_id=run.id, service_provider_id=provider_id, iccids=None, now=now)
+    merges.record_imei_changes(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     merges.merge_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     records.supersede_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     is_exact_full = run.is_full and run.list_is_exact
