@@ -28,12 +28,12 @@ from amop.tasks.connections import (
 )
 from amop.tasks.dag_runs import START_ONCE, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
-from amop.tasks.staging_sensor import StagingReadySensor
+from amop.tasks.staging_sensor import LONGEST_PAUSE_SECONDS, StagingReadySensor
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 5
-"""Between two queries of the sensor."""
+FIRST_POLL_SECONDS = 5
+"""Until the second query of a sensor that reschedules itself; later ones are up to a minute apart."""
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
@@ -229,7 +229,9 @@ def cleanup(run: Any, integration: Integration) -> None:
     wait = StagingReadySensor(
         task_id="wait_for_staging",
         run=run,
-        poke_interval=POLL_SECONDS,
+        poke_interval=FIRST_POLL_SECONDS,
+        exponential_backoff=True,
+        max_wait=LONGEST_PAUSE_SECONDS,
         timeout=time_limits.WAIT_FOR_STAGING.total_seconds(),
         execution_timeout=time_limits.WAIT_FOR_STAGING,
         deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),
