@@ -148,6 +148,9 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
             "optimization": "auto",
             "allow_mass_deactivation": False,
             "allow_implausible": False,
+            "max_tries": None,
+            "delay": 300,
+            "no_progress_limit": 1800,
             "notify_amop_of_back_fill": False,
         }
         optimization = dags[f"carrier_optimization_{name}"].params

@@ -11,6 +11,7 @@ from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.doubtful_usage import PROOF_READS
 from amop.device_sync.history import record_device_history, record_synced_usage
 from amop.device_sync.plausibility import refuse_implausible
+from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
 from amop.runs.errors import MergeRefusedError
@@ -90,7 +91,7 @@ def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> Non
     Raises:
         MergeRefusedError: with the figures.
     """
-    progress = reads.staging_progress(connection, run_id=run.id)
+    progress = staging_progress(connection, run.id)
     work_rows_left = progress.work_rows_left if progress else 0
     if not run.list_is_complete or work_rows_left:
         raise MergeRefusedError(
