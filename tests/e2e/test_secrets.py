@@ -13,7 +13,7 @@ from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.world.world import AIRFLOW_DATABASE, WAREHOUSE_DATABASE, World
 from tests.worlds.canaries import command_lines, echo, files, find, tables
-from tests.worlds.e2e_world import ON_THE_WORLD, ROOT, rows, run_of, sandbox_page, wait_for_runs
+from tests.worlds.e2e_world import ON_THE_WORLD, ROOT, launch, rows, run_of, sandbox_page, wait_for_runs
 from tests.worlds.refusing_aws import refusing_aws
 from tests.worlds.reliability import RecordFault
 
@@ -82,21 +82,11 @@ def fail_in_ways_that_could_reveal_a_secret(world: World, api: AirflowApi) -> No
 
 def sync_while_aws_refuses(world: World) -> None:
     """Sync a provider while S3, SQS and SES refuse every request with their secret in every form."""
-    environment = world.environment()
     with refusing_aws(world.secrets.aws_secret_key) as aws:
-        connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
+        connection = json.loads(world.environment()["AIRFLOW_CONN_AWS_DEFAULT"])
         connection["extra"]["endpoint_url"] = aws.address
-        environment |= {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", POD19, "2026-11-18"],
-            env=os.environ | environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-    (world.directory / "refused-by-aws.log").write_text(done.stdout + done.stderr)
+        setting = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
+        done = launch(world.directory, "airflow", "dags", "test", POD19, "2026-11-18", **setting)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert aws.refused >= 3
     (run,) = rows(world, "SELECT * FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC LIMIT 1")

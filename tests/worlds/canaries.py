@@ -36,7 +36,7 @@ def echo(user: str, secret: str) -> str:
     basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
     bearer = base64.b64encode(f"Authorization: Bearer {secret}".encode()).decode()
     percent = quote(secret, safe="")
-    said = [secret, percent, percent.lower(), secret.encode().hex(), f"Basic {basic}", basic.rstrip("="), bearer]
+    said = [secret, percent, secret.encode().hex(), f"Basic {basic}", basic.rstrip("="), bearer]
     return f"refused, you sent {' and '.join(said)} and Bearer {secret} and {basic[:-3]} and {secret[:-2]}"
 
 
