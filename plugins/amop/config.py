@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from amop.families import BINARY_MEGABYTE, CONTROL_CENTER, Family, family_of
 
+MOBILITY = 2
+"""AMOP's portal of phones; 0 is the portal of IoT devices (M2M)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Integration:

@@ -31,3 +31,30 @@ COMMENT ON COLUMN amop.notification.cause_key IS 'Kind and cause without the pro
 COMMENT ON COLUMN amop.notification.address IS 'Page of Airflow, relative to its root.';
 COMMENT ON COLUMN amop.notification.state IS
 'failed = could not be sent for a day; off = its kind was switched off, or nothing was set up to send it.';
+
+CREATE FUNCTION amop.spreadsheet_identifier(value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN value !~ '^[+]?[0-9]+$' THEN chr(39) || value
+        WHEN length(ltrim(value, '+')) > 11 OR ltrim(value, '+') LIKE '0%' THEN ltrim(value, '+') || chr(9)
+        ELSE ltrim(value, '+')
+    END
+$$;
+COMMENT ON FUNCTION amop.spreadsheet_identifier IS
+'An identifier for a CSV file that people open in a spreadsheet. Digits that it would round or show as a power of ten
+end with a tab, which makes them text; whatever is not digits begins with an apostrophe, so that it is no formula.';
+
+CREATE FUNCTION amop.spreadsheet_text(value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN value ~ '^[0-9]+$' THEN amop.spreadsheet_identifier(value)
+        WHEN left(value, 1) = ANY(ARRAY['=', '+', '-', '@', chr(9), chr(10), chr(13)]) THEN chr(39) || value
+        ELSE value
+    END
+$$;
+COMMENT ON FUNCTION amop.spreadsheet_text IS
+'A text for a CSV file that people open in a spreadsheet: it is never a formula, and digits keep all of their places.';

@@ -25,6 +25,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet evaluates a cell that begins with one of these."""
 
 
+LONGEST_NUMBER = 11
+"""A spreadsheet shows a number with more digits as a power of ten, and keeps only 15 of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A button of a row."""
@@ -145,7 +149,11 @@ def as_csv(table: Table[Row]) -> str:
 
 
 def csv_cell(value: Any) -> str:
-    """Return a value as the text of a CSV cell; a text that begins like a formula is preceded by an apostrophe."""
+    """Return a value as the text of a CSV cell; a text that begins like a formula is preceded by an apostrophe.
+
+    Digits of an identifier that a spreadsheet would round or show as a power of ten, as those of an ICCID, end with a
+    tab, which makes them text there. The rule is that of ``amop.spreadsheet_text``.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -155,4 +163,6 @@ def csv_cell(value: Any) -> str:
     if isinstance(value, datetime | date):
         return value.isoformat()
     text = str(value)
+    if text.isascii() and text.isdigit():
+        return f"{text}\t" if len(text) > LONGEST_NUMBER or text.startswith("0") else text
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

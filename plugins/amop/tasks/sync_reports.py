@@ -40,16 +40,16 @@ def or_undelivered(kind: ReportKind, run_id: int) -> Iterator[None]:
 
 
 def send_sync_log(conninfo: str, run_id: int) -> None:
-    """Write the sync log file of a run to S3, where a bucket is set.
+    """Write the sync log file and the device history file of a run to S3, where a bucket is set.
 
     Raises:
         ReportGoneError: the staging of the run has expired.
     """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    from amop.device_sync.sync_log import sync_log_key, write_sync_log
+    from amop.device_sync.sync_log import historian_key, sync_log_key, write_historian_file, write_sync_log
 
-    bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the sync log file in S3")
+    bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the files of the sync in S3")
     if bucket is None:
         return
     run = _run(conninfo, run_id)
@@ -59,6 +59,11 @@ def send_sync_log(conninfo: str, run_id: int) -> None:
     with write_sync_log(conninfo, run_id) as path:
         aws_hook(S3Hook).load_file(path, key, bucket_name=bucket, replace=True)
     log.info("Sync log: s3://%s/%s", bucket, key)
+    history_key = historian_key(run)
+    if history_key is not None:
+        with write_historian_file(conninfo, run_id) as path:
+            aws_hook(S3Hook).load_file(path, history_key, bucket_name=bucket, replace=True)
+        log.info("Device history: s3://%s/%s", bucket, history_key)
 
 
 def send_notification(conninfo: str, run_id: int) -> None:

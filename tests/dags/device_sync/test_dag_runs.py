@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,9 @@ def test_a_day_from_the_carrier_to_amops_hundred_percent(
     assert [json.loads(message["Body"])["run_id"] for message in messages] == [sync["id"]]
     log_file = s3.get_object(Bucket=BUCKET, Key=f"device_sync/jasper/1/sync_log_{sync['id']}.csv")["Body"].read()
     assert len(log_file.splitlines()) == SIMS + 1
+    (history,) = s3.list_objects_v2(Bucket=BUCKET, Prefix="device_history/jasper/1/")["Contents"]
+    assert re.fullmatch(r".*/DeviceHistory_AT_T_Control_Center_\d{14}\.csv", history["Key"])
+    assert len(s3.get_object(Bucket=BUCKET, Key=history["Key"])["Body"].read().splitlines()) == SIMS + 1
     (archived,) = s3.list_objects_v2(Bucket=ARCHIVE_BUCKET)["Contents"]
     assert archived["Key"].startswith("carrier/jasper/1/") and archived["Key"].endswith(f"_run_{sync['id']}.jsonl.gz")
     answers = gzip.decompress(s3.get_object(Bucket=ARCHIVE_BUCKET, Key=archived["Key"])["Body"].read()).decode()

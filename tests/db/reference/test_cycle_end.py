@@ -150,7 +150,7 @@ def test_the_sync_log_names_the_cycle_that_each_counter_belongs_to(world: SyncWo
     moved_on = sorted(world.devices())[0]
     world.rows("UPDATE amop.device SET billing_period_id = %s WHERE iccid = %s RETURNING id", new.id, moved_on)
     with transaction(world.dsn) as connection:
-        ends = {line.ICCID: line.BillingCycleEndDate for line in reports.sync_log(connection, run_id=run["id"])}
+        ends = {line.ICCID.strip(): line.BillingCycleEndDate for line in reports.sync_log(connection, run_id=run["id"])}
     assert len(ends) == SIMS
     assert ends.pop(moved_on) == new.cycle_end
     assert set(ends.values()) == {old.cycle_end}
