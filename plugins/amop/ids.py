@@ -62,6 +62,11 @@ def carrier_optimization_dag(integration: str) -> str:
     return f"carrier_optimization_{integration}"
 
 
+def what_if_dag(integration: str) -> str:
+    """Return the id of the what-if DAG of an integration."""
+    return f"what_if_{integration}"
+
+
 def carrier_pool(integration: str) -> str:
     """Return the Airflow pool whose slots limit the tasks that call the carrier of an integration."""
     return f"carrier_{integration}"

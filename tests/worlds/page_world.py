@@ -51,6 +51,7 @@ class PageWorld(OptimizationWorld):
         self._add_other_providers()
         self._add_messages_and_records()
         self.finding_id = self._add_findings()
+        self.what_if_id = self._add_what_if()
 
     def _add_period(self, provider_id: int, month: int, start: datetime, end: datetime) -> int:
         return int(
@@ -270,6 +271,42 @@ class PageWorld(OptimizationWorld):
             Jsonb({"usage_spike": {"found": 31, "amount": "410.250000"}}),
         )
         return finding_id
+
+    def _add_what_if(self) -> int:
+        what_if_id = int(
+            self.insert(
+                "what_if",
+                service_provider_id=JASPER,
+                dag_id="what_if_jasper",
+                dag_run_id="manual__1",
+                instance_id=self.instance_id,
+                rate_plans=SCRIPT,
+                ladder_size=1,
+                status="complete",
+                device_count=12,
+                present_cost="40",
+                today_cost="30.125",
+                today_bound="30",
+                new_present_cost="38",
+                new_cost="25",
+                new_bound="24.5",
+                changes=5,
+                started_at=NOW,
+                ended_at=NOW,
+            )
+        )
+        self.execute(
+            "INSERT INTO amop.what_if_move VALUES (%s, 'Medium 25', 'Small 1', 5), (%s, %s, 'Medium 25', 7)",
+            what_if_id,
+            what_if_id,
+            SCRIPT,
+        )
+        self.execute(
+            "INSERT INTO amop.what_if_ladder VALUES (%s, '{N1}', 25, 24.5, 5), (%s, '{N2}', 27, 26, 4)",
+            what_if_id,
+            what_if_id,
+        )
+        return what_if_id
 
     def value(self, statement: str, *values: Any) -> Any:
         """Return the only value that a statement selects."""

@@ -49,6 +49,16 @@ def changeable_integrations(request: Request, user: User) -> list[str]:
     return [name for name in INTEGRATIONS if _may(request, user, "PUT", ids.device_sync_dag(name), DagAccessEntity.RUN)]
 
 
+def askable_integrations(request: Request, user: User) -> list[str]:
+    """Return the names of the integrations whose what-ifs the user may start; Airflow's API checks it again."""
+    return [
+        name
+        for name, known in INTEGRATIONS.items()
+        if known.supports_optimization and _may(request, user, "POST", ids.what_if_dag(name), DagAccessEntity.RUN)
+    ]
+
+
+Askable = Annotated[list[str], Depends(askable_integrations)]
 Changeable = Annotated[list[str], Depends(changeable_integrations)]
 
 
@@ -78,7 +88,7 @@ def require_own_page(request: Request) -> None:
 def _may(
     request: Request,
     user: User,
-    method: Literal["GET", "PUT"],
+    method: Literal["GET", "POST", "PUT"],
     dag_id: str,
     entity: DagAccessEntity | None = None,
 ) -> bool:

@@ -25,7 +25,9 @@ from amop.page.store.sessions import find_session
 from amop.page.store.today import moment
 from amop.page.table import Order
 from amop.page.today import read_today
+from amop.page.what_if import read_what_if, read_what_ifs
 from amop.web.access import (
+    Askable,
     Changeable,
     Integrations,
     User,
@@ -209,6 +211,36 @@ def findings(
     return respond(request, "findings.html.j2", tables=tables, csv=csv, view=view, can_dismiss=bool(changeable))
 
 
+def what_ifs(
+    request: Request,
+    integrations: Integrations,
+    askable: Askable,
+    orders: Orders,
+    provider: Provider = None,
+    csv: Csv = None,
+) -> Response:
+    """List the latest what-ifs, and offer a new one."""
+    with reading() as connection:
+        view = read_what_ifs(
+            connection,
+            integrations=integrations,
+            askable=[name for name in askable if name in integrations],
+            service_provider_id=provider,
+            order=orders.get("what_ifs"),
+        )
+    return respond(request, "what_ifs.html.j2", tables={"what_ifs": view.table}, csv=csv, view=view)
+
+
+def what_if(request: Request, integrations: Integrations, orders: Orders, what_if_id: Id, csv: Csv = None) -> Response:
+    """Show a what-if."""
+    with reading() as connection:
+        view = read_what_if(connection, what_if_id, integrations=integrations, orders=orders)
+    if view is None:
+        raise not_found("There is no such what-if.")
+    tables: dict[str, Any] = {"moves": view.moves, "ladders": view.ladders}
+    return respond(request, "what_if.html.j2", tables=tables, csv=csv, view=view)
+
+
 def outbox(
     request: Request,
     integrations: Integrations,
@@ -313,6 +345,8 @@ VIEWS: dict[str, Callable[..., Response]] = {
     "/sim/{device_id}": sim,
     "/savings": savings,
     "/findings": findings,
+    "/what-if": what_ifs,
+    "/what-if/{what_if_id}": what_if,
     "/outbox": outbox,
     "/quarantine": quarantine,
     "/static/{name}": static,

@@ -23,6 +23,7 @@ def paths(world: PageWorld) -> list[str]:
     values = {
         "session_id": str(world.session_id),
         "device_id": str(world.sims[3]),
+        "what_if_id": str(world.what_if_id),
         "name": "page.css",
         "path:path": "no/such/view",
     }
@@ -98,6 +99,22 @@ def test_a_finding_is_dismissed_and_shown_again_by_a_user_who_may_change_runs(
     assert post(server, "findings/987654321/dismiss", "user").status_code == 404
 
 
+def test_only_a_user_who_may_trigger_the_dag_is_offered_a_what_if(server: AirflowServer, world: PageWorld) -> None:
+    page = server.get("what-if", "user", provider=1).text
+    assert "api/v2/dags/what_if_jasper/dagRuns" in page
+    assert "Small 1,0.9,0,1,0.55,1,0.01,false,," in page
+    page = server.get("what-if", "viewer").text
+    assert "dagRuns" not in page
+    assert "You may not start a what-if" in page
+    answer = requests.post(
+        f"{server.address}/api/v2/dags/what_if_jasper/dagRuns",
+        json={"logical_date": None, "conf": {}},
+        headers={"Authorization": f"Bearer {server.token('viewer')}"},
+        timeout=30,
+    )
+    assert answer.status_code == 403  # Airflow decides, not the page
+
+
 def test_no_other_site_can_make_a_browser_press_a_button(server: AirflowServer, world: PageWorld) -> None:
     path = f"findings/{world.finding_id}/dismiss"
     for headers in (
@@ -160,7 +177,7 @@ def test_an_unknown_column_keeps_the_order(server: AirflowServer, world: PageWor
 
 
 def test_a_session_or_sim_that_does_not_exist_is_not_found(server: AirflowServer, world: PageWorld) -> None:
-    for path in ("session/987654321", "session/987654321/changes", "sim/987654321"):
+    for path in ("what-if/987654321", "session/987654321", "session/987654321/changes", "sim/987654321"):
         answer = server.get(path, "admin")
         assert (answer.status_code, "Not found" in answer.text) == (404, True)
 

@@ -27,9 +27,11 @@ from amop.database.migrations import migrate
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.sessions import open_session
 from amop.tasks.staging_sensor import StagingReadyTrigger
+from amop.what_if.plan_table import write_plan_table
 from sandbox.world.aws_resources import ARCHIVE_BUCKET, ARCHIVE_PATH, BUCKET, QUEUE, aws_client
 from tests.db.cli.test_cli import as_airflow_json
 from tests.db.savings.test_realised_savings import FINAL, Period
+from tests.db.what_if.test_what_if import LARGE, SMALL, WhatIfWorld
 from tests.worlds.findings_world import FindingsWorld
 from tests.worlds.reliability import RecordFault
 
@@ -162,6 +164,19 @@ def test_the_findings_of_a_sync_are_stored_once(
     rows = world.findings()
     assert dag.test().state == "success"  # the sync was checked already
     assert world.findings() == rows
+
+
+def test_a_what_if_is_computed_for_the_form_of_its_run(
+    warehouse_dsn: str, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    world = WhatIfWorld(warehouse_dsn)
+    form = {"service_provider_id": 1, "rate_plans": write_plan_table([SMALL, LARGE]), "ladder_size": None}
+    run = dags[ids.what_if_dag("jasper")].test(run_conf=form)
+    assert run.state == "success"
+    (row,) = world.execute("SELECT * FROM amop.what_if")
+    assert (row["dag_run_id"], row["status"], row["new_cost"]) == (run.run_id, "complete", 18)
+    assert dags[ids.what_if_dag("rogers")].test(run_conf=form).state == "failed"  # not a provider of Rogers
 
 
 def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one(day: Day) -> None:

@@ -18,7 +18,9 @@ from amop.page.session_tables import read_changes
 from amop.page.sim import read_sim, search_sims
 from amop.page.table import Order, Table, as_csv
 from amop.page.today import Need, read_today
+from amop.page.what_if import read_what_if, read_what_ifs
 from amop.runs.first_step import OTHERWISE
+from amop.what_if.plan_table import read_plan_table
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds.optimization_world import MEGABYTE, NOW
 from tests.worlds.page_world import SCRIPT, PageWorld, set_database_moment
@@ -230,6 +232,32 @@ def test_only_findings_of_integrations_that_the_user_may_change_have_a_button(
     assert all(column.action is None for column in read_all_findings(connection).table.columns)
 
 
+def test_a_what_if_shows_its_bills_beside_todays(world: PageWorld, connection: Any) -> None:
+    view = read_what_if(connection, world.what_if_id, integrations=EVERY, orders={})
+    assert view is not None
+    assert view.proof.endswith("the plans change the least bill by between USD -5.63 and USD -5.00.")
+    assert [(ladder.rate_plans, ladder.cost) for ladder in view.ladders.rows] == [
+        (["N1"], Decimal(25)),
+        (["N2"], Decimal(27)),
+    ]
+    assert [move.sims for move in view.moves.rows] == [7, 5]
+    assert view.stored.session_id == world.session_id
+    assert view.run_address == "dags/what_if_jasper/runs/manual__1"
+    assert read_what_if(connection, world.what_if_id, integrations=["rogers"], orders={}) is None
+
+
+def test_a_what_if_is_filled_in_with_the_present_plans_of_a_provider(world: PageWorld, connection: Any) -> None:
+    wanted: dict[str, Any] = {"integrations": EVERY, "order": None}
+    form = read_what_ifs(connection, askable=["jasper", "rogers"], service_provider_id=1, **wanted)
+    assert [provider.name for provider in form.providers] == ["AT&T", "Rogers"]
+    assert [plan.rate_plan_code for plan in read_plan_table(form.rate_plans)] == world.value(
+        "SELECT array_agg(rate_plan_code ORDER BY rate_plan_code) FROM amop.carrier_rate_plan"
+    )
+    assert [(row.id, row.new_cost) for row in form.table.rows] == [(world.what_if_id, Decimal(25))]
+    nothing = read_what_ifs(connection, askable=[], service_provider_id=1, **wanted)
+    assert (nothing.providers, nothing.chosen) == ([], None)
+
+
 def test_messages_are_filtered_by_state_and_provider(world: PageWorld, connection: Any) -> None:
     wanted: dict[str, Any] = {"integrations": EVERY, "order": None, "page": 1}
     dead = read_messages(connection, state="dead", search=None, **wanted)
@@ -282,6 +310,7 @@ def test_a_role_that_may_only_read_is_enough(world: PageWorld, postgres_server: 
         assert read_sim(connection, world.sims[3], integrations=EVERY, orders={}) is not None
         assert read_savings(connection, integrations=EVERY, order=None).table.rows
         assert read_all_findings(connection).table.rows
+        assert read_what_if(connection, world.what_if_id, integrations=EVERY, orders={}) is not None
         assert read_messages(connection, integrations=EVERY, state=None, search=None, order=None, page=1).rows
         assert read_quarantine(connection, integrations=EVERY, with_resolved=True, search=None, order=None, page=1).rows
         connection.rollback()
