@@ -19,6 +19,7 @@ from rich.table import Table
 from amop.cli.output import print_text, printable
 from amop.optimization.csv_files import OptimizationInputs, read_inputs, result_figures, write_outputs
 from amop.optimization.csv_table import InputFileError
+from amop.optimization.history_files import parse_date, scenarios_of_history
 from amop.optimization.scenario_files import expected_figures, read_scenarios
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.solver.expected import ExpectedResult, optimize_expected
@@ -66,6 +67,12 @@ def optimize_command(
     usage_scenarios: Annotated[
         Path | None, typer.Option(help="CSV of usage in equally likely scenarios: make the expected bill least.")
     ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="CSV of daily usage: make the scenarios, and the expected bill least.")
+    ] = None,
+    period_start: Annotated[
+        str | None, typer.Option(metavar="DATE", help="First day of the billing period, with --history.")
+    ] = None,
 ) -> None:
     """Assign every SIM to the rate plan that makes the bill least, and prove the optimality gap.
 
@@ -73,10 +80,15 @@ def optimize_command(
     """
     begun = time.perf_counter()
     with _expected_errors():
-        more = [usage_scenarios] if usage_scenarios else []
+        more = [path for path in (usage_scenarios, history) if path]
         _check_paths([devices, rate_plans, eligibility, *more], [out, *([summary] if summary else [])])
-        if usage_scenarios and (max_changes is not None or explain_device):
-            raise InputFileError("--usage-scenarios cannot be combined with --max-changes or --explain")
+        if more and (len(more) > 1 or max_changes is not None or explain_device):
+            raise InputFileError(
+                "--usage-scenarios and --history cannot be combined with each other, --max-changes or --explain"
+            )
+        if (history is None) != (period_start is None):
+            raise InputFileError("--history and --period-start need each other")
+        first_day = parse_date("--period-start", period_start) if period_start else None
         options: dict[str, Any] = {
             "period_days": period_days,
             "uses_proration": prorate,
@@ -89,6 +101,8 @@ def optimize_command(
             inputs = read_inputs(devices, rate_plans, eligibility, period_days=period_days)
             rows = _rows_to_explain(inputs, explain_device or [])
             scenarios = read_scenarios(usage_scenarios, inputs) if usage_scenarios else None
+            if history and first_day:
+                scenarios = scenarios_of_history(history, inputs, period_start=first_day, period_days=period_days)
             step("solving")
             answer: _PointAnswer | _ExpectedAnswer = (
                 _PointAnswer.of(inputs, max_changes=max_changes, **options)

@@ -99,7 +99,7 @@ def test_a_wrong_file_of_scenarios_is_named_with_line_column_and_value(
 def test_options_that_scenarios_do_not_have_are_refused(folder: Folder, option: list[str]) -> None:
     status, _, err = folder.run(*with_scenarios(folder), *option)
     assert status == 2
-    assert "--usage-scenarios cannot be combined with --max-changes or --explain" in err
+    assert "--usage-scenarios and --history cannot be combined with each other, --max-changes or --explain" in err
 
 
 def test_a_usage_that_cannot_be_billed_names_its_device_and_line(folder: Folder) -> None:
