@@ -220,6 +220,11 @@ def delete_messages(
     """Delete a batch of expired messages."""
 
 
+@statement("maintenance/delete_queue_messages")
+def delete_queue_messages(connection: WarehouseConnection, *, received_before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired queue messages that started no clean-up."""
+
+
 @statement("maintenance/delete_quarantine")
 def delete_quarantine(
     connection: WarehouseConnection, *, resolved_before: datetime, open_before: datetime, batch: int
