@@ -42,6 +42,14 @@ AIRFLOW_USER_SETTING = "AMOP_AIRFLOW_USER"
 AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
 """Environment variables of ``bin/amop approvals``: address and credentials; options would be visible to others."""
 
+DEVICE_NOTIFICATION_DAG = "device_notification"
+"""DAG that queue messages start; also ``dag_id`` of the runs that the existing system opens for its staging."""
+NOTIFICATIONS_ASSET = "amop_device_notifications"
+NOTIFICATION_WATCHER = "amop_device_notification_queue"
+"""Asset of the messages on the device notification queue, and its watcher."""
+ANY_DEVICES_ALIAS = "amop_devices"
+"""Alias under which ``device_notification`` updates the asset of the devices of any integration."""
+
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"

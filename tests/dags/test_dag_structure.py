@@ -65,8 +65,14 @@ def dags(airflow_database: Path) -> dict[str, Any]:
 
 
 def test_there_are_three_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
-    expected = {ids.AMOP_RELAY_DAG, ids.MAINTENANCE_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
-    expected |= {ids.FINDINGS_DAG}
+    expected = {
+        ids.AMOP_RELAY_DAG,
+        ids.DEVICE_NOTIFICATION_DAG,
+        ids.FINDINGS_DAG,
+        ids.MAINTENANCE_DAG,
+        ids.OPTIMIZATION_WINDOW_DAG,
+        ids.REALISED_SAVINGS_DAG,
+    }
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}", f"what_if_{name}"}
     assert set(dags) == expected

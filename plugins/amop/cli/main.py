@@ -15,7 +15,7 @@ import psycopg
 import typer
 
 from amop import __version__
-from amop.cli import approvals, quarantine
+from amop.cli import approvals, quarantine, queue_messages
 from amop.cli.connection import WarehouseNotDefinedError
 from amop.cli.optimize import optimize_command
 from amop.cli.output import print_text, printable
@@ -39,6 +39,10 @@ app.command("status")(status_command)
 app.command("optimize")(optimize_command)
 app.command("load-reference")(load_reference_command)
 app.command("migrate")(migrate_command)
+messages = typer.Typer(help="Show the messages of the device notification queue.", no_args_is_help=True)
+messages.command("received")(queue_messages.received_command)
+messages.command("check")(queue_messages.check_command)
+app.add_typer(messages, name="messages")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(approvals.app, name="approvals")
 

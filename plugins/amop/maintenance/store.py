@@ -249,6 +249,11 @@ def delete_notifications(connection: WarehouseConnection, *, before: datetime, b
     """Delete a batch of expired notifications."""
 
 
+@statement("maintenance/delete_queue_messages")
+def delete_queue_messages(connection: WarehouseConnection, *, received_before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired queue messages that started no clean-up."""
+
+
 @statement("maintenance/delete_quarantine")
 def delete_quarantine(
     connection: WarehouseConnection, *, resolved_before: datetime, open_before: datetime, batch: int

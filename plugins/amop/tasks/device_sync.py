@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Asset, get_current_context, task, task_group
+from airflow.sdk import Asset, AssetAlias, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
+from amop.database.connection import transaction
 from amop.messages.undelivered_reports import ReportKind
+from amop.runs.sync_runs import load_run
 from amop.tasks.back_fill import is_back_fill
 from amop.tasks.carrier_access import carrier_of, may_reopen_run
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
@@ -25,6 +27,13 @@ from amop.tasks.staging_sensor import LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
 log = logging.getLogger(__name__)
+
+TARGET_OF_SESSION = (
+    "{{ ti.xcom_pull(task_ids='cleanup.should_optimize', key='trigger_dag_id', map_indexes=ti.map_index) }}"
+)
+"""The optimization DAG of a session, in a DAG for all integrations; Airflow accepts only text here."""
+
+ANY_DEVICES = AssetAlias(ids.ANY_DEVICES_ALIAS)
 
 FIRST_POLL_SECONDS = 5
 """Until the second query of a sensor that reschedules itself; later ones are up to a minute apart."""
@@ -169,6 +178,14 @@ def notify_amop(work: SyncWork) -> None:
     from amop.device_sync.complete_run import complete_run
 
     deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
+    context = get_current_context()
+    if ANY_DEVICES in context["task"].outlets:  # a clean-up of any integration
+        context["outlet_events"][ANY_DEVICES].add(Asset(ids.devices_asset(_integration_of(work))))
+
+
+def _integration_of(work: SyncWork) -> str:
+    with transaction(work.conninfo, application_name="amop integration_of") as connection:
+        return load_run(connection, work.run_id).integration
 
 
 @sync_task(limit=time_limits.BRIEF_TASK, multiple_outputs=True)
@@ -179,7 +196,11 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     session = session_to_optimize(work.conninfo, work.run_id)
     if session is None:
         raise AirflowSkipException("No optimization session runs for this sync")
-    return TriggeredRun(conf=asdict(session), trigger_run_id=ids.optimization_run_id(session.optimization_session_id))
+    return TriggeredRun(
+        conf=asdict(session),
+        trigger_run_id=ids.optimization_run_id(session.optimization_session_id),
+        trigger_dag_id=ids.carrier_optimization_dag(_integration_of(work)),
+    )
 
 
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
@@ -195,8 +216,13 @@ def sync(run: Any, integration: Integration) -> None:
 
 
 @task_group(group_id="cleanup", tooltip="Waits beside the sync, then staging to the main tables, notice, optimization")
-def cleanup(run: Any, integration: Integration) -> None:
-    """Wire the monitor of one provider: it starts with the sync, waits for its rows, merges, notifies and triggers."""
+def cleanup(run: Any, integration: Integration | None) -> None:
+    """Wire the monitor of one provider: it starts with the sync, waits for its rows, merges, notifies and triggers.
+
+    Args:
+        run: the provider's run.
+        integration: the integration of the DAG; None in a DAG for all of them.
+    """
     wait = StagingReadySensor(
         task_id="wait_for_staging",
         run=run,
@@ -209,7 +235,8 @@ def cleanup(run: Any, integration: Integration) -> None:
         doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
-    notified = notify_amop.override(outlets=[Asset(ids.devices_asset(integration.name))])(run=run)
+    devices = ANY_DEVICES if integration is None else Asset(ids.devices_asset(integration.name))
+    notified = notify_amop.override(outlets=[devices])(run=run)
     (
         wait
         >> merge_devices(run=run)
@@ -219,12 +246,12 @@ def cleanup(run: Any, integration: Integration) -> None:
         >> publish_summary(run=run)
         >> notified
     )
-    if integration.supports_optimization:
+    if integration is None or integration.supports_optimization:
         decision = should_optimize(run=run)
         notified >> decision
         TriggerDagRunOperator(
             task_id="trigger_optimization",
-            trigger_dag_id=ids.carrier_optimization_dag(integration.name),
+            trigger_dag_id=ids.carrier_optimization_dag(integration.name) if integration else TARGET_OF_SESSION,
             trigger_run_id=decision["trigger_run_id"],
             conf=decision["conf"],
             doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -42,6 +42,8 @@ class ProviderRun(TypedDict):
     service_provider_name: str
     connection_id: str
     optimization_session_id: int | None
+    wait: NotRequired[dict[str, int | None]]
+    """Limits of the wait that a queue message asks for, by the names of the DAG's params."""
 
 
 class InstanceOfSession(TypedDict):
@@ -55,6 +57,7 @@ class TriggeredRun(TypedDict):
     """Run id and conf of a DAG run to trigger."""
 
     trigger_run_id: str
+    trigger_dag_id: str
     conf: dict[str, Any]
 
 
