@@ -1,9 +1,10 @@
 """Delivers the AMOP callbacks and reports that other tasks could not, and ends stale work.
 
 ### What it does
-* **end_stale_work** is the watchdog. Every working task sends a heartbeat every 2 minutes; a device sync run or an
-  optimization session without one for 45 minutes is stale: its process was killed. It is ended with one ErrorMessage
-  to AMOP, so that no progress bar stands still for ever and the provider is free. After an outage of Airflow itself the
+* **end_stale_work** is the watchdog. A device sync run or an optimization session whose DAG run has ended in Airflow
+  (marked as success or failed, deleted) is ended within a minute. Every working task sends a heartbeat every 2 minutes;
+  a run or session without one for 45 minutes is stale: its process was killed. Each is ended with one ErrorMessage to
+  AMOP, so that no progress bar stands still for ever and the provider is free. After an outage of Airflow itself the
   45 minutes start again for all of them.
 * **deliver_messages** sends every message in `amop.amop_outbox` whose next try is due. A task that changes something
   writes its message in the same transaction and tries to send it at once. Whatever AMOP did not accept is sent from
@@ -15,7 +16,7 @@
   1 minute up to 1 hour, for 7 days, whatever becomes of the run.
 
 ### How to run it
-It runs every five minutes; leave it unpaused. Triggering it by hand does no harm.
+It runs every 45 seconds; leave it unpaused. Triggering it by hand does no harm.
 
 ### When it fails
 The outbox keeps every message: nothing is lost. `bin/amop status` shows what is pending and since when;
@@ -38,7 +39,7 @@ with DAG(
     dag_display_name="AMOP relay",
     description="Retries undelivered AMOP callbacks and reports; ends runs and sessions without heartbeats.",
     doc_md=__doc__,
-    schedule=timedelta(minutes=5),
+    schedule=timedelta(seconds=45),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
