@@ -19,9 +19,8 @@
 It runs every 45 seconds; leave it unpaused. Triggering it by hand does no harm.
 
 ### When it fails
-The outbox keeps every message: nothing is lost. `bin/amop status` shows what is pending and since when;
-`SELECT dedupe_key, attempts, last_error FROM amop.amop_outbox WHERE state <> 'sent'` shows why. `bin/amop status` also
-lists refused messages; the runbook says how to send one again once its cause is fixed.
+The outbox keeps every message: nothing is lost. `bin/amop status` shows what is pending and since when,
+`bin/amop messages list` why. `bin/amop messages resend` sends refused messages again once their cause is fixed.
 """
 
 from __future__ import annotations
