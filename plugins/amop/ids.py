@@ -29,6 +29,9 @@ TAG_OUTBOX = "outbox"
 TAG_MAINTENANCE = "maintenance"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX, TAG_MAINTENANCE})
 
+FETCH_USAGE_TASK = "sync.fetch_usage"
+WAIT_FOR_STAGING_TASK = "cleanup.wait_for_staging"
+
 APPROVE_CHANGES_TASK = "approve_changes"
 APPLY_CHANGES_TASK = "apply_changes"
 

@@ -21,7 +21,7 @@ SYNC_TASKS = {
     "sync.fetch_usage": {"sync.fetch_devices"},
     "sync.publish_notification": {"sync.fetch_usage"},
     "sync.archive_pages": {"sync.fetch_usage"},
-    "cleanup.wait_for_staging": {"select_providers"},
+    "cleanup.wait_for_staging": {"select_providers", "sync.fetch_usage"},
     "cleanup.merge_devices": {"cleanup.wait_for_staging"},
     "cleanup.merge_usage": {"cleanup.merge_devices"},
     "cleanup.update_communication_plans": {"cleanup.merge_usage"},
@@ -87,6 +87,10 @@ def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: 
         expected = (SYNC_TASKS | BACK_FILL_TASKS)[task.task_id]
         assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}
     assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS) | set(BACK_FILL_TASKS)
+    # The sensor starts with the sync; its arrow from fetch_usage only clears it together with a cleared fetch task.
+    sensor = dag.get_task("cleanup.wait_for_staging")
+    assert sensor.trigger_rule == "one_success"
+    assert "select_providers" in sensor.upstream_task_ids
     for task in dag.tasks:
         group = task.task_group.group_id
         assert group == (task.task_id.partition(".")[0] if "." in task.task_id else None)

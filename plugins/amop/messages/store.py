@@ -130,6 +130,34 @@ class ClaimedReport:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class UnsentMessage:
+    """A message that AMOP has not accepted."""
+
+    id: int
+    session_id: int | None
+    dedupe_key: str
+    state: str
+    """``pending`` or ``dead``."""
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredReport:
+    """A report that could not be delivered yet."""
+
+    id: int
+    kind: str
+    run_id: int | None
+    instance_id: int | None
+    attempts: int
+    next_attempt_at: datetime
+    error: str
+
+
 @statement("messages/add_message")
 def add_message(
     connection: WarehouseConnection, *, kind: str, session_id: int | None, dedupe_key: str, payload: Jsonb
@@ -295,3 +323,18 @@ def received_messages(
     connection: WarehouseConnection, *, dag_run_id: str | None, outcome: str | None, most: int
 ) -> list[ReceivedMessage]:
     """Return the queue messages that were received last, the newest first."""
+
+
+@statement("messages/undelivered_reports")
+def undelivered_reports(connection: WarehouseConnection, *, row_limit: int) -> list[UndeliveredReport]:
+    """Return the reports that could not be delivered yet."""
+
+
+@statement("messages/unsent_messages")
+def unsent_messages(connection: WarehouseConnection, *, row_limit: int) -> list[UnsentMessage]:
+    """Return the messages that AMOP has not accepted, oldest first."""
+
+
+@statement("messages/resend_messages")
+def resend_messages(connection: WarehouseConnection, *, session_id: int | None, dedupe_key: str | None) -> RowCount:
+    """Let the dead-lettered messages of a session, or one message, be sent again; return their number."""
