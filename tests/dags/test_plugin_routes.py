@@ -19,7 +19,8 @@ from fastapi.security import HTTPBearer
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from amop.web.app import ACTIONS, VIEWS
+from amop.web.actions import ACTIONS
+from amop.web.views import VIEWS
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"

@@ -87,6 +87,7 @@ class Table(Generic[Row]):
         matches: number of rows of all pages; the number of rows if there is one page.
         page: number of this page, from 1.
         currency: currency of the amounts of a row.
+        said: what a button of the table has done.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Table(Generic[Row]):
     matches: int
     page: int = 1
     currency: Callable[[Row], str] = lambda _row: ""
+    said: str = ""
 
     @property
     def pages(self) -> int:

@@ -51,7 +51,17 @@ def reading() -> Iterator[WarehouseConnection]:
 
 @contextmanager
 def writing() -> Iterator[WarehouseConnection]:
-    """Open a transaction that writes what a button of the page does, as the role of the DAGs; brief, and one at a time.
+    """Open a transaction that writes what a button of the page does; see `writing_turn`."""
+    with (
+        writing_turn() as conninfo,
+        transaction(conninfo, application_name="amop page", lock=time_limits.PAGE_TURN) as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def writing_turn() -> Iterator[str]:
+    """Yield the connection string with which a button writes, as the role of the DAGs; brief, and one at a time.
 
     Raises:
         BusyError: another one is at work.
@@ -61,9 +71,7 @@ def writing() -> Iterator[WarehouseConnection]:
     if not _writer.acquire(timeout=time_limits.PAGE_TURN.total_seconds()):
         raise BusyError
     try:
-        conninfo = with_statement_limit(_conninfo_of(ids.WAREHOUSE_CONNECTION), time_limits.PAGE)
-        with transaction(conninfo, application_name="amop page", lock=time_limits.PAGE_TURN) as connection:
-            yield connection
+        yield with_statement_limit(_conninfo_of(ids.WAREHOUSE_CONNECTION), time_limits.PAGE)
     finally:
         _writer.release()
 

@@ -184,6 +184,26 @@ def test_a_finding_is_dismissed_and_shown_again_in_place(
     assert visitor.problems == []
 
 
+def test_a_quarantined_record_is_accepted_in_place(chromium: Browser, server: AirflowServer, world: PageWorld) -> None:
+    record = world.insert(
+        "device_quarantine",
+        run_id=world.run_id,
+        kind="device",
+        record_key="another",
+        raw="{}",
+        reason="wanted",
+        iccid="89011700000000000003",
+        source="device_list",
+    )
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("quarantine?q=wanted")
+    page.get_by_role("button", name=f"Accept record {record}").click()
+    expect(page.get_by_role("status")).to_contain_text(f"Record {record} is accepted")
+    expect(page.locator("#table-quarantine tbody tr")).to_have_count(0)
+    world.execute("DELETE FROM amop.device_quarantine WHERE id = %s", record)
+    assert visitor.problems == []
+
+
 def test_a_what_if_is_started_through_airflows_own_api(
     chromium: Browser, server: AirflowServer, world: PageWorld, tmp_path: Path
 ) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import requests
+from psycopg.types.json import Jsonb
 
-from amop.web.app import ACTIONS, VIEWS
+from amop.web.actions import ACTIONS
+from amop.web.views import VIEWS
 from tests.worlds.airflow_server import PASSWORD, AirflowServer
 from tests.worlds.page_world import SCRIPT, PageWorld
 
@@ -97,6 +99,50 @@ def test_a_finding_is_dismissed_and_shown_again_by_a_user_who_may_change_runs(
     assert post(server, f"{path}/restore", "user").status_code == 200
     assert shown in server.get("findings", "viewer").text
     assert post(server, "findings/987654321/dismiss", "user").status_code == 404
+
+
+def open_record(world: PageWorld, key: str, raw: dict[str, Any]) -> int:
+    """Quarantine a record of the device list of the last sync."""
+    world.execute("UPDATE amop.device_sync_run SET devices_merged_at = ended_at WHERE id = %s", world.run_id)
+    return int(
+        world.insert(
+            "device_quarantine",
+            run_id=world.run_id,
+            kind="device",
+            record_key=key,
+            raw=Jsonb(raw),
+            reason="planted",
+            source="device_list",
+            scan_pass=1,
+            page_number=9,
+            row_number=len(key),
+        )
+    )
+
+
+def test_a_quarantined_record_is_retried_by_a_user_who_may_change_runs(server: AirflowServer, world: PageWorld) -> None:
+    iccid = "89011700000000005555"
+    valid = {"iccid": iccid, "status": "ACTIVATED", "ratePlan": "Small 1", "communicationPlan": "Meters"}
+    good, bad = open_record(world, "good", valid), open_record(world, "bad", {"iccid": "letters"})
+    assert post(server, f"quarantine/{good}/retry", "viewer").status_code == 404
+    assert "hx-post" not in server.get("quarantine", "viewer").text
+    answer = post(server, f"quarantine/{good}/retry", "user")
+    assert f"Record {good} is resolved." in answer.text
+    assert world.value("SELECT status FROM amop.device WHERE iccid = %s", iccid) == "ACTIVATED"
+    assert world.value("SELECT resolution FROM amop.device_quarantine WHERE id = %s", good) == "merged by retry"
+    answer = post(server, f"quarantine/{bad}/retry", "user")
+    assert f"Record {bad} stays in quarantine: " in answer.text
+    assert world.value("SELECT resolution FROM amop.device_quarantine WHERE id = %s", bad) is None
+
+
+def test_a_quarantined_record_is_accepted_as_it_is_in_the_users_name(server: AirflowServer, world: PageWorld) -> None:
+    record = open_record(world, "accepted", {"iccid": "letters"})
+    assert post(server, f"quarantine/{record}/accept", "viewer").status_code == 404
+    answer = post(server, f"quarantine/{record}/accept", "user")
+    assert f"Record {record} is accepted" in answer.text
+    row = "SELECT resolution FROM amop.device_quarantine WHERE id = %s"
+    assert world.value(row, record) == "accepted by user"
+    assert post(server, f"quarantine/{record}/retry", "user").status_code == 404  # it is open no longer
 
 
 def test_only_a_user_who_may_trigger_the_dag_is_offered_a_what_if(server: AirflowServer, world: PageWorld) -> None:

@@ -48,7 +48,7 @@
       tell(status === 401 ? "Your session has ended: sign in to Airflow, then press the button again."
         : status === 403 ? "Airflow does not let you do this."
         : status === 404 ? "This is not there any more. Load this page again."
-        : `Nothing was changed (${status}). Load this page again.`);
+        : `Nothing was changed (${status}). Try again later, or use bin/amop.`);
       return;
     }
     tell(status === 401 ? "Your session has ended: sign in to Airflow, then load this page again."
