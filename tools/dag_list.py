@@ -97,6 +97,8 @@ def _schedule(schedule: Any) -> str:
         return f"{_schedule(schedule.timetable)}, and {_schedule(schedule.asset_condition)}"
     if isinstance(schedule, AssetAny):
         return f"when one of the assets {', '.join(f'`{asset.name}`' for asset in schedule.objects)} is updated"
+    if isinstance(schedule, list):
+        return f"when the asset {', '.join(f'`{asset.name}`' for asset in schedule)} is updated"
     if isinstance(schedule, timedelta):
         return f"every {schedule / timedelta(minutes=1):g} minutes"
     return f"`{schedule.expression}` UTC"

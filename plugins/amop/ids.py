@@ -29,6 +29,9 @@ TAG_OUTBOX = "outbox"
 TAG_MAINTENANCE = "maintenance"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX, TAG_MAINTENANCE})
 
+FETCH_USAGE_TASK = "sync.fetch_usage"
+WAIT_FOR_STAGING_TASK = "cleanup.wait_for_staging"
+
 APPROVE_CHANGES_TASK = "approve_changes"
 APPLY_CHANGES_TASK = "apply_changes"
 
@@ -42,9 +45,18 @@ AIRFLOW_USER_SETTING = "AMOP_AIRFLOW_USER"
 AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
 """Environment variables of ``bin/amop approvals``: address and credentials; options would be visible to others."""
 
+DEVICE_NOTIFICATION_DAG = "device_notification"
+"""DAG that queue messages start; also ``dag_id`` of the runs that the existing system opens for its staging."""
+NOTIFICATIONS_ASSET = "amop_device_notifications"
+NOTIFICATION_WATCHER = "amop_device_notification_queue"
+"""Asset of the messages on the device notification queue, and its watcher."""
+ANY_DEVICES_ALIAS = "amop_devices"
+"""Alias under which ``device_notification`` updates the asset of the devices of any integration."""
+
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"
+FINDINGS_DAG = "findings"
 MAINTENANCE_DAG = "maintenance"
 
 BACK_FILL_RUN_TYPE = "backfill"
@@ -59,6 +71,11 @@ def device_sync_dag(integration: str) -> str:
 def carrier_optimization_dag(integration: str) -> str:
     """Return the id of the optimization DAG of an integration."""
     return f"carrier_optimization_{integration}"
+
+
+def what_if_dag(integration: str) -> str:
+    """Return the id of the what-if DAG of an integration."""
+    return f"what_if_{integration}"
 
 
 def carrier_pool(integration: str) -> str:

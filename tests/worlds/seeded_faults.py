@@ -41,7 +41,17 @@ class Step(StrEnum):
     DELIVER = "deliver_messages"
 
 
-SYNC_STEPS = (Step.QUEUE, Step.DEVICES, Step.USAGE)
+SYNC_STEPS = (
+    Step.QUEUE,
+    Step.DEVICES,
+    Step.USAGE,
+    Step.MERGE,
+    Step.MERGE_USAGE,
+    Step.COMMUNICATION_PLANS,
+    Step.QUALITY,
+    Step.SUMMARY,
+    Step.COMPLETE,
+)
 """Steps from which a failed night can be resumed by clearing them."""
 
 

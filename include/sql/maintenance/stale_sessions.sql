@@ -1,5 +1,6 @@
 -- Purpose: list and lock the running sessions without a heartbeat since a moment; the heartbeats of their device sync
 --   count as theirs.
+--   A session whose clean-up a queue message has started is waited for as long as the message says.
 -- Parameters: stale_since (timestamptz).
 -- Locks: the returned rows, until the transaction ends; a locked session is being changed by a live process: skipped.
 -- Repeatable: changes nothing.
@@ -23,5 +24,14 @@ CROSS JOIN
 WHERE
     session.status = 'running'
     AND greatest(session.heartbeat_at, sync.alive_at) < %(stale_since)s
+    AND NOT EXISTS (
+        SELECT 1
+        FROM amop.device_sync_run AS waiting
+        INNER JOIN amop.queue_message AS message ON waiting.id = message.run_id
+        WHERE
+            waiting.optimization_session_id = session.id
+            AND waiting.status = 'running'
+            AND message.received_at + message.max_tries * message.delay_seconds * interval '1 second' > %(stale_since)s
+    )
 ORDER BY session.id
 FOR UPDATE OF session SKIP LOCKED

@@ -14,8 +14,9 @@ import psycopg
 from amop import time_limits
 from amop.carriers import store
 from amop.carriers.circuit_breaker import Circuit, CircuitOpenError, after_failure, is_open
+from amop.carriers.store import FailingApiUser
 from amop.clock import Clock
-from amop.database.connection import WarehouseConnection, open_session, session_settings
+from amop.database.connection import WarehouseConnection, open_session, session_settings, transaction
 
 MARGIN_SECONDS = 0.02
 """Added to the window, because the carrier counts a call when it arrives, not when it was sent or ended."""
@@ -141,3 +142,15 @@ class PostgresCallGate:
             connection, api_user=self._api_user, calls=self._calls, window_seconds=self._window_seconds
         )
         return seconds or 0.0
+
+
+def failing_api_users(conninfo: str) -> list[FailingApiUser]:
+    """Return the API users whose carrier is failing."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.failing_api_users(connection)
+
+
+def allow_next_call(conninfo: str) -> int:
+    """Let the next call probe every failing carrier at once; return the number of API users."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.allow_next_call(connection)

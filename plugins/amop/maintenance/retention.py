@@ -39,6 +39,10 @@ LEDGER_TABLES: tuple[RunTable, ...] = (
 OPTIMIZATION_TABLES: tuple[InstanceTable, ...] = typing.get_args(InstanceTable)
 
 
+LONGEST_IN_QUEUE = timedelta(days=15)
+"""SQS keeps a message for 14 days at most: a queue message that is older is never delivered again."""
+
+
 def archive_pending_responses(conninfo: str, folder: ArchivePath, *, staging_days: int, now: datetime) -> int:
     """Archive the carrier's responses that could not be archived when their run ended; return their number.
 
@@ -74,7 +78,7 @@ def delete_expired_ledger(conninfo: str, *, ledger_days: int, run_days: int, now
 
 
 def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_message_days: int, now: datetime) -> int:
-    """Delete expired messages that AMOP accepted or refused, and expired notifications; return the number of rows."""
+    """Delete expired messages of AMOP's outbox and of the queue, and notifications; return the number of rows."""
     with _session(conninfo) as connection:
         delete_messages = partial(
             store.delete_messages,
@@ -85,8 +89,15 @@ def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_messa
         delete_notifications = partial(
             store.delete_notifications, connection, before=now - timedelta(days=dead_message_days)
         )
-        return _delete_in_batches(delete_messages, "amop_outbox") + _delete_in_batches(
-            delete_notifications, "notification"
+        delete_queue_messages = partial(
+            store.delete_queue_messages,
+            connection,
+            received_before=now - max(timedelta(days=dead_message_days), LONGEST_IN_QUEUE),
+        )
+        return (
+            _delete_in_batches(delete_messages, "amop_outbox")
+            + _delete_in_batches(delete_notifications, "notification")
+            + _delete_in_batches(delete_queue_messages, "queue_message")
         )
 
 

@@ -71,6 +71,80 @@ class StaleSession:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningRun:
+    """A running sync run and the DAG run that executes it."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    attempt: int
+    service_provider_id: int
+    service_provider_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A running optimization session whose sync has ended."""
+
+    id: int
+    service_provider_id: int
+    service_provider_name: str
+    integration: str
+    opened_by: str
+    progress: int
+    sync_dag_id: str | None
+    """DAG of the sync that fed the session, None for a session without a sync."""
+    sync_dag_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A device sync run as the command line lists it."""
+
+    id: int
+    service_provider_id: int
+    service_provider: str
+    dag_id: str
+    dag_run_id: str
+    attempt: int
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    alive_at: datetime
+    """The later of its last progress and its last heartbeat."""
+    pages: int
+    devices_seen: int
+    work_rows_left: int
+    list_is_complete: bool
+    devices_merged_at: datetime | None
+    usage_merged_at: datetime | None
+    staging_removed_at: datetime | None
+    optimization_session_id: int | None
+    supports_optimization: bool
+    warnings: list[str]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """An optimization session as the command line lists it."""
+
+    id: int
+    session_guid: UUID
+    service_provider_id: int
+    service_provider: str
+    billing_period_end: datetime
+    status: str
+    progress: int
+    opened_by: str
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    undelivered_messages: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """A service provider with its current billing period."""
 
@@ -292,6 +366,11 @@ def delete_notifications(connection: WarehouseConnection, *, before: datetime, b
     """Delete a batch of expired notifications."""
 
 
+@statement("maintenance/delete_queue_messages")
+def delete_queue_messages(connection: WarehouseConnection, *, received_before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired queue messages that started no clean-up."""
+
+
 @statement("maintenance/delete_quarantine")
 def delete_quarantine(
     connection: WarehouseConnection, *, resolved_before: datetime, open_before: datetime, batch: int
@@ -412,3 +491,27 @@ def provider_gauges(connection: WarehouseConnection, *, now: datetime, calls_a_d
 @statement("maintenance/package_gauges")
 def package_gauges(connection: WarehouseConnection, *, now: datetime) -> PackageGauges:
     """Return the figures of outbox, carriers and notifications that are exported as gauges."""
+
+
+@statement("maintenance/running_runs")
+def running_runs(connection: WarehouseConnection) -> list[RunningRun]:
+    """Return the running sync runs whose DAG runs Airflow can be asked about."""
+
+
+@statement("maintenance/open_sessions")
+def open_sessions(connection: WarehouseConnection) -> list[OpenSession]:
+    """Return the running sessions whose sync does not run."""
+
+
+@statement("maintenance/list_runs")
+def list_runs(
+    connection: WarehouseConnection, *, run_id: int | None, service_provider_id: int | None, row_limit: int
+) -> list[ListedRun]:
+    """Return device sync runs, newest first: all, one, or those of a provider."""
+
+
+@statement("maintenance/list_sessions")
+def list_sessions(
+    connection: WarehouseConnection, *, session_id: int | None, service_provider_id: int | None, row_limit: int
+) -> list[ListedSession]:
+    """Return optimization sessions, newest first: all, one, or those of a provider."""

@@ -46,6 +46,63 @@ class RefusedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Redelivery:
+    """What became of a queue message when it was received first."""
+
+    outcome: str
+    """``started``, ``ignored`` or ``rejected``."""
+    reason: str | None
+    run_id: int | None
+    removed_at: datetime | None
+    """When it was deleted from the queue; None = not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedProvider:
+    """A provider, and the latest run that the existing system has opened for it; None where there is none."""
+
+    integration: str
+    supports_optimization: bool
+    run_id: int | None
+    run_status: str | None
+    run_ended_at: datetime | None
+    billing_period_id: int | None
+    started_by: str | None
+    """Id of the queue message that has started the run's clean-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run whose clean-up a queue message has started."""
+
+    run_id: int
+    service_provider_id: int
+    service_provider_name: str
+    connection_id: str
+    optimization_session_id: int | None
+    max_tries: int
+    delay_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A queue message that was received."""
+
+    message_id: str
+    received_at: datetime
+    outcome: str
+    reason: str | None
+    run_id: int | None
+    deliveries: int
+    max_tries: int | None
+    delay_seconds: int | None
+    should_optimize: bool
+    dag_run_id: str
+    removed_at: datetime | None
+    attributes: Any
+
+
+@dataclass(frozen=True, slots=True)
 class UndeliveredMessages:
     """The messages that are pending."""
 
@@ -71,6 +128,34 @@ class ClaimedReport:
     attempts: int
     """Number of attempts, including this one."""
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentMessage:
+    """A message that AMOP has not accepted."""
+
+    id: int
+    session_id: int | None
+    dedupe_key: str
+    state: str
+    """``pending`` or ``dead``."""
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredReport:
+    """A report that could not be delivered yet."""
+
+    id: int
+    kind: str
+    run_id: int | None
+    instance_id: int | None
+    attempts: int
+    next_attempt_at: datetime
+    error: str
 
 
 @statement("messages/add_message")
@@ -179,3 +264,77 @@ def set_report_error(connection: WarehouseConnection, *, report_id: int, error: 
 @statement("messages/delete_undelivered_report")
 def delete_undelivered_report(connection: WarehouseConnection, *, report_id: int) -> None:
     """Remove a report that was delivered, or that can no longer be."""
+
+
+# --- Messages of the device notification queue ------------------------------------------------------------------------
+
+
+@statement("messages/lock_queue_messages")
+def lock_queue_messages(connection: WarehouseConnection) -> None:
+    """Wait until no other process takes queue messages in, and keep others out until the transaction ends."""
+
+
+@statement("messages/note_redelivery")
+def note_redelivery(connection: WarehouseConnection, *, message_id: str, now: datetime) -> Redelivery | None:
+    """Record a further delivery of a message; None if it was never received before."""
+
+
+@statement("messages/add_queue_message")
+def add_queue_message(
+    connection: WarehouseConnection,
+    *,
+    message_id: str,
+    dag_run_id: str,
+    outcome: str,
+    reason: str | None,
+    run_id: int | None,
+    max_tries: int | None,
+    delay_seconds: int | None,
+    should_optimize: bool,
+    attributes: Jsonb,
+    body: str,
+    now: datetime,
+) -> None:
+    """Record a message with what becomes of it."""
+
+
+@statement("messages/mark_queue_message_removed")
+def mark_queue_message_removed(connection: WarehouseConnection, *, message_id: str, now: datetime) -> None:
+    """Record that a message was deleted from the queue."""
+
+
+@statement("messages/integration_of_type")
+def integration_of_type(connection: WarehouseConnection, *, integration_type: int) -> str | None:
+    """Return the name of the integration with this number in the existing system."""
+
+
+@statement("messages/staged_provider")
+def staged_provider(connection: WarehouseConnection, *, service_provider_id: int, dag_id: str) -> StagedProvider | None:
+    """Return a provider with the latest run of the existing system, None if there is no such provider."""
+
+
+@statement("messages/started_runs")
+def started_runs(connection: WarehouseConnection, *, dag_run_id: str) -> list[StartedRun]:
+    """Return the runs whose clean-up a run of DAG ``device_notification`` has to do."""
+
+
+@statement("messages/received_messages")
+def received_messages(
+    connection: WarehouseConnection, *, dag_run_id: str | None, outcome: str | None, most: int
+) -> list[ReceivedMessage]:
+    """Return the queue messages that were received last, the newest first."""
+
+
+@statement("messages/undelivered_reports")
+def undelivered_reports(connection: WarehouseConnection, *, row_limit: int) -> list[UndeliveredReport]:
+    """Return the reports that could not be delivered yet."""
+
+
+@statement("messages/unsent_messages")
+def unsent_messages(connection: WarehouseConnection, *, row_limit: int) -> list[UnsentMessage]:
+    """Return the messages that AMOP has not accepted, oldest first."""
+
+
+@statement("messages/resend_messages")
+def resend_messages(connection: WarehouseConnection, *, session_id: int | None, dedupe_key: str | None) -> RowCount:
+    """Let the dead-lettered messages of a session, or one message, be sent again; return their number."""

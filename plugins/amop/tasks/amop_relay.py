@@ -10,11 +10,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from amop import ids, time_limits
 from amop.tasks.connections import amop_client, warehouse_conninfo, warehouse_now
+from amop.tasks.dag_runs import is_active
 from amop.tasks.failures import is_last_try
 
 log = logging.getLogger(__name__)
 
-RETRY_WHILE_AWAY = timedelta(minutes=1)
+RETRY_WHILE_AWAY = timedelta(seconds=15)
+"""Short: while the task is up for retry, no other run of the relay starts, and the watchdog waits."""
 
 
 class AmopAwayError(AirflowException):
@@ -23,10 +25,12 @@ class AmopAwayError(AirflowException):
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def end_stale_work() -> int:
-    """End the sync runs and sessions that stopped sending heartbeats, each with one ErrorMessage; return how many."""
-    from amop.maintenance import watchdog
+    """End sync runs and sessions whose DAG run has ended or whose heartbeats have stopped; return how many."""
+    from amop.maintenance import orphans, watchdog
 
-    errors = watchdog.end_stale_work(warehouse_conninfo(), now=warehouse_now(), is_queued=_optimization_is_queued)
+    conninfo, now = warehouse_conninfo(), warehouse_now()
+    errors = orphans.end_orphans(conninfo, now=now, is_active=is_active)
+    errors += watchdog.end_stale_work(conninfo, now=now, is_queued=_optimization_is_queued)
     for text in errors:
         log.error("%s", text)
     return len(errors)
@@ -48,7 +52,7 @@ def deliver_messages() -> int:
     While AMOP is away the task is up for retry (yellow), and is skipped in the end: nothing is lost, and nothing fails.
 
     Raises:
-        AmopAwayError: AMOP has accepted no message for 15 minutes; the next try follows in a minute.
+        AmopAwayError: AMOP has accepted no message for 15 minutes; the next try follows soon.
         AirflowSkipException: the same, in the last try.
     """
     from amop.messages.delivery import deliver_outbox

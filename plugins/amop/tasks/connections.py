@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -232,20 +233,33 @@ def archive_folder() -> ObjectStoragePath:
     """Return the archive of carrier responses: Variable ``amop_archive_path``, else a folder in Airflow's home.
 
     The Variable is a URL of Airflow's object storage, such as ``s3://aws_default@bucket/prefix`` (the part before the
-    ``@`` is a connection) or ``file:///var/lib/amop``.
+    ``@`` is a connection) or ``file:///var/lib/amop``. The secrets of the connection are kept out of stored texts.
+
+    Raises:
+        AirflowNotFoundException: the connection is not defined; the message names it.
     """
     location = Variable.get(ids.ARCHIVE_PATH_VARIABLE, default=None)
     if not location:
         home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
         location = (home / "amop_archive").as_uri()
         log.info("Variable %s is not set: the archive is %s", ids.ARCHIVE_PATH_VARIABLE, location)
-    return ObjectStoragePath(str(location))
+    path = ObjectStoragePath(str(location))
+    if path.conn_id:
+        connection = BaseHook.get_connection(path.conn_id)
+        extra = _extra(connection).items()
+        in_extra = [value for name, value in extra if isinstance(value, str) and _SECRET_FIELD.search(name)]
+        _hide(connection.password, *in_extra, user=connection.login)
+    return path
 
 
 def _hide(*secrets: str | None, user: str | None = None) -> None:
     """Keep secrets out of stored texts, and, in every form, out of Airflow's logs."""
     for form in remember_secrets(*secrets, user=user):
         mask_secret(form)
+
+
+_SECRET_FIELD = re.compile("secret|token|password|key", re.IGNORECASE)
+"""Names of the secret fields in the extra of the connections of Airflow's object storages."""
 
 
 def _extra(connection: Connection) -> dict[str, Any]:

@@ -8,26 +8,35 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Asset, get_current_context, task, task_group
+from airflow.sdk import DAG, Asset, AssetAlias, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
+from amop.database.connection import transaction
 from amop.messages.undelivered_reports import ReportKind
+from amop.runs.sync_runs import load_run
 from amop.tasks.back_fill import is_back_fill
-from amop.tasks.carrier_access import carrier_of, may_reopen_run
+from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
-from amop.tasks.dag_runs import START_ONCE, requested_at
+from amop.tasks.dag_runs import START_ONCE, is_active, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
-from amop.tasks.staging_sensor import StagingReadySensor
+from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 5
-"""Between two queries of the sensor."""
+TARGET_OF_SESSION = (
+    "{{ ti.xcom_pull(task_ids='cleanup.should_optimize', key='trigger_dag_id', map_indexes=ti.map_index) }}"
+)
+"""The optimization DAG of a session, in a DAG for all integrations; Airflow accepts only text here."""
+
+ANY_DEVICES = AssetAlias(ids.ANY_DEVICES_ALIAS)
+
+FIRST_POLL_SECONDS = 5
+"""Until the second query of a sensor that reschedules itself; later ones are up to a minute apart."""
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
@@ -54,8 +63,11 @@ def select_providers(integration: str) -> list[ProviderRun]:
             requested_at=requested_at(dag_run, now),
             allow_mass_deactivation=params["allow_mass_deactivation"],
             allow_implausible=params["allow_implausible"],
+            clear_number=dag_run.clear_number or 0,
+            is_one_process=dag_run.triggering_user_name == DAG_TEST_USER,
         ),
         now=now,
+        is_active=is_active,
     )
     deliver_session_messages(*(run.optimization_session_id for run in runs))
     return [
@@ -81,7 +93,7 @@ def queue_sync(work: SyncWork) -> None:
     """Create the run's first work row (AMOP 20 %): the clean-up now has something to wait for."""
     from amop.device_sync import fetch
 
-    fetch.queue_sync(work.conninfo, work.run_id, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run())
+    fetch.queue_sync(work.conninfo, work.run_id)
     deliver_session_messages(work.run["optimization_session_id"])
 
 
@@ -91,9 +103,7 @@ def fetch_devices(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_devices(
-            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
-        )
+        return fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
 
 
 @sync_task(limit=time_limits.FETCH_TASK)
@@ -102,9 +112,7 @@ def fetch_usage(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_usage(
-            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
-        )
+        return fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
@@ -169,9 +177,17 @@ def notify_amop(work: SyncWork) -> None:
     from amop.device_sync.complete_run import complete_run
 
     deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
+    context = get_current_context()
+    if ANY_DEVICES in context["task"].outlets:  # a clean-up of any integration
+        context["outlet_events"][ANY_DEVICES].add(Asset(ids.devices_asset(_integration_of(work))))
 
 
-@sync_task(limit=time_limits.BRIEF_TASK, multiple_outputs=True)
+def _integration_of(work: SyncWork) -> str:
+    with transaction(work.conninfo, application_name="amop integration_of") as connection:
+        return load_run(connection, work.run_id).integration
+
+
+@sync_task(limit=time_limits.BRIEF_TASK, resumes=False, multiple_outputs=True)
 def should_optimize(work: SyncWork) -> TriggeredRun:
     """Continue only if the integration is optimized and a session was opened for this run."""
     from amop.device_sync.complete_run import session_to_optimize
@@ -179,7 +195,11 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     session = session_to_optimize(work.conninfo, work.run_id)
     if session is None:
         raise AirflowSkipException("No optimization session runs for this sync")
-    return TriggeredRun(conf=asdict(session), trigger_run_id=ids.optimization_run_id(session.optimization_session_id))
+    return TriggeredRun(
+        conf=asdict(session),
+        trigger_run_id=ids.optimization_run_id(session.optimization_session_id),
+        trigger_dag_id=ids.carrier_optimization_dag(_integration_of(work)),
+    )
 
 
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
@@ -195,19 +215,29 @@ def sync(run: Any, integration: Integration) -> None:
 
 
 @task_group(group_id="cleanup", tooltip="Waits beside the sync, then staging to the main tables, notice, optimization")
-def cleanup(run: Any, integration: Integration) -> None:
-    """Wire the monitor of one provider: it starts with the sync, waits for its rows, merges, notifies and triggers."""
+def cleanup(run: Any, integration: Integration | None) -> None:
+    """Wire the monitor of one provider: it starts with the sync, waits for its rows, merges, notifies and triggers.
+
+    Args:
+        run: the provider's run.
+        integration: the integration of the DAG; None in a DAG for all of them.
+    """
     wait = StagingReadySensor(
         task_id="wait_for_staging",
         run=run,
-        poke_interval=POLL_SECONDS,
+        poke_interval=FIRST_POLL_SECONDS,
+        exponential_backoff=True,
+        max_wait=LONGEST_PAUSE_SECONDS,
         timeout=time_limits.WAIT_FOR_STAGING.total_seconds(),
         execution_timeout=time_limits.WAIT_FOR_STAGING,
         deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),
         doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
+        # It starts with the sync, not after it; see `clear_sensor_with_fetch`.
+        trigger_rule=TriggerRule.ONE_SUCCESS,
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
-    notified = notify_amop.override(outlets=[Asset(ids.devices_asset(integration.name))])(run=run)
+    devices = ANY_DEVICES if integration is None else Asset(ids.devices_asset(integration.name))
+    notified = notify_amop.override(outlets=[devices])(run=run)
     (
         wait
         >> merge_devices(run=run)
@@ -217,15 +247,23 @@ def cleanup(run: Any, integration: Integration) -> None:
         >> publish_summary(run=run)
         >> notified
     )
-    if integration.supports_optimization:
+    if integration is None or integration.supports_optimization:
         decision = should_optimize(run=run)
         notified >> decision
         TriggerDagRunOperator(
             task_id="trigger_optimization",
-            trigger_dag_id=ids.carrier_optimization_dag(integration.name),
+            trigger_dag_id=ids.carrier_optimization_dag(integration.name) if integration else TARGET_OF_SESSION,
             trigger_run_id=decision["trigger_run_id"],
             conf=decision["conf"],
             doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",
             map_index_template="{{ task.trigger_run_id }}",
             **START_ONCE,
         )
+
+
+def clear_sensor_with_fetch(dag: DAG) -> None:
+    """Let a fetch task that is cleared with downstream clear the clean-up too, which then waits and merges again.
+
+    The arrow delays nothing: by its trigger rule the sensor starts as soon as ``select_providers`` has succeeded.
+    """
+    dag.get_task(ids.FETCH_USAGE_TASK) >> dag.get_task(ids.WAIT_FOR_STAGING_TASK)

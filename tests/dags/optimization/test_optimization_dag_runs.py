@@ -308,3 +308,15 @@ def test_changes_wait_for_a_carrier_that_is_down_and_each_is_sent_once(
             .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id == "apply_changes")
         )
     assert waits == 1
+
+
+def test_a_complete_optimization_that_is_cleared_stays_green_and_changes_nothing(day: Day) -> None:
+    run = _optimize(day)
+    tables = ("optimization_session", "optimization_device_result", "rate_plan_change", "amop_outbox")
+    before = {name: day.rows(f"SELECT * FROM amop.{name} ORDER BY 1") for name in tables}
+    sent = len(_mails_of(day, run))
+    day.clear(run, ["open_instance"], downstream=True)
+    states = day.resume(run)
+    assert (states[""], set(states.values()) - {"success", "skipped"}) == ("success", set()), states
+    assert {name: day.rows(f"SELECT * FROM amop.{name} ORDER BY 1") for name in tables} == before
+    assert len(_mails_of(day, run)) == sent

@@ -39,7 +39,7 @@ def period_at(world: SyncWorld, moment: datetime) -> StoredBillingPeriod:
 def sync(world: SyncWorld, dag_run_id: str, *, opened: datetime, listed: datetime, read: datetime) -> dict[str, Any]:
     """Sync the provider with a list that is complete at one moment and usage that is read at another."""
     run_id = world.open(dag_run_id, now=opened, full_sync=True)
-    fetch.queue_sync(world.dsn, run_id, clock=lambda: opened)
+    fetch.queue_sync(world.dsn, run_id)
     with world.client() as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=lambda: listed)
         fetch.fetch_usage(world.dsn, run_id, client, clock=lambda: read)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from psycopg.types.json import Jsonb
+
 from amop.database.connection import WarehouseConnection
 from amop.database.copy import CopyInto
 from amop.database.statements import statement
@@ -200,8 +202,10 @@ def has_usage_answer(connection: WarehouseConnection, *, run_id: int) -> bool:
 
 
 @statement("device_sync/staging_progress")
-def staging_progress(connection: WarehouseConnection, *, run_id: int) -> StagingProgress | None:
-    """Return the progress of a run's staging, None if there is no such run."""
+def staging_progress(
+    connection: WarehouseConnection, *, run_ids: list[int], count_rules: Jsonb
+) -> list[StagingProgress]:
+    """Return the progress of the staging of runs, in any order."""
 
 
 @statement("device_sync/insert_carrier_page")

@@ -20,6 +20,11 @@ def notification_facts(connection: WarehouseConnection, *, run_id: int) -> Notif
     """Return what the queue message of a run carries, None if there is no such run."""
 
 
+@statement("device_sync/staging_faults")
+def staging_faults(connection: WarehouseConnection, *, run_id: int, dag_id: str) -> list[str]:
+    """Return what keeps the staging of a run of the existing system from being merged; empty if nothing does."""
+
+
 @statement("device_sync/mark_notification_sent")
 def mark_notification_sent(connection: WarehouseConnection, *, run_id: int, now: datetime) -> None:
     """Record that the queue message of a run was sent."""

@@ -1,5 +1,5 @@
--- Purpose: reports that could not be delivered at once and are delivered again in the background; how a sync run is
---   executed, so that one whose process is gone can be taken over.
+-- Purpose: reports that could not be delivered at once and are delivered again in the background; how often a sync run
+--   was cleared, and how it is executed, so that it can be resumed and one whose process is gone can be taken over.
 -- Parameters: none.
 -- Locks: creates new objects; device_sync_run, exclusively and briefly.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.
@@ -26,8 +26,11 @@ COMMENT ON COLUMN amop.undelivered_report.error IS 'Error of the latest attempt.
 
 ALTER TABLE amop.device_sync_run
 ADD COLUMN report_warnings text[] NOT NULL DEFAULT '{}',
+ADD COLUMN clear_number integer NOT NULL DEFAULT 0,
 ADD COLUMN is_one_process boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN amop.device_sync_run.report_warnings IS
 'Reports of the run that could not be delivered at once; unlike warnings, they do not question its data.';
+COMMENT ON COLUMN amop.device_sync_run.clear_number IS
+'Number of times that an operator had cleared the DAG run, as the tasks of this run last saw it.';
 COMMENT ON COLUMN amop.device_sync_run.is_one_process IS
 'True: one process executes all tasks of the run (airflow dags test); no scheduler resumes it after a kill.';
