@@ -17,14 +17,13 @@ For every active service provider of the integration, side by side:
   *Allow implausible answers* lets a run merge that was refused because too much changed. Check its figures first.
 * **Days in the past**: `airflow backfill create` replays the carrier responses of those days into history; it calls no
   carrier, leaves `amop.device` alone and sends AMOP nothing. A day without an archive ends as *skipped* (runbook).
-* A failed provider does not stop the others; the run then ends failed. Fix the cause and **clear the failed task**
-  (with downstream): it resumes where its ledger stopped.
+* A failed provider does not stop the others; the run then ends failed. Fix the cause and **clear the failed task** with
+  downstream, or the run: it resumes where its ledger stopped.
 
 ### When it fails
 A fetch task that is *up for reschedule* waits for a carrier that does not respond, and resumes automatically. The
-failed task's log names the provider and the connection and says what was requested and what to do. The same text is in
-`amop.device_sync_run.error`, and AMOP got it as one ErrorMessage if a session was open. Nothing is merged unless the
-whole list and all usage are staged.
+failed task's log names the provider and the connection and says what to do. The same text is in
+`amop.device_sync_run.error` and, if a session was open, at AMOP. Nothing is merged unless everything is staged.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.tasks.back_fill import back_fill
-from amop.tasks.device_sync import cleanup, select_providers, sync
+from amop.tasks.device_sync import cleanup, clear_sensor_with_fetch, select_providers, sync
 from amop.tasks.retries import RETRIES
 from amop.tasks.staging_sensor import wait_params
 
 
-def _switch(title: str, description: str) -> Param:
-    return Param(False, type="boolean", title=title, description=description)
+def _switch(title: str, text: str) -> Param:
+    return Param(False, type="boolean", title=title, description=text)
 
 
 PARAMS = {
@@ -96,4 +95,5 @@ for integration in INTEGRATIONS.values():
         runs = select_providers(integration.name)
         sync.partial(integration=integration).expand(run=runs)
         cleanup.partial(integration=integration).expand(run=runs)
+        clear_sensor_with_fetch(dag)
         back_fill(integration)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from amop.families import BINARY_MEGABYTE, CONTROL_CENTER, Family, family_of
 
+MOBILITY = 2
+"""AMOP's portal of phones; 0 is the portal of IoT devices (M2M)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Integration:
@@ -95,7 +98,9 @@ RETENTION: dict[str, RetentionPeriod] = {
     "sent_message_days": RetentionPeriod(
         30, 1, "Messages to AMOP, after their delivery. Pending messages are always kept."
     ),
-    "dead_message_days": RetentionPeriod(180, 7, "Messages that AMOP refused, after they were written."),
+    "dead_message_days": RetentionPeriod(
+        180, 7, "Messages that AMOP refused and notifications of operators, after they were written."
+    ),
     "resolved_quarantine_days": RetentionPeriod(30, 1, "Resolved quarantined records, after they were resolved."),
     "open_quarantine_days": RetentionPeriod(180, 7, "Unresolved quarantined records, after they were quarantined."),
     "optimization_device_days": RetentionPeriod(

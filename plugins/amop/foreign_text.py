@@ -34,8 +34,8 @@ _ESCAPED = {0x09: " ", 0x0A: " ", 0x0D: " ", 0x0B: " ", 0x0C: " ", 0x85: " ", 0x
 class SecretScrubber:
     """Replace secrets in every form in which a server may return them.
 
-    The forms are: plain, percent-encoded, base64 of the secret, of ``user:secret`` (the value of HTTP Basic) and of any
-    longer text with the secret in it, and the value of any ``Basic …`` or ``Bearer …``.
+    The forms are: plain, percent-encoded, hexadecimal, base64 of the secret, of ``user:secret`` (the value of HTTP
+    Basic) and of any longer text with the secret in it, and the value of any ``Basic …`` or ``Bearer …``.
 
     Args:
         secrets: passwords, API keys and tokens; None and empty ones are ignored.
@@ -245,6 +245,8 @@ def _forms(secret: str, user: str | None) -> set[str]:
     for clear in (secret, f"{user}:{secret}") if user else (secret,):
         encoded = base64.b64encode(clear.encode("utf-8", "surrogatepass")).decode()
         forms |= {encoded, encoded.rstrip("="), quote(encoded, safe="")}
+    in_hex = secret.encode("utf-8", "surrogatepass").hex()
+    forms |= {in_hex, in_hex.upper()}
     for offset in range(3):
         # The first and last characters also depend on what stands around the secret.
         inner = base64.b64encode(b"\0" * offset + secret.encode("utf-8", "surrogatepass")).decode()

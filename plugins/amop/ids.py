@@ -13,6 +13,12 @@ REPORTS_BUCKET_VARIABLE = "amop_reports_bucket"
 MAIL_FROM_VARIABLE = "amop_mail_from"
 MAIL_TO_VARIABLE = "amop_mail_to"
 ARCHIVE_PATH_VARIABLE = "amop_archive_path"
+NOTIFIER_VARIABLE = "amop_notifier"
+"""Optional JSON with ``notifier``, the path of an Airflow notifier's class, and ``arguments``; unset = mail by SES."""
+NOTIFICATIONS_OFF_VARIABLE = "amop_notifications_off"
+"""Optional names of `amop.notifications.rules.KINDS` that are not sent."""
+SYNC_DUE_HOUR_VARIABLE = "amop_sync_due_hour_local"
+"""Optional hour of each provider's local day at which its daily sync must be complete."""
 
 OWNER = "amop"
 
@@ -22,6 +28,9 @@ TAG_OPTIMIZATION = "optimization"
 TAG_OUTBOX = "outbox"
 TAG_MAINTENANCE = "maintenance"
 TAGS = frozenset({TAG_AMOP, TAG_DEVICE_SYNC, TAG_OPTIMIZATION, TAG_OUTBOX, TAG_MAINTENANCE})
+
+FETCH_USAGE_TASK = "sync.fetch_usage"
+WAIT_FOR_STAGING_TASK = "cleanup.wait_for_staging"
 
 APPROVE_CHANGES_TASK = "approve_changes"
 APPLY_CHANGES_TASK = "apply_changes"
@@ -47,6 +56,7 @@ ANY_DEVICES_ALIAS = "amop_devices"
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"
+FINDINGS_DAG = "findings"
 MAINTENANCE_DAG = "maintenance"
 
 BACK_FILL_RUN_TYPE = "backfill"
@@ -61,6 +71,11 @@ def device_sync_dag(integration: str) -> str:
 def carrier_optimization_dag(integration: str) -> str:
     """Return the id of the optimization DAG of an integration."""
     return f"carrier_optimization_{integration}"
+
+
+def what_if_dag(integration: str) -> str:
+    """Return the id of the what-if DAG of an integration."""
+    return f"what_if_{integration}"
 
 
 def carrier_pool(integration: str) -> str:

@@ -8,11 +8,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -87,6 +90,23 @@ class EmbeddedPostgres:
         """Stop the server. Do nothing if it is not running."""
         if self.is_running():
             self._run("pg_ctl", "-D", str(self.data_directory), "-m", "fast", "-w", "-t", "60", "-s", "stop")
+
+    def crash_and_recover(self) -> None:
+        """Kill every process of the server at once with SIGKILL and start it again; it replays its log.
+
+        Raises:
+            RuntimeError: the server does not start.
+        """
+        postmaster = psutil.Process(int((self.data_directory / "postmaster.pid").read_text().split()[0]))
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        while any(_is_alive(process) for process in processes):
+            time.sleep(0.005)
+        # An init that is slow to reap the killed postmaster would let its process id look alive.
+        (self.data_directory / "postmaster.pid").unlink()
+        self.start()
 
     def is_running(self) -> bool:
         """Return whether the server is running."""
@@ -164,6 +184,13 @@ class EmbeddedPostgres:
                 log = self.data_directory / "server.log"
                 tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
                 raise RuntimeError(f"{program} failed ({done.returncode}): {output.read()}\n{tail}")
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _as_unprivileged_user() -> dict[str, Any]:

@@ -21,7 +21,7 @@ SYNC_TASKS = {
     "sync.fetch_usage": {"sync.fetch_devices"},
     "sync.publish_notification": {"sync.fetch_usage"},
     "sync.archive_pages": {"sync.fetch_usage"},
-    "cleanup.wait_for_staging": {"select_providers"},
+    "cleanup.wait_for_staging": {"select_providers", "sync.fetch_usage"},
     "cleanup.merge_devices": {"cleanup.wait_for_staging"},
     "cleanup.merge_usage": {"cleanup.merge_devices"},
     "cleanup.update_communication_plans": {"cleanup.merge_usage"},
@@ -64,16 +64,17 @@ def dags(airflow_database: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_there_are_two_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
+def test_there_are_three_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
     expected = {
-        ids.DEVICE_NOTIFICATION_DAG,
         ids.AMOP_RELAY_DAG,
+        ids.DEVICE_NOTIFICATION_DAG,
+        ids.FINDINGS_DAG,
         ids.MAINTENANCE_DAG,
         ids.OPTIMIZATION_WINDOW_DAG,
         ids.REALISED_SAVINGS_DAG,
     }
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
-        expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
+        expected |= {f"device_sync_{name}", f"carrier_optimization_{name}", f"what_if_{name}"}
     assert set(dags) == expected
     assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers"]
 
@@ -86,6 +87,10 @@ def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: 
         expected = (SYNC_TASKS | BACK_FILL_TASKS)[task.task_id]
         assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}
     assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS) | set(BACK_FILL_TASKS)
+    # The sensor starts with the sync; its arrow from fetch_usage only clears it together with a cleared fetch task.
+    sensor = dag.get_task("cleanup.wait_for_staging")
+    assert sensor.trigger_rule == "one_success"
+    assert "select_providers" in sensor.upstream_task_ids
     for task in dag.tasks:
         group = task.task_group.group_id
         assert group == (task.task_id.partition(".")[0] if "." in task.task_id else None)
@@ -234,6 +239,13 @@ def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags
         outlet.name for name in INTEGRATIONS for task in dags[f"device_sync_{name}"].tasks for outlet in task.outlets
     }
     assert watched <= produced
+
+
+def test_findings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:
+    dag = dags[ids.FINDINGS_DAG]
+    assert {asset.name for asset in dag.schedule.objects} == {ids.devices_asset(name) for name in INTEGRATIONS}
+    assert dag.task_dict["check_provider"].upstream_task_ids == {"find_providers_to_check"}
+    assert dag.task_dict["check_provider"].map_index_template
 
 
 def test_the_documented_list_is_that_of_the_dags(dags: dict[str, Any]) -> None:

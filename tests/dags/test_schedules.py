@@ -14,7 +14,7 @@ from amop import ids, time_limits
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
 OFTEN: dict[str, timedelta] = {
-    ids.AMOP_RELAY_DAG: timedelta(minutes=5),
+    ids.AMOP_RELAY_DAG: timedelta(seconds=45),
     ids.MAINTENANCE_DAG: timedelta(days=1),
     ids.device_sync_dag("jasper"): timedelta(days=1),
 }

@@ -47,7 +47,7 @@ class ArchiveWorld(SyncWorld):
     def stage_at(self, moment: datetime, **request: Any) -> int:
         """Open a run at a moment and stage all of it; return its id."""
         run_id = self.open(f"live {moment.isoformat()}", now=moment, **request)
-        fetch.queue_sync(self.dsn, run_id, clock=lambda: moment)
+        fetch.queue_sync(self.dsn, run_id)
         with self.client() as client:
             fetch.fetch_devices(self.dsn, run_id, client, clock=lambda: moment)
             fetch.fetch_usage(self.dsn, run_id, client, clock=lambda: moment)

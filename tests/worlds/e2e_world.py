@@ -36,9 +36,9 @@ ON_THE_WORLD = [pytest.mark.xdist_group("world"), pytest.mark.timeout(900)]
 """Marks of every module of end-to-end tests: one worker, and time enough to start the world."""
 
 
-def launch(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m sandbox`` for the world in a folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+def launch(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m sandbox`` for the world in a folder; ``settings`` replace environment variables of the world."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")} | settings
     environment |= {DIRECTORY_VARIABLE: str(directory), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
     done = subprocess.run(
         [sys.executable, "-m", "sandbox", *arguments],

@@ -30,9 +30,11 @@ class FaultyProcess:
 
     Args:
         faults: of this step; each happens once.
+        crash: crashes the server of the warehouse and starts it again.
     """
 
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+    def __init__(self, faults: Sequence[Fault] = (), crash: Callable[[], None] | None = None) -> None:
+        self._crash = crash
         self.counts: Counter[str] = Counter()
         """Statements, commits and calls so far."""
         self.happened: list[Fault] = []
@@ -86,6 +88,10 @@ class FaultyProcess:
         if fault.kind == Kind.KILL:
             self._is_dead = True
             raise Killed
+        if fault.kind == Kind.CRASH:
+            assert self._crash is not None, "this world has no server of its own"
+            self._crash()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
         if fault.kind == Kind.CUT:
             if connection is not None:
                 connection.close()

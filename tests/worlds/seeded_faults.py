@@ -41,7 +41,17 @@ class Step(StrEnum):
     DELIVER = "deliver_messages"
 
 
-SYNC_STEPS = (Step.QUEUE, Step.DEVICES, Step.USAGE)
+SYNC_STEPS = (
+    Step.QUEUE,
+    Step.DEVICES,
+    Step.USAGE,
+    Step.MERGE,
+    Step.MERGE_USAGE,
+    Step.COMMUNICATION_PLANS,
+    Step.QUALITY,
+    Step.SUMMARY,
+    Step.COMPLETE,
+)
 """Steps from which a failed night can be resumed by clearing them."""
 
 
@@ -51,6 +61,7 @@ class Kind(StrEnum):
     KILL = "the process is killed"
     CUT = "the connection to PostgreSQL is lost"
     DISK = "PostgreSQL's disk is full"
+    CRASH = "PostgreSQL's processes are killed and its server is started again"
     CARRIER = "the carrier answers wrongly, or not at all"
     AMOP = "AMOP answers with an error"
     QUEUE = "the notification queue is away"
@@ -121,6 +132,20 @@ def draw_faults(seed: int, counts: Mapping[tuple[int, Step, str], int]) -> list[
     dice = random.Random(f"faults {seed}")
     number = dice.choice((1, 1, 2, 2, 3, 4, 6))
     return [_draw(dice, counts) for _ in range(number)]
+
+
+def draw_crashes(seed: int, counts: Mapping[tuple[int, Step, str], int], number: int) -> list[Fault]:
+    """Return a number of crashes of PostgreSQL, before or after a statement or a commit; see `draw_faults`.
+
+    They are not among the faults that `draw_faults` draws: those run on a server that is shared with other tests.
+    """
+    dice = random.Random(f"crashes {seed}")
+    places = [(key, count) for key, count in counts.items() if key[0] < FAULTY_NIGHTS and key[2] != "call"]
+    chosen = dice.sample(places, number)
+    return [
+        Fault(night, Kind.CRASH, step, place, dice.random() < 0.5, dice.randint(1, count))
+        for (night, step, place), count in chosen
+    ]
 
 
 def _draw(dice: random.Random, counts: Mapping[tuple[int, Step, str], int]) -> Fault:

@@ -8,6 +8,7 @@ faults that still fail.
 from __future__ import annotations
 
 import secrets
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,7 +92,11 @@ class Simulation:
 
     def problems_of(self, fleet: int, faults: Sequence[Fault]) -> Sequence[str]:
         """Return what is wrong after the nights of a fleet with these faults."""
-        outcome, expected = self.run(fleet, faults), self.undisturbed(fleet)
+        expected = self.undisturbed(fleet)
+        try:
+            outcome = self.run(fleet, faults)
+        except Exception as error:  # reported with its seed, and shrunk, like every other failure
+            return ["".join(traceback.format_exception(error))]
         problems = list(outcome.problems)
         kinds = {fault.kind for fault in faults}
         if kinds & LOSES_A_NIGHT:

@@ -19,6 +19,7 @@ from amop.device_sync.complete_run import complete_run
 from amop.device_sync.merge import merge_devices, merge_usage
 from amop.device_sync.quality import check_quality
 from amop.device_sync.summary import summarize
+from amop.runs.reopening import resume_run
 from amop.runs.sync_runs import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier
 from tests.worlds.moments import present
@@ -100,6 +101,11 @@ class SyncWorld:
         with self.client(clock=clock) as client:
             fetch.fetch_devices(self.dsn, run_id, client)
             fetch.fetch_usage(self.dsn, run_id, client)
+
+    def clear(self, run_id: int, *, now: datetime | None = None) -> bool:
+        """Do what a task of the run does that an operator has cleared; return True if work is left."""
+        number = self.run(run_id)["clear_number"] + 1
+        return resume_run(self.dsn, run_id, clear_number=number, now=now or present()) is not None
 
     def merge(self, run_id: int, *, now: datetime | None = None) -> None:
         """Do what group ``cleanup`` does, up to the end of the run."""

@@ -1,17 +1,14 @@
 -- Purpose: return the sync log: one line per SIM of the provider with its raw and current usage of the cycle. Raw usage
 --   is what the carrier returned in this run. Current usage is in the device table after the merge, for the billing
---   cycle that it was counted in. The file is opened in spreadsheets: an MSISDN is digits, and one that is not gets an
---   apostrophe, so that no text of a carrier is a formula there. All other columns are digits and times.
+--   cycle that it was counted in. The file is opened in spreadsheets: identifiers keep their digits, and no text of a
+--   carrier is a formula there (amop.spreadsheet_identifier). All other columns are digits and times.
 -- Parameters: run_id.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
     device.id AS "ID",
-    device.iccid AS "ICCID",
-    CASE
-        WHEN device.msisdn ~ '^[+]?[0-9]+$' THEN ltrim(device.msisdn, '+')
-        ELSE chr(39) || device.msisdn
-    END AS "MSISDN",
+    amop.spreadsheet_identifier(device.iccid) AS "ICCID",
+    amop.spreadsheet_identifier(device.msisdn) AS "MSISDN",
     usage.data_usage AS "RawDataUsage",
     device.ctd_data_usage AS "CurrentDataUsage",
     usage.sms_usage AS "RawSMSUsage",

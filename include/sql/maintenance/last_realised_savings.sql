@@ -10,8 +10,10 @@ SELECT
     ranked.instance_id,
     ranked.billing_period_end,
     ranked.applied_changes,
+    ranked.currency,
     ranked.forecast_saving,
     ranked.realised_saving,
+    round(ranked.realised_saving / nullif(ranked.old_plans_cost, 0) * 100, 2) AS realised_percent,
     round(ranked.projection_error * 100, 2) AS projection_error_percent,
     round(ranked.weighted_error * 100, 2) AS weighted_error_percent,
     ranked.usage_read_at
@@ -20,6 +22,7 @@ FROM (
         measured.*,
         provider.id AS service_provider_id,
         provider.name AS service_provider,
+        provider.currency,
         period.cycle_end AS billing_period_end,
         rank() OVER (PARTITION BY provider.id ORDER BY period.cycle_end DESC) AS period_rank,
         row_number() OVER (

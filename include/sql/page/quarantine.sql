@@ -14,6 +14,7 @@ SELECT
     listed.source,
     listed.reason,
     left(listed.raw::text, 500) AS raw,
+    listed.integration,
     listed.quarantined_at,
     listed.resolution,
     listed.matches
@@ -31,6 +32,7 @@ FROM (
         SELECT
             rejected.id,
             provider.name AS provider,
+            integration.name AS integration,
             run.service_provider_id,
             rejected.run_id,
             rejected.kind,

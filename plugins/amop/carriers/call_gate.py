@@ -14,8 +14,9 @@ import psycopg
 from amop import time_limits
 from amop.carriers import store
 from amop.carriers.circuit_breaker import Circuit, CircuitOpenError, after_failure, is_open
+from amop.carriers.store import FailingApiUser
 from amop.clock import Clock
-from amop.database.connection import WarehouseConnection, open_session, session_settings
+from amop.database.connection import WarehouseConnection, open_session, session_settings, transaction
 
 MARGIN_SECONDS = 0.02
 """Added to the window, because the carrier counts a call when it arrives, not when it was sent or ended."""
@@ -32,6 +33,7 @@ class PostgresCallGate:
         conninfo: libpq connection string of the warehouse.
         key: identifies the API user; not secret.
         calls_per_second: the limit; 0.5 is one call in two seconds, 2.5 is two calls in one second.
+        account: provider and connection, as operators know the API user; shown while the carrier fails.
         sleep: waits for a number of seconds; tests inject their own.
         clock: present time for the circuit breaker; None = the database's clock, shared by all machines.
     """
@@ -42,6 +44,7 @@ class PostgresCallGate:
         key: str,
         calls_per_second: float,
         *,
+        account: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Clock | None = None,
     ) -> None:
@@ -51,6 +54,7 @@ class PostgresCallGate:
         self._circuit = Circuit()
         self._connection: WarehouseConnection | None = None
         self._api_user = key
+        self._account = account
         self._calls = max(1, math.floor(calls_per_second))
         self._window_seconds = max(1.0, self._calls / calls_per_second) + MARGIN_SECONDS
 
@@ -130,7 +134,7 @@ class PostgresCallGate:
         return circuit, stored.now
 
     def _write_circuit(self, circuit: Circuit) -> None:
-        store.write_circuit(self._connected(), api_user=self._api_user, **asdict(circuit))
+        store.write_circuit(self._connected(), api_user=self._api_user, account=self._account, **asdict(circuit))
         self._circuit = circuit
 
     def _seconds_to_wait(self, connection: WarehouseConnection) -> float:
@@ -138,3 +142,15 @@ class PostgresCallGate:
             connection, api_user=self._api_user, calls=self._calls, window_seconds=self._window_seconds
         )
         return seconds or 0.0
+
+
+def failing_api_users(conninfo: str) -> list[FailingApiUser]:
+    """Return the API users whose carrier is failing."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.failing_api_users(connection)
+
+
+def allow_next_call(conninfo: str) -> int:
+    """Let the next call probe every failing carrier at once; return the number of API users."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.allow_next_call(connection)

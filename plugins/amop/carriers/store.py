@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from amop.database.connection import WarehouseConnection
-from amop.database.statements import statement
+from amop.database.statements import RowCount, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,18 @@ class StoredCircuit:
     open_until: datetime | None
     last_failure: str | None
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FailingApiUser:
+    """An API user whose carrier is failing."""
+
+    api_user: str
+    failures: int
+    failing_since: datetime | None
+    open_until: datetime | None
+    """No task calls the carrier before; None = the next call probes it."""
+    last_failure: str | None
 
 
 @statement("carriers/lock_api_user")
@@ -62,9 +74,20 @@ def write_circuit(
     connection: WarehouseConnection,
     *,
     api_user: str,
+    account: str | None,
     failures: int,
     failing_since: datetime | None,
     open_until: datetime | None,
     last_failure: str | None,
 ) -> None:
     """Store the circuit breaker of an API user."""
+
+
+@statement("carriers/failing_api_users")
+def failing_api_users(connection: WarehouseConnection) -> list[FailingApiUser]:
+    """Return the API users whose carrier is failing."""
+
+
+@statement("carriers/allow_next_call")
+def allow_next_call(connection: WarehouseConnection) -> RowCount:
+    """Let the next call probe failing carriers at once; return the number of API users."""

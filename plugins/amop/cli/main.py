@@ -15,7 +15,8 @@ import psycopg
 import typer
 
 from amop import __version__
-from amop.cli import approvals, quarantine, queue_messages
+from amop.cli import approvals, carriers, messages, periods, quarantine, queue_messages, runs, sessions
+from amop.cli.airflow_client import AirflowError
 from amop.cli.connection import WarehouseNotDefinedError
 from amop.cli.optimize import optimize_command
 from amop.cli.output import print_text, printable
@@ -23,6 +24,7 @@ from amop.cli.status import status_command
 from amop.cli.warehouse import load_reference_command, migrate_command
 from amop.database.conninfo import ConnectionFormError
 from amop.database.migrations import MigrationError
+from amop.maintenance import operations
 from amop.reference.reference_file import ReferenceFileError
 
 FAILED = 1
@@ -39,12 +41,15 @@ app.command("status")(status_command)
 app.command("optimize")(optimize_command)
 app.command("load-reference")(load_reference_command)
 app.command("migrate")(migrate_command)
-messages = typer.Typer(help="Show the messages of the device notification queue.", no_args_is_help=True)
-messages.command("received")(queue_messages.received_command)
-messages.command("check")(queue_messages.check_command)
-app.add_typer(messages, name="messages")
+messages.app.command("received")(queue_messages.received_command)
+messages.app.command("check")(queue_messages.check_command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(runs.app, name="runs")
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(messages.app, name="messages")
+app.add_typer(carriers.app, name="carriers")
+app.add_typer(periods.app, name="periods")
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(str(error), WRONG_USAGE)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         _fail("the warehouse has no such table: run `bin/amop migrate` first", FAILED)
-    except (MigrationError, approvals.ApprovalError) as error:
+    except (MigrationError, AirflowError, operations.OperationError) as error:
         _fail(str(error), FAILED)
     except psycopg.OperationalError as error:
         _fail(f"the warehouse cannot be reached: {' '.join(str(error).split())}", FAILED)

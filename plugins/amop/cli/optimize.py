@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -16,15 +17,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from amop.cli.output import print_text, printable
-from amop.optimization.csv_files import OptimizationInputs, read_inputs, write_outputs
+from amop.optimization.csv_files import OptimizationInputs, read_inputs, result_figures, write_outputs
 from amop.optimization.csv_table import InputFileError
+from amop.optimization.history_files import parse_date, scenarios_of_history
+from amop.optimization.scenario_files import expected_figures, read_scenarios
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
+from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.explanation import Explanation, FinalPrices, explain, money
+from amop.solver.model import Integers
+from amop.solver.scenario_certificate import verify_scenarios
 
 FAILED = 1
 WRONG_USAGE = 2
 MAX_PERIOD_DAYS = 366
 PIPE_COLUMNS = 200
+
+POOLS = "pools"
+"""Figure with a row for each pool."""
+GAPS = ("gap", "expected_gap")
 
 STEPS = ("reading", "solving", "verifying", "writing")
 
@@ -54,6 +64,15 @@ def optimize_command(
         list[str] | None,
         typer.Option("--explain", metavar="DEVICE_ID", help="Print why this SIM is on its plan; repeatable."),
     ] = None,
+    usage_scenarios: Annotated[
+        Path | None, typer.Option(help="CSV of usage in equally likely scenarios: make the expected bill least.")
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="CSV of daily usage: make the scenarios, and the expected bill least.")
+    ] = None,
+    period_start: Annotated[
+        str | None, typer.Option(metavar="DATE", help="First day of the billing period, with --history.")
+    ] = None,
 ) -> None:
     """Assign every SIM to the rate plan that makes the bill least, and prove the optimality gap.
 
@@ -61,42 +80,93 @@ def optimize_command(
     """
     begun = time.perf_counter()
     with _expected_errors():
-        _check_paths([devices, rate_plans, eligibility], [out, *([summary] if summary else [])])
-        saving = _saving(min_saving)
+        more = [path for path in (usage_scenarios, history) if path]
+        _check_paths([devices, rate_plans, eligibility, *more], [out, *([summary] if summary else [])])
+        if more and (len(more) > 1 or max_changes is not None or explain_device):
+            raise InputFileError(
+                "--usage-scenarios and --history cannot be combined with each other, --max-changes or --explain"
+            )
+        if (history is None) != (period_start is None):
+            raise InputFileError("--history and --period-start need each other")
+        first_day = parse_date("--period-start", period_start) if period_start else None
+        options: dict[str, Any] = {
+            "period_days": period_days,
+            "uses_proration": prorate,
+            "prorate_allowance": prorate_allowance,
+            "min_saving_per_change": _saving(min_saving),
+            "time_limit": time_limit,
+        }
         with _progress() as step:
             step("reading")
             inputs = read_inputs(devices, rate_plans, eligibility, period_days=period_days)
             rows = _rows_to_explain(inputs, explain_device or [])
+            scenarios = read_scenarios(usage_scenarios, inputs) if usage_scenarios else None
+            if history and first_day:
+                scenarios = scenarios_of_history(history, inputs, period_start=first_day, period_days=period_days)
             step("solving")
-            try:
-                result = optimize(
-                    inputs.devices,
-                    inputs.rate_plans,
-                    inputs.eligibility,
-                    period_days=period_days,
-                    uses_proration=prorate,
-                    prorate_allowance=prorate_allowance,
-                    min_saving_per_change=saving,
-                    max_changes=max_changes,
-                    time_limit=time_limit,
-                )
-            except OptimizerInputError as error:
-                raise inputs.locate(error) from None
+            answer: _PointAnswer | _ExpectedAnswer = (
+                _PointAnswer.of(inputs, max_changes=max_changes, **options)
+                if scenarios is None
+                else _ExpectedAnswer.of(inputs, scenarios.usage, **options)
+            )
             step("verifying")
-            verify(result.certificate, result.model, result.assignment)
+            answer.verify()
             step("writing")
-            figures = write_outputs(inputs, result, out, summary, time.perf_counter() - begun)
-    _print_result(inputs, result, figures, rows)
-
-
-def _print_result(
-    inputs: OptimizationInputs, result: OptimizationResult, figures: dict[str, Any], rows: Sequence[int]
-) -> None:
-    if inputs.ignored_columns:
-        print_text(f"amop: ignored columns: {', '.join(inputs.ignored_columns)}", to_stderr=True)
+            figures = answer.figures(time.perf_counter() - begun)
+            write_outputs(inputs, answer.result.assignment, figures, out, summary)
+    ignored = [*inputs.ignored_columns, *(scenarios.ignored_columns if scenarios else ())]
+    if ignored:
+        print_text(f"amop: ignored columns: {', '.join(ignored)}", to_stderr=True)
     _print_figures(figures)
-    for row in rows:
+    if isinstance(answer, _PointAnswer):
+        for row in rows:
+            answer.print_explanation(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _PointAnswer:
+    """The least bill at the usage of the devices file."""
+
+    result: OptimizationResult
+
+    @classmethod
+    def of(cls, inputs: OptimizationInputs, **options: Any) -> _PointAnswer:
+        try:
+            return cls(optimize(inputs.devices, inputs.rate_plans, inputs.eligibility, **options))
+        except OptimizerInputError as error:
+            raise inputs.locate(error) from None
+
+    def verify(self) -> None:
+        verify(self.result.certificate, self.result.model, self.result.assignment)
+
+    def figures(self, seconds: float) -> dict[str, Any]:
+        return result_figures(self.result, seconds)
+
+    def print_explanation(self, row: int) -> None:
+        result = self.result
         _print_explanation(explain(result.model, result.assignment, FinalPrices.of(result.certificate), row))
+
+
+@dataclass(frozen=True, slots=True)
+class _ExpectedAnswer:
+    """The least expected bill over scenarios of the usage."""
+
+    result: ExpectedResult
+
+    @classmethod
+    def of(cls, inputs: OptimizationInputs, usage: Integers, **options: Any) -> _ExpectedAnswer:
+        try:
+            return cls(optimize_expected(inputs.devices, inputs.rate_plans, inputs.eligibility, usage, **options))
+        except OptimizerInputError as error:
+            raise inputs.locate(error) from None
+
+    def verify(self) -> None:
+        point = self.result.point
+        verify(point.certificate, point.model, point.assignment)
+        verify_scenarios(self.result.certificate, self.result.bills, self.result.assignment)
+
+    def figures(self, seconds: float) -> dict[str, Any]:
+        return expected_figures(self.result, seconds)
 
 
 @contextlib.contextmanager
@@ -174,7 +244,10 @@ def _print_figures(figures: dict[str, Any]) -> None:
     console = _console()
     if not console.is_terminal:
         for name, value in figures.items():
-            print_text(f"{name} {value}")
+            if name != POOLS:
+                print_text(f"{name} {value}")
+        for pool in figures.get(POOLS, []):
+            print_text(_pool_sentence(pool))
         return
     table = Table(title="Optimization", title_justify="left", show_edge=False, show_header=False)
     table.add_column("figure")
@@ -188,9 +261,20 @@ def _print_figures(figures: dict[str, Any]) -> None:
         "gap": f"at most {costs['total_cost'] - costs['lower_bound']} above the optimum",
     }
     for name, value in figures.items():
-        text = f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if name == "gap" else _grouped(value)
+        if name == POOLS:
+            continue
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if name in GAPS else _grouped(value)
         table.add_row(name.replace("_", " "), text, notes.get(name, ""))
     console.print(table)
+    for pool in figures.get(POOLS, []):
+        console.print(escape(printable(_pool_sentence(pool))), highlight=False)
+
+
+def _pool_sentence(pool: Mapping[str, Any]) -> str:
+    return (
+        f"{pool['pool']}: probability of overage {pool['overage_probability']:.3f}, expected overage "
+        f"{pool['expected_overage']}"
+    )
 
 
 def _grouped(value: object) -> str:

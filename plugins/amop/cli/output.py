@@ -35,16 +35,23 @@ def print_json(document: object) -> None:
     typer.echo(json.dumps(document, indent=2, default=_json_value))
 
 
-def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on a terminal, or as wide lines into a pipe or a file."""
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]], *, width: int | None = None) -> None:
+    """Print a table on a terminal, or as wide lines into a pipe or a file.
+
+    Args:
+        title: printed above the table.
+        columns: headings; underscores become spaces.
+        rows: values in the order of the columns.
+        width: most characters of a line, in a pipe too; None = the terminal's, `PIPE_WIDTH` in a pipe.
+    """
     table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(_cell(value))) for value in row))
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    if width is not None or not console.is_terminal:
+        console = Console(width=min(width or PIPE_WIDTH, console.width if console.is_terminal else PIPE_WIDTH))
     console.print(table)
     console.print()
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from amop.database.connection import transaction
 from amop.messages.outbox import daily_sync_key, enqueue_daily_sync_notice
 from amop.runs.sessions import session_is_running
-from amop.runs.sync_runs import end_run, load_run, require_running
+from amop.runs.sync_runs import end_run, load_run, require_running, require_step
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,14 @@ def complete_run(conninfo: str, run_id: int, *, now: datetime) -> str:
 
     Raises:
         SyncRunEndedError: the run failed or was refused.
+        StepMissingError: its usage is not merged: an operator marked that task as success.
     """
     with transaction(conninfo, application_name="amop notify_amop") as connection:
         run = load_run(connection, run_id)
         if run.is_complete:
             return daily_sync_key(run_id, run.service_provider_id)
         require_running(run)
+        require_step(run, "merge_usage", run.usage_merged_at)
         key = enqueue_daily_sync_notice(connection, run_id=run_id, service_provider_id=run.service_provider_id)
         end_run(connection, run_id, "complete", None, now=now)
     return key

@@ -32,7 +32,7 @@ from amop.device_sync.staging import (
 from amop.device_sync.store import reads
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store import SyncRun
-from amop.runs.sync_runs import claim_run, load_run, record_progress, reopen_run, require_running
+from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +48,14 @@ CONSECUTIVE_FAILURES = 3
 """Abort after this many failed reads in a row: the problem is then not specific to one of them."""
 
 
-def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now, may_reopen: bool = True) -> None:
+def queue_sync(conninfo: str, run_id: int) -> None:
     """Insert the first work row of the run, which the clean-up waits for, and send AMOP 20 %.
 
-    ``may_reopen`` reopens a failed run, here and in the other two steps. It is False for a task that Airflow resumes
-    on its own, so that a run that was failed in the meantime stays failed.
-
     Raises:
-        SyncRunEndedError: the run was refused, or ended before it began.
+        SyncRunEndedError: the run has failed or was refused.
     """
     with connect(conninfo, application_name="amop queue_sync") as connection:
-        run = _resume_run(connection, run_id, clock, may_reopen=may_reopen)
+        run = load_run(connection, run_id)
         if run.is_complete:
             return
         require_running(run)
@@ -67,16 +64,7 @@ def queue_sync(conninfo: str, run_id: int, *, clock: Clock = utc_now, may_reopen
             advance_session(connection, run.optimization_session_id, QUEUED_PROGRESS)
 
 
-def _resume_run(connection: WarehouseConnection, run_id: int, clock: Clock, *, may_reopen: bool) -> SyncRun:
-    """Return the run, reopened and committed where that is allowed and necessary."""
-    run = reopen_run(connection, run_id, now=clock()) if may_reopen else load_run(connection, run_id)
-    connection.commit()
-    return run
-
-
-def fetch_devices(
-    conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now, may_reopen: bool = True
-) -> int:
+def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
     """Page the carrier's device list into staging until it is complete; return the number of SIMs listed.
 
     Resumes after the last page in the ledger. If a SIM appears twice in the list, others may have moved past the
@@ -90,8 +78,7 @@ def fetch_devices(
         SyncRunEndedError: the run has ended meanwhile.
     """
     with connect(conninfo, application_name="amop fetch_devices") as connection:
-        resumed = _resume_run(connection, run_id, clock, may_reopen=may_reopen)
-        run = claim_run(connection, resumed)
+        run = claim_run(connection, load_run(connection, run_id))
         if run is None:
             return reads.scan_position(connection, run_id=run_id).devices_seen
         while True:
@@ -108,9 +95,7 @@ def fetch_devices(
         return position.devices_seen
 
 
-def fetch_usage(
-    conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now, may_reopen: bool = True
-) -> int:
+def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> int:
     """Complete the run's work rows: bulk usage per rate plan, single SIMs, details; return the number of reads made.
 
     A read that the carrier refuses, or for which alone it fails, does not end the run: a rate plan's SIMs are read one
@@ -123,7 +108,7 @@ def fetch_usage(
     """
     calls = failures = 0
     with connect(conninfo, application_name="amop fetch_usage") as connection:
-        run = claim_run(connection, _resume_run(connection, run_id, clock, may_reopen=may_reopen))
+        run = claim_run(connection, load_run(connection, run_id))
         while run is not None:
             work = reads.next_work_row(connection, run_id=run_id)
             if work is None and queue_single_reads(connection, run, clock()):

@@ -16,7 +16,7 @@ from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
 from amop.runs.errors import MergeRefusedError
 from amop.runs.store import SyncRun
-from amop.runs.sync_runs import newer_merged_run, outdated_text, running_run
+from amop.runs.sync_runs import newer_merged_run, outdated_text, require_step, running_run
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
     provider_id = run.service_provider_id
     inserted = merges.count_new_devices(connection, run_id=run.id, service_provider_id=provider_id)
     written = merges.merge_devices(connection, run_id=run.id, service_provider_id=provider_id, iccids=None, now=now)
+    merges.record_imei_changes(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     merges.merge_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     records.supersede_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     is_exact_full = run.is_full and run.list_is_exact
@@ -145,11 +146,13 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
 
     Raises:
         MergeRefusedError: a run that began later has merged already.
+        StepMissingError: the devices are not merged: an operator marked their task as success.
     """
     with transaction(conninfo, application_name="amop merge_usage") as connection:
         run = _lock_run(connection, run_id)
         if run.usage_merged_at is not None:
             return run.usage_updated
+        require_step(run, "merge_devices", run.devices_merged_at)
         provider_id = run.service_provider_id
         records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
         updated = merge_staged_usage(connection, run, now=now)

@@ -312,6 +312,32 @@ class SyncLogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorianLine:
+    """A line of the device history file; the fields are the columns of the CSV file. Data is in bytes."""
+
+    ServiceProviderId: int
+    ServiceProviderName: str
+    ICCID: str
+    IMSI: str | None
+    MSISDN: str | None
+    IMEI: str | None
+    Status: str | None
+    RatePlan: str | None
+    CommunicationPlan: str | None
+    DateActivated: datetime | None
+    CtdDataUsage: int
+    CtdSMSUsage: int
+    CtdVoiceUsage: int
+    CtdSessionCount: int
+    LastUsageDate: datetime | None
+    BillingCycleStartDate: datetime
+    BillingCycleEndDate: datetime
+    IsActive: bool
+    ModifiedDate: datetime
+    SyncDate: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StagedDevice:
     """A row of ``amop.device_staging``: a SIM at its place in the device list."""
 

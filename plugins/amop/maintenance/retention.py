@@ -78,7 +78,7 @@ def delete_expired_ledger(conninfo: str, *, ledger_days: int, run_days: int, now
 
 
 def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_message_days: int, now: datetime) -> int:
-    """Delete expired messages that AMOP accepted or refused, and queue messages; return the number of rows."""
+    """Delete expired messages of AMOP's outbox and of the queue, and notifications; return the number of rows."""
     with _session(conninfo) as connection:
         delete_messages = partial(
             store.delete_messages,
@@ -86,13 +86,18 @@ def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_messa
             sent_before=now - timedelta(days=sent_message_days),
             dead_before=now - timedelta(days=dead_message_days),
         )
+        delete_notifications = partial(
+            store.delete_notifications, connection, before=now - timedelta(days=dead_message_days)
+        )
         delete_queue_messages = partial(
             store.delete_queue_messages,
             connection,
             received_before=now - max(timedelta(days=dead_message_days), LONGEST_IN_QUEUE),
         )
-        return _delete_in_batches(delete_messages, "amop_outbox") + _delete_in_batches(
-            delete_queue_messages, "queue_message"
+        return (
+            _delete_in_batches(delete_messages, "amop_outbox")
+            + _delete_in_batches(delete_notifications, "notification")
+            + _delete_in_batches(delete_queue_messages, "queue_message")
         )
 
 

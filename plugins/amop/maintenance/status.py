@@ -24,6 +24,7 @@ class Status:
     dead_messages: list[store.DeadLetteredMessage]
     """The latest messages that AMOP refused."""
     outbox: store.OutboxCounts
+    carrier_outages: list[store.CarrierOutage]
     work_rows_left: int
     """Remaining work rows of the last sync runs."""
 
@@ -49,5 +50,6 @@ def read_status(conninfo: str, *, now: datetime | None = None) -> Status:
             running_sessions=store.running_sessions(connection),
             dead_messages=store.dead_lettered_messages(connection),
             outbox=store.outbox_counts(connection),
+            carrier_outages=store.carrier_outages(connection),
             work_rows_left=sum(run.work_rows_left for run in runs),
         )

@@ -71,6 +71,80 @@ class StaleSession:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningRun:
+    """A running sync run and the DAG run that executes it."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    attempt: int
+    service_provider_id: int
+    service_provider_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A running optimization session whose sync has ended."""
+
+    id: int
+    service_provider_id: int
+    service_provider_name: str
+    integration: str
+    opened_by: str
+    progress: int
+    sync_dag_id: str | None
+    """DAG of the sync that fed the session, None for a session without a sync."""
+    sync_dag_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A device sync run as the command line lists it."""
+
+    id: int
+    service_provider_id: int
+    service_provider: str
+    dag_id: str
+    dag_run_id: str
+    attempt: int
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    alive_at: datetime
+    """The later of its last progress and its last heartbeat."""
+    pages: int
+    devices_seen: int
+    work_rows_left: int
+    list_is_complete: bool
+    devices_merged_at: datetime | None
+    usage_merged_at: datetime | None
+    staging_removed_at: datetime | None
+    optimization_session_id: int | None
+    supports_optimization: bool
+    warnings: list[str]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """An optimization session as the command line lists it."""
+
+    id: int
+    session_guid: UUID
+    service_provider_id: int
+    service_provider: str
+    billing_period_end: datetime
+    status: str
+    progress: int
+    opened_by: str
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    undelivered_messages: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """A service provider with its current billing period."""
 
@@ -93,6 +167,8 @@ class LastSyncRun:
     status: str
     started_at: datetime
     ended_at: datetime | None
+    last_success_at: datetime | None
+    """End of the provider's last complete run."""
     pages: int
     devices_seen: int
     error: str | None
@@ -110,9 +186,12 @@ class LastOptimization:
     billing_period_end: datetime
     run_status: str
     device_count: int
+    currency: str
     current_cost: Decimal | None
     total_cost: Decimal | None
     forecast_savings: Decimal | None
+    savings_percent: Decimal | None
+    """Of the current cost."""
     gap_percent: Decimal | None
     proposed: int
     approved: int
@@ -135,8 +214,11 @@ class RealisedSavings:
     instance_id: int
     billing_period_end: datetime
     applied_changes: int
+    currency: str
     forecast_saving: Decimal
     realised_saving: Decimal
+    realised_percent: Decimal | None
+    """Of the bill with the old plans."""
     projection_error_percent: Decimal | None
     weighted_error_percent: Decimal | None
     usage_read_at: datetime | None
@@ -176,6 +258,22 @@ class OutboxCounts:
     dead: int
     sent: int
     oldest_pending: datetime | None
+    last_error: str | None
+    """Of the messages that are not delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierOutage:
+    """A carrier account that gets no usable answer."""
+
+    account: str
+    """Provider and connection."""
+    failures: int
+    """Consecutive failures."""
+    failing_since: datetime
+    next_call_at: datetime | None
+    """No process calls the carrier before; None = it is being called."""
+    last_failure: str | None
 
 
 # --- Retention --------------------------------------------------------------------------------------------------------
@@ -218,6 +316,11 @@ def delete_messages(
     connection: WarehouseConnection, *, sent_before: datetime, dead_before: datetime, batch: int
 ) -> RowCount:
     """Delete a batch of expired messages."""
+
+
+@statement("maintenance/delete_notifications")
+def delete_notifications(connection: WarehouseConnection, *, before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired notifications."""
 
 
 @statement("maintenance/delete_queue_messages")
@@ -330,3 +433,32 @@ def dead_lettered_messages(connection: WarehouseConnection) -> list[DeadLettered
 @statement("maintenance/outbox_counts")
 def outbox_counts(connection: WarehouseConnection) -> OutboxCounts:
     """Count the messages to AMOP by state."""
+
+
+@statement("maintenance/carrier_outages")
+def carrier_outages(connection: WarehouseConnection) -> list[CarrierOutage]:
+    """Return the carrier accounts that get no usable answer, the longest outage first."""
+
+
+@statement("maintenance/running_runs")
+def running_runs(connection: WarehouseConnection) -> list[RunningRun]:
+    """Return the running sync runs whose DAG runs Airflow can be asked about."""
+
+
+@statement("maintenance/open_sessions")
+def open_sessions(connection: WarehouseConnection) -> list[OpenSession]:
+    """Return the running sessions whose sync does not run."""
+
+
+@statement("maintenance/list_runs")
+def list_runs(
+    connection: WarehouseConnection, *, run_id: int | None, service_provider_id: int | None, row_limit: int
+) -> list[ListedRun]:
+    """Return device sync runs, newest first: all, one, or those of a provider."""
+
+
+@statement("maintenance/list_sessions")
+def list_sessions(
+    connection: WarehouseConnection, *, session_id: int | None, service_provider_id: int | None, row_limit: int
+) -> list[ListedSession]:
+    """Return optimization sessions, newest first: all, one, or those of a provider."""

@@ -13,10 +13,16 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from amop.database.connection import WarehouseConnection
+from amop.database.connection import WarehouseConnection, transaction
 from amop.messages import store
 from amop.messages.bodies import daily_sync_notice
-from amop.messages.store import OutboxMessage, RefusedMessage, UndeliveredMessages
+from amop.messages.store import (
+    OutboxMessage,
+    RefusedMessage,
+    UndeliveredMessages,
+    UndeliveredReport,
+    UnsentMessage,
+)
 
 FIRST_DELAY_SECONDS = 30
 """Delay between the first attempt of a message and the second; it doubles with every attempt."""
@@ -156,3 +162,16 @@ def undelivered_messages(
 ) -> UndeliveredMessages:
     """Count the pending messages of a session, of a key, or all."""
     return store.undelivered_messages(connection, session_id=session_id, dedupe_key=dedupe_key)
+
+
+def undelivered(conninfo: str, *, limit: int) -> tuple[list[UnsentMessage], list[UndeliveredReport]]:
+    """Return the messages that AMOP has not accepted, and the reports that could not be delivered yet."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        messages = store.unsent_messages(connection, row_limit=limit)
+        return messages, store.undelivered_reports(connection, row_limit=limit)
+
+
+def resend_messages(conninfo: str, *, session_id: int | None, dedupe_key: str | None) -> int:
+    """Let the dead-lettered messages of a session, or one message, be sent again; return their number."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.resend_messages(connection, session_id=session_id, dedupe_key=dedupe_key)

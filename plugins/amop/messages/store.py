@@ -1,4 +1,4 @@
-"""SQL of the outbox of messages to AMOP."""
+"""SQL of the outbox of messages to AMOP, and of the reports that could not be delivered."""
 
 from __future__ import annotations
 
@@ -112,6 +112,52 @@ class UndeliveredMessages:
     """Error of the latest failed attempt."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedReport:
+    """An undelivered report that was claimed for another attempt."""
+
+    id: int
+    kind: str
+    """``sync_log``, ``notification``, ``archive``, ``workbook`` or ``mail``."""
+    run_id: int | None
+    """The device sync run, None for a report of an optimization."""
+    instance_id: int | None
+    address: str | None
+    """Address of the DAG run in Airflow, for the links of a mail."""
+    error: str
+    attempts: int
+    """Number of attempts, including this one."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentMessage:
+    """A message that AMOP has not accepted."""
+
+    id: int
+    session_id: int | None
+    dedupe_key: str
+    state: str
+    """``pending`` or ``dead``."""
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredReport:
+    """A report that could not be delivered yet."""
+
+    id: int
+    kind: str
+    run_id: int | None
+    instance_id: int | None
+    attempts: int
+    next_attempt_at: datetime
+    error: str
+
+
 @statement("messages/add_message")
 def add_message(
     connection: WarehouseConnection, *, kind: str, session_id: int | None, dedupe_key: str, payload: Jsonb
@@ -183,6 +229,43 @@ def undelivered_messages(
     """Count the pending messages of a session, of a key, or all."""
 
 
+@statement("messages/add_undelivered_report")
+def add_undelivered_report(
+    connection: WarehouseConnection,
+    *,
+    kind: str,
+    run_id: int | None,
+    instance_id: int | None,
+    address: str | None,
+    error: str,
+    now: datetime | None,
+    delay_seconds: float,
+) -> None:
+    """Record a report that could not be delivered; a second call for the same report replaces its error."""
+
+
+@statement("messages/add_report_warning")
+def add_report_warning(connection: WarehouseConnection, *, run_id: int, warning: str) -> None:
+    """Add a warning about a report to a run, once."""
+
+
+@statement("messages/claim_undelivered_report")
+def claim_undelivered_report(
+    connection: WarehouseConnection, *, now: datetime | None, first_delay_seconds: float, longest_delay_seconds: float
+) -> ClaimedReport | None:
+    """Reserve the next undelivered report that is due until its following attempt, None if none is due."""
+
+
+@statement("messages/set_report_error")
+def set_report_error(connection: WarehouseConnection, *, report_id: int, error: str) -> None:
+    """Record why the latest attempt to deliver a report failed."""
+
+
+@statement("messages/delete_undelivered_report")
+def delete_undelivered_report(connection: WarehouseConnection, *, report_id: int) -> None:
+    """Remove a report that was delivered, or that can no longer be."""
+
+
 # --- Messages of the device notification queue ------------------------------------------------------------------------
 
 
@@ -240,3 +323,18 @@ def received_messages(
     connection: WarehouseConnection, *, dag_run_id: str | None, outcome: str | None, most: int
 ) -> list[ReceivedMessage]:
     """Return the queue messages that were received last, the newest first."""
+
+
+@statement("messages/undelivered_reports")
+def undelivered_reports(connection: WarehouseConnection, *, row_limit: int) -> list[UndeliveredReport]:
+    """Return the reports that could not be delivered yet."""
+
+
+@statement("messages/unsent_messages")
+def unsent_messages(connection: WarehouseConnection, *, row_limit: int) -> list[UnsentMessage]:
+    """Return the messages that AMOP has not accepted, oldest first."""
+
+
+@statement("messages/resend_messages")
+def resend_messages(connection: WarehouseConnection, *, session_id: int | None, dedupe_key: str | None) -> RowCount:
+    """Let the dead-lettered messages of a session, or one message, be sent again; return their number."""

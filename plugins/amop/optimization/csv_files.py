@@ -11,7 +11,7 @@ import ast
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,23 +219,21 @@ def result_figures(result: OptimizationResult, seconds: float) -> dict[str, Any]
 
 
 def write_outputs(
-    inputs: OptimizationInputs, result: OptimizationResult, out: Path, summary: Path | None, seconds: float
-) -> dict[str, Any]:
-    """Write the assignment in the order of the devices, and the figures if ``summary`` is given; return the figures.
+    inputs: OptimizationInputs, assignment: Integers, figures: Mapping[str, Any], out: Path, summary: Path | None
+) -> None:
+    """Write the assignment in the order of the devices, and the figures if ``summary`` is given.
 
     Both files are complete under temporary names before either gets its own.
 
     Raises:
         OSError: a file cannot be written; then neither file exists, or both are unchanged.
     """
-    figures = result_figures(result, seconds)
-    codes = pl.Series("rate_plan_code", result.model.rate_plans.code, dtype=pl.String)
-    chosen = codes.gather(pl.Series(result.assignment, dtype=pl.Int64))
+    codes = pl.Series("rate_plan_code", inputs.rate_plans.code, dtype=pl.String)
+    chosen = codes.gather(pl.Series(assignment, dtype=pl.Int64))
     with atomic_files([out, *([summary] if summary else [])]) as files:
         pl.DataFrame([inputs.device_id.alias("device_id"), chosen]).write_csv(files[0])
         if summary:
             files[1].write((json.dumps(figures, indent=2) + "\n").encode())
-    return figures
 
 
 @contextmanager

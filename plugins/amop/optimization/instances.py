@@ -12,7 +12,7 @@ from amop.optimization.rows import Instance, Provider
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import advance_session, fail_session, load_session, lock_session, open_session
-from amop.runs.store import end_instance_of_session
+from amop.runs.store import Session, end_instance_of_session
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class OptimizationRequest:
     apply_changes: str = "provider_setting"
     requested_at: datetime | None = None
     """None = now."""
+    clear_number: int = 0
+    """Number of times that an operator has cleared the DAG run."""
 
 
 def check_request(conninfo: str, request: OptimizationRequest) -> None:
@@ -101,7 +103,8 @@ def _check_session(
 def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime) -> dict[str, int]:
     """Open the instance of the request's session; a request without one opens the session too (AMOP 0 and 20 %).
 
-    A repeated call for the same DAG run or session finds the same rows.
+    A repeated call for the same DAG run or session finds the same rows, also those of a complete session. A request
+    that an operator cleared after its session had failed gets a new session.
 
     Returns:
         ``instance_id`` and ``session_id``.
@@ -114,8 +117,14 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
         session_id = request.optimization_session_id
         if session_id is None:
             session_id = _open_session(connection, request, now)
-        advance_session(connection, session_id, READY_TO_OPTIMIZE)
         session = load_session(connection, session_id)
+        if session.status == "failed" and request.clear_number > 0:
+            session_id = _open_next_session(connection, request, session, now)
+            session = load_session(connection, session_id)
+        if session.status == "complete":
+            log.info("Session %s is already complete, nothing to do", session_id)
+        else:
+            advance_session(connection, session_id, READY_TO_OPTIMIZE)
         read_at = store.usage_read_at(
             connection,
             service_provider_id=session.service_provider_id,
@@ -157,6 +166,21 @@ def _open_session(connection: WarehouseConnection, request: OptimizationRequest,
     return session.id
 
 
+def _open_next_session(
+    connection: WarehouseConnection, request: OptimizationRequest, failed: Session, now: datetime
+) -> int:
+    """Open a session in place of one that has failed: after an ErrorMessage AMOP takes nothing more of that one."""
+    session = open_session(
+        connection,
+        service_provider_id=failed.service_provider_id,
+        billing_period_id=failed.billing_period_id,
+        opened_by=f"{request.opened_by}#{request.clear_number + 1}",
+        now=now,
+    )
+    log.info("Session %s has failed and was cleared: session %s takes its place", failed.id, session.id)
+    return session.id
+
+
 def load_instance(connection: WarehouseConnection, instance_id: int) -> Instance:
     """Return the instance with its session, provider and billing period.
 
@@ -192,7 +216,7 @@ def running_instance(connection: WarehouseConnection, instance_id: int) -> Insta
             f"{instance.service_provider_name} ({instance.service_provider_id}): instance {instance_id} of session "
             f"{instance.session_id} has ended ({instance.run_status}, session {instance.session_status})"
             + (f": {reason}" if reason else "")
-            + ". A session that has ended is not resumed: trigger a new run"
+            + ". Clear open_instance with downstream tasks, which opens a new session, or trigger a new run"
         )
     return instance
 

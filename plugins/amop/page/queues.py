@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast, get_args
 
 from amop.database.connection import WarehouseConnection
 from amop.page.store import queues as store
 from amop.page.store.queues import MessageRow, MessageSort, QuarantineRow, QuarantineSort
-from amop.page.table import LARGEST_EXPORT, ROWS_OF_A_PAGE, Column, Order, Table
+from amop.page.table import LARGEST_EXPORT, ROWS_OF_A_PAGE, Action, Column, Order, Table
 
 MESSAGE_STATES = ("pending", "sent", "dead")
 
@@ -85,20 +86,24 @@ def read_quarantine(
     connection: WarehouseConnection,
     *,
     integrations: list[str],
+    changeable: list[str] | None = None,
     with_resolved: bool,
     search: str | None,
     order: Order | None,
     page: int | None,
+    said: str = "",
 ) -> Table[QuarantineRow]:
     """Return a page of the quarantined records.
 
     Args:
         connection: a reading transaction.
         integrations: names of the integrations that the user may see.
+        changeable: names of those whose records the user may retry and accept; None = of none.
         with_resolved: True = records that were merged or superseded since as well.
         search: start of an ICCID, or part of the provider's name or the reason; None = all.
         order: None = the newest first.
         page: number of the page from 1, None for all that an export holds.
+        said: what a button of the table has done.
     """
     order = order if order is not None and order.sort in get_args(QuarantineSort) else Order("id", descending=True)
     maximum = LARGEST_EXPORT if page is None else ROWS_OF_A_PAGE
@@ -114,4 +119,22 @@ def read_quarantine(
     )
     matches = rows[0].matches if rows else 0
     empty = "No record matches." if search else "No record is in quarantine."
-    return Table("quarantine", "Quarantined records", QUARANTINE_COLUMNS, rows, order, empty, matches, page or 1)
+    columns = (*QUARANTINE_COLUMNS, *_buttons(changeable)) if changeable else QUARANTINE_COLUMNS
+    return Table("quarantine", "Quarantined records", columns, rows, order, empty, matches, page or 1, said=said)
+
+
+def _buttons(changeable: list[str]) -> tuple[Column[QuarantineRow], ...]:
+    """Return the columns with the buttons of the records that are open."""
+
+    def button(action: str, text: str) -> Callable[[QuarantineRow], Action | None]:
+        def of_row(row: QuarantineRow) -> Action | None:
+            if row.resolution is not None or row.integration not in changeable:
+                return None
+            return Action(f"quarantine/{row.id}/{action}", text, f"{text} record {row.id}")
+
+        return of_row
+
+    return tuple(
+        Column(action, text, lambda _row: None, action=button(action, text), is_sortable=False)
+        for action, text in (("retry", "Retry"), ("accept", "Accept"))
+    )

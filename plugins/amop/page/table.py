@@ -25,6 +25,21 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet evaluates a cell that begins with one of these."""
 
 
+LONGEST_NUMBER = 11
+"""A spreadsheet shows a number with more digits as a power of ten, and keeps only 15 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button of a row."""
+
+    address: str
+    """Address that the button posts to, relative to the page."""
+    text: str
+    label: str
+    """What it does to which row, for a screen reader."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
     """A column of a table."""
@@ -38,6 +53,8 @@ class Column(Generic[Row]):
     """Address that the value links to, relative to the page."""
     note: Callable[[Row], str | None] | None = None
     """A longer text, shown when the pointer is over the value."""
+    action: Callable[[Row], Action | None] | None = None
+    """A button instead of the value; it answers with the whole table. Such a column is in no CSV file."""
     is_sortable: bool = True
     is_shown: bool = True
     """False for a column of the CSV file only."""
@@ -70,6 +87,7 @@ class Table(Generic[Row]):
         matches: number of rows of all pages; the number of rows if there is one page.
         page: number of this page, from 1.
         currency: currency of the amounts of a row.
+        said: what a button of the table has done.
     """
 
     name: str
@@ -81,6 +99,7 @@ class Table(Generic[Row]):
     matches: int
     page: int = 1
     currency: Callable[[Row], str] = lambda _row: ""
+    said: str = ""
 
     @property
     def pages(self) -> int:
@@ -123,15 +142,20 @@ def as_csv(table: Table[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     has_money = any(column.kind == "money" for column in table.columns)
-    writer.writerow([*(column.name for column in table.columns), *(["currency"] if has_money else [])])
+    columns = [column for column in table.columns if column.action is None]
+    writer.writerow([*(column.name for column in columns), *(["currency"] if has_money else [])])
     for row in table.rows:
-        cells = [csv_cell(column.value(row)) for column in table.columns]
+        cells = [csv_cell(column.value(row)) for column in columns]
         writer.writerow([*cells, *([csv_cell(table.currency(row))] if has_money else [])])
     return text.getvalue()
 
 
 def csv_cell(value: Any) -> str:
-    """Return a value as the text of a CSV cell; a text that begins like a formula is preceded by an apostrophe."""
+    """Return a value as the text of a CSV cell; a text that begins like a formula is preceded by an apostrophe.
+
+    Digits of an identifier that a spreadsheet would round or show as a power of ten, as those of an ICCID, end with a
+    tab, which makes them text there. The rule is that of ``amop.spreadsheet_text``.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -141,4 +165,6 @@ def csv_cell(value: Any) -> str:
     if isinstance(value, datetime | date):
         return value.isoformat()
     text = str(value)
+    if text.isascii() and text.isdigit():
+        return f"{text}\t" if len(text) > LONGEST_NUMBER or text.startswith("0") else text
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

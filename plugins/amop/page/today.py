@@ -14,6 +14,7 @@ from amop.page import formatting
 from amop.page.store import today as store
 from amop.page.store.today import HealthRow, ProviderRow
 from amop.page.table import Column, Order, Table, sort_rows
+from amop.runs.first_step import first_step
 from amop.time_limits import STALE_AFTER
 
 LATE_AFTER = timedelta(hours=30)
@@ -25,6 +26,9 @@ UNUSUAL_USAGE = Decimal("0.5")
 
 LONGEST_REASON = 240
 """Characters of an error; the run has the rest."""
+
+ENDED_BADLY = frozenset({"failed", "refused"})
+"""Statuses of a sync that merged nothing."""
 
 
 class Need(IntEnum):
@@ -59,6 +63,8 @@ class ProviderToday:
     """Sentence without the provider's name; empty if it is fine."""
     next_step: Link | None
     now: datetime
+    action: str = ""
+    """What to do first, as a clause; empty if it is fine."""
 
     @property
     def is_fine(self) -> bool:
@@ -167,13 +173,33 @@ def headline(rows: Sequence[ProviderToday]) -> str:
     first = min(needy, key=lambda row: row.need)
     others = f" {len(needy) - 1} more need attention." if len(needy) > 2 else ""
     others = " 1 more needs attention." if len(needy) == 2 else others
-    return f"{fine} of {len(rows)} providers {verb} fine. {first.stored.name}: {first.reason}.{others}"
+    told = f"{first.stored.name}: {first.reason}. Next: {first.action}."
+    return f"{fine} of {len(rows)} providers {verb} fine. {told}{others}"
 
 
 def judge(row: ProviderRow, now: datetime) -> ProviderToday:
     """Return a provider with its most urgent need."""
     need, reason, step = _most_urgent(row, now)
-    return ProviderToday(row, need, reason, step, now)
+    return ProviderToday(row, need, reason, step, now, _action(row, need))
+
+
+def _action(row: ProviderRow, need: Need) -> str:
+    """Return what to do first, in words that serve on the page, in a terminal and in a mail."""
+    sync = f"device_sync_{row.integration}"
+    actions = {
+        Need.FAILED: "unpause amop_relay, which ends the session, then trigger the optimization again",
+        Need.APPROVAL: "approve or reject it, on the page AMOP or by bin/amop approvals",
+        Need.LATE: f"trigger {sync} and see that it is not paused",
+        Need.MESSAGES: "see the errors of these messages, then send them again as the runbook says",
+        Need.QUARANTINE: "run bin/amop quarantine list",
+        Need.WARNING: "read the warnings of the sync",
+        Need.FINE: "",
+    }
+    if need is Need.FAILED and row.run_status in ENDED_BADLY:
+        return first_step(row.run_error)
+    if need is Need.FAILED and row.session_status == "failed":
+        return first_step(row.session_error)
+    return actions[need]
 
 
 def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None]:
@@ -184,7 +210,7 @@ def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | Non
 
 
 def _failure(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] | None:
-    if row.run_status in {"failed", "refused"}:
+    if row.run_status in ENDED_BADLY:
         verb = "failed" if row.run_status == "failed" else "was refused"
         reason = f"the sync {verb} at {formatting.moment(row.run_ended_at)}: {_sentence(row.run_error)}"
         return Need.FAILED, reason, Link("See the failed sync", _run_address(row), is_airflow=True)

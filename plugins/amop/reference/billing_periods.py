@@ -6,10 +6,10 @@ from datetime import datetime
 
 import psycopg
 
-from amop.database.connection import WarehouseConnection
+from amop.database.connection import WarehouseConnection, transaction
 from amop.reference import store
 from amop.reference.billing_period import billing_period_at
-from amop.reference.store import StoredBillingPeriod
+from amop.reference.store import ListedBillingPeriod, StoredBillingPeriod
 
 
 class UnknownServiceProviderError(LookupError):
@@ -70,3 +70,9 @@ def apply_changed_settings(connection: WarehouseConnection, service_provider_id:
     except psycopg.errors.ForeignKeyViolation:
         return False
     return True
+
+
+def list_billing_periods(conninfo: str, service_provider_id: int, *, limit: int) -> list[ListedBillingPeriod]:
+    """Return the billing periods of a provider, newest first."""
+    with transaction(conninfo, application_name="amop cli") as connection:
+        return store.billing_periods(connection, service_provider_id=service_provider_id, row_limit=limit)

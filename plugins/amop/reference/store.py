@@ -163,3 +163,21 @@ def add_eligibility(connection: WarehouseConnection, *, entries: Jsonb) -> list[
 @statement("reference/remove_eligibility")
 def remove_eligibility(connection: WarehouseConnection, *, entries: Jsonb, service_provider_ids: list[int]) -> RowCount:
     """Remove the rate plans that the file no longer assigns to the communication plans of these providers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBillingPeriod:
+    """A billing period as the command line lists it."""
+
+    id: int
+    bill_year: int
+    bill_month: int
+    cycle_start: datetime
+    cycle_end: datetime
+
+
+@statement("reference/billing_periods")
+def billing_periods(
+    connection: WarehouseConnection, *, service_provider_id: int, row_limit: int
+) -> list[ListedBillingPeriod]:
+    """Return the billing periods of a provider, newest first."""

@@ -11,6 +11,10 @@ class SyncRunEndedError(PipelineError):
     """The device sync run is no longer running: it failed, was refused, or another run took over."""
 
 
+class StepMissingError(PipelineError):
+    """An earlier step of the run has not done its work, because its task was marked as success."""
+
+
 class ListGuardError(PipelineError):
     """The device list cannot be trusted: endless paging, or a page that contradicts its ledger."""
 

@@ -7,6 +7,7 @@ followed by at most one ErrorMessage. ``now`` None is the database's clock.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from amop.database.connection import WarehouseConnection, transaction
@@ -16,6 +17,8 @@ from amop.messages.outbox import enqueue, session_error_key, session_progress_ke
 from amop.runs import store
 from amop.runs.progress import PROGRESS_STEPS, steps_between
 from amop.runs.store import RunningSession, Session
+
+log = logging.getLogger(__name__)
 
 COMPLETE = PROGRESS_STEPS[-1]
 OPENING_TRIES = 5
@@ -161,14 +164,35 @@ def fail_session(
             return False
         stored = error if detail is None else f"{error}: {storable_error(detail)}"
         store.set_session_failed(connection, session_id=session_id, error=stored, now=now)
-        enqueue(
-            connection,
-            kind="error",
-            session_id=session_id,
-            dedupe_key=session_error_key(session_id),
-            payload=error_message(_facts(connection, session_id), text),
-        )
+        _enqueue_error(connection, session_id, text)
     return True
+
+
+def cancel_session(conninfo: str, session_id: int, text: str, *, now: datetime | None = None) -> bool:
+    """End a session as cancelled, with its instance, and send AMOP one ErrorMessage; False if it had ended.
+
+    A cancelled session is not replaced on the same day.
+
+    Raises:
+        SessionNotFoundError: there is no such session.
+    """
+    with transaction(conninfo, application_name="amop cancel_session") as connection:
+        if not _locked_session(connection, session_id).is_running:
+            return False
+        store.set_session_cancelled(connection, session_id=session_id, error=error_text(text), now=now)
+        store.end_instance_of_session(connection, session_id=session_id, now=now)
+        _enqueue_error(connection, session_id, text)
+    return True
+
+
+def _enqueue_error(connection: WarehouseConnection, session_id: int, text: str) -> None:
+    enqueue(
+        connection,
+        kind="error",
+        session_id=session_id,
+        dedupe_key=session_error_key(session_id),
+        payload=error_message(_facts(connection, session_id), text),
+    )
 
 
 def end_instance_of_failed_session(conninfo: str, session_id: int, *, now: datetime | None = None) -> None:
@@ -185,6 +209,15 @@ def touch_session(connection: WarehouseConnection, session_id: int, *, now: date
 def session_is_running(connection: WarehouseConnection, session_id: int) -> bool:
     """Return True while a session is running; False for one that does not exist."""
     return store.session_status(connection, session_id=session_id) == "running"
+
+
+def session_is_complete(conninfo: str, session_id: int) -> bool:
+    """Return True if a session is complete: its tasks have nothing to do, as the log says."""
+    with transaction(conninfo, application_name="amop session") as connection:
+        is_complete = store.session_status(connection, session_id=session_id) == "complete"
+    if is_complete:
+        log.info("Optimization session %s is already complete, nothing to do", session_id)
+    return is_complete
 
 
 def load_session(connection: WarehouseConnection, session_id: int) -> Session:

@@ -136,6 +136,11 @@ class HoldingRun:
     started_at: datetime
     alive_at: datetime
     """The later of its last progress and its last heartbeat."""
+    is_one_process: bool
+    """True for ``airflow dags test``."""
+    billing_period_id: int | None
+    is_full: bool
+    modified_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,8 @@ def insert_run(
     modified_since: datetime | None,
     allows_mass_deactivation: bool,
     allows_implausible: bool,
+    clear_number: int,
+    is_one_process: bool,
     now: datetime,
 ) -> OpenedRun:
     """Open the run of a provider in a DAG run, or find it again; a unique violation means another run holds it."""
@@ -278,6 +285,25 @@ def lock_run_reads(connection: WarehouseConnection, *, run_id: int) -> None:
     """Take the session-level lock of a run's carrier reads; waits up to the session's lock timeout."""
 
 
+@statement("runs/try_lock_run_reads")
+def try_lock_run_reads(connection: WarehouseConnection, *, run_id: int) -> bool:
+    """Return True if no process reads a run from the carrier; none begins to until the transaction ends."""
+
+
+@statement("runs/adopt_run")
+def adopt_run(
+    connection: WarehouseConnection,
+    *,
+    run_id: int,
+    dag_id: str,
+    dag_run_id: str,
+    clear_number: int,
+    is_one_process: bool,
+    now: datetime,
+) -> None:
+    """Hand a running run whose process is gone to another DAG run."""
+
+
 @statement("runs/record_progress")
 def set_progress_of_run(connection: WarehouseConnection, *, run_id: int, pages: int, now: datetime) -> RowCount:
     """Add pages to a running run and record that it has made progress."""
@@ -288,9 +314,14 @@ def record_run_heartbeat(connection: WarehouseConnection, *, sync_run_id: int, n
     """Record the heartbeat of a running run."""
 
 
+@statement("runs/note_clear_number")
+def note_clear_number(connection: WarehouseConnection, *, run_id: int, clear_number: int) -> RowCount:
+    """Record how often the DAG run of a run was cleared; 1 if it was cleared since the last call, else 0."""
+
+
 @statement("runs/set_run_reopened")
 def set_run_reopened(connection: WarehouseConnection, *, run_id: int, now: datetime) -> None:
-    """Set a failed run to running again; a unique violation means another run holds the provider."""
+    """Set an ended run to running again; a unique violation means another run holds the provider."""
 
 
 @statement("runs/end_run")
@@ -370,6 +401,13 @@ def set_session_progress(
 @statement("runs/set_session_failed")
 def set_session_failed(connection: WarehouseConnection, *, session_id: int, error: str, now: datetime | None) -> None:
     """End a running session as failed."""
+
+
+@statement("runs/set_session_cancelled")
+def set_session_cancelled(
+    connection: WarehouseConnection, *, session_id: int, error: str, now: datetime | None
+) -> None:
+    """End a running session as cancelled."""
 
 
 @statement("runs/end_instance_of_session")

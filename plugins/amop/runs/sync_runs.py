@@ -10,16 +10,16 @@ from functools import partial
 
 import psycopg
 
-from amop import time_limits
 from amop.database.connection import WarehouseConnection, is_of_one_row, transaction
 from amop.foreign_text import clean_text, storable_error
 from amop.reference.billing_periods import ensure_billing_period
 from amop.reference.store import StoredBillingPeriod
 from amop.runs import store
 from amop.runs.due import provider_is_due, sessions_of_day
-from amop.runs.errors import PipelineError, SyncRunEndedError
+from amop.runs.errors import PipelineError, StepMissingError, SyncRunEndedError
 from amop.runs.sessions import SessionAlreadyRunningError, fail_session, open_session
 from amop.runs.store import HoldingRun, NewerRun, OpenedRun, Provider, SyncRun
+from amop.runs.take_over import IsActive, may_adopt, reason_to_take_over
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ OPENING_LOCK = timedelta(seconds=10)
 
 NO_RUN = 0
 """Id in place of that of a run that could not even be refused; the provider's tasks fail."""
-
-TRIAL_RUN_PREFIX = "__airflow_temporary_run_"
-"""Prefix of the run ids of ``airflow tasks test``. No other task follows such a task, so the next run takes over."""
 
 
 class SyncBusyError(RuntimeError):
@@ -71,14 +68,26 @@ class SyncRequest:
     allow_mass_deactivation: bool = False
     allow_implausible: bool = False
     """Merge what exceeds the provider's plausibility limits, with warnings."""
+    clear_number: int = 0
+    """Number of times that an operator has cleared the DAG run."""
+    is_one_process: bool = False
+    """True where one process executes all tasks (``airflow dags test``)."""
 
 
-def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[ProviderRun]:
+def open_runs(
+    conninfo: str, request: SyncRequest, *, now: datetime, is_active: IsActive = lambda *_: True
+) -> list[ProviderRun]:
     """Open one run for each provider of the request and, where one is due, its optimization session.
 
     A provider that another run holds, or whose run cannot be opened (a locked row, a wrong time zone), gets a run of
     status ``refused``, whose tasks fail at once with the reason. It does not stop the other providers. A repeated call
-    for the same DAG run finds the same rows.
+    for the same DAG run finds the same rows. The work of a run whose process is gone is continued.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        request: the parameters of the DAG run.
+        now: the moment, aware.
+        is_active: asked about the DAG run of a run that holds its provider without heartbeats.
 
     Raises:
         PipelineError: a requested provider does not exist or belongs to another integration.
@@ -88,7 +97,7 @@ def open_runs(conninfo: str, request: SyncRequest, *, now: datetime) -> list[Pro
     for provider in requested_providers(conninfo, request.integration, request.service_provider_ids):
         try:
             with transaction(conninfo, application_name="amop select_providers", lock=OPENING_LOCK) as connection:
-                runs.append(_open_provider_run(connection, request, provider, now))
+                runs.append(_open_provider_run(connection, request, provider, now, is_active))
         except Exception as error:
             if not is_of_one_row(error):
                 raise
@@ -129,6 +138,8 @@ def _refused_run(
                     modified_since=None,
                     allows_mass_deactivation=request.allow_mass_deactivation,
                     allows_implausible=request.allow_implausible,
+                    clear_number=request.clear_number,
+                    is_one_process=request.is_one_process,
                     now=now,
                 ).id
     except psycopg.errors.LockNotAvailable:
@@ -156,7 +167,7 @@ def requested_providers(conninfo: str, integration: str, service_provider_ids: S
 
 
 def _open_provider_run(
-    connection: WarehouseConnection, request: SyncRequest, provider: Provider, now: datetime
+    connection: WarehouseConnection, request: SyncRequest, provider: Provider, now: datetime, is_active: IsActive
 ) -> ProviderRun:
     requested_at = request.requested_at or now
     period = ensure_billing_period(connection, provider.id, requested_at)
@@ -172,16 +183,18 @@ def _open_provider_run(
         modified_since=modified_since,
         allows_mass_deactivation=request.allow_mass_deactivation,
         allows_implausible=request.allow_implausible,
+        clear_number=request.clear_number,
+        is_one_process=request.is_one_process,
         now=now,
     )
-    _take_over_abandoned(connection, provider, request, now)
+    _take_over(connection, provider, request, period.id, now, is_active)
     refusal = _outdated_reason(connection, request, provider)
     try:
         with connection.transaction():
             run = insert(status="refused" if refusal else "running", error=refusal)
     except psycopg.errors.UniqueViolation:
         holder = store.run_holding_provider(connection, service_provider_id=provider.id)
-        refusal = _held_text(provider.id, provider.name, holder)
+        refusal = held_text(provider.id, provider.name, holder)
         run = insert(status="refused", error=refusal)
     if refusal:
         log.error("%s", refusal)
@@ -237,16 +250,13 @@ def _open_session(
     now: datetime,
 ) -> int | None:
     """Open the session that a run feeds and return its id; None where another session of the provider runs."""
-    opened_by = f"{request.dag_id}/{request.dag_run_id}"
-    if run.attempt > 1:
-        opened_by += f"#{run.attempt}"
     try:
         with connection.transaction():
             session = open_session(
                 connection,
                 service_provider_id=service_provider_id,
                 billing_period_id=billing_period_id,
-                opened_by=opened_by,
+                opened_by=session_opener(request.dag_id, request.dag_run_id, run.attempt),
                 now=now,
             )
     except SessionAlreadyRunningError as error:
@@ -255,6 +265,11 @@ def _open_session(
         return run.optimization_session_id
     store.attach_session(connection, run_id=run.id, optimization_session_id=session.id)
     return session.id
+
+
+def session_opener(dag_id: str, dag_run_id: str, attempt: int) -> str:
+    """Return the opener of a run's session; each attempt of the run opens a session of its own."""
+    return f"{dag_id}/{dag_run_id}" + (f"#{attempt}" if attempt > 1 else "")
 
 
 def _session_is_wanted(
@@ -297,30 +312,63 @@ def _choose_list(
     return False, last_start - OVERLAP
 
 
-def _take_over_abandoned(
-    connection: WarehouseConnection, provider: Provider, request: SyncRequest, now: datetime
+def _take_over(
+    connection: WarehouseConnection,
+    provider: Provider,
+    request: SyncRequest,
+    billing_period_id: int,
+    now: datetime,
+    is_active: IsActive,
 ) -> None:
+    """Continue the work of the run that holds the provider if its process is gone, or end that run."""
     holder = store.run_holding_provider(connection, service_provider_id=provider.id)
     if holder is None or (holder.dag_id, holder.dag_run_id) == (request.dag_id, request.dag_run_id):
         return
-    is_trial = holder.dag_run_id.startswith(TRIAL_RUN_PREFIX)
-    if is_trial or now - holder.alive_at > time_limits.STALE_AFTER:
-        message = (
-            f"Run {holder.id} of {provider.name} ({holder.dag_run_id}) has sent no heartbeat since "
-            f"{holder.alive_at:%Y-%m-%d %H:%M:%S %Z} and was taken over by {request.dag_run_id}"
+    reason = reason_to_take_over(
+        holder,
+        is_read=lambda: not store.try_lock_run_reads(connection, run_id=holder.id),
+        is_active=is_active,
+        now=now,
+    )
+    if reason is None:
+        return
+    message = (
+        f"Run {holder.id} of {provider.name} ({holder.dag_run_id}) {reason} and was taken over by {request.dag_run_id}"
+    )
+    own = store.run_of_dag_run(
+        connection, service_provider_id=provider.id, dag_id=request.dag_id, dag_run_id=request.dag_run_id
+    )
+    if own is None and may_adopt(
+        holder,
+        billing_period_id=billing_period_id,
+        full_sync=request.full_sync,
+        modified_since=request.modified_since,
+        now=now,
+    ):
+        store.adopt_run(
+            connection,
+            run_id=holder.id,
+            dag_id=request.dag_id,
+            dag_run_id=request.dag_run_id,
+            clear_number=request.clear_number,
+            is_one_process=request.is_one_process,
+            now=now,
         )
-        log.warning("%s", message)
-        end_run(connection, holder.id, "failed", message, now=now)
+        log.warning("%s, which resumes it where its ledger stands", message)
+        return
+    log.warning("%s", message)
+    end_run(connection, holder.id, "failed", message, now=now)
 
 
-def _held_text(service_provider_id: int, name: str, holder: HoldingRun | None) -> str:
+def held_text(service_provider_id: int, name: str, holder: HoldingRun | None) -> str:
+    """Return the sentence that says which run holds a provider, and what to do."""
     if holder is None:
         return f"Provider {service_provider_id} {name!r} was held by another run a moment ago; try again"
     return (
         f"Provider {service_provider_id} {name!r} is held by run {holder.id} of {holder.dag_id} "
-        f"({holder.dag_run_id}, running since {holder.started_at:%Y-%m-%d %H:%M:%S %Z}); wait for it, or mark it "
-        "failed if its process is gone: a run without a heartbeat is taken over automatically after "
-        f"{time_limits.STALE_AFTER.total_seconds() / 60:.0f} minutes"
+        f"({holder.dag_run_id}, running since {holder.started_at:%Y-%m-%d %H:%M:%S %Z}); wait for it. A run "
+        "whose process is gone ends within minutes, on its own or with `bin/amop runs end "
+        f"{holder.id}`; then trigger the sync again"
     )
 
 
@@ -351,6 +399,19 @@ def require_running(run: SyncRun) -> SyncRun:
             + ("; nothing is left to do, trigger a new run for newer data" if run.is_complete else "")
         )
     return run
+
+
+def require_step(run: SyncRun, task_id: str, done_at: datetime | None) -> None:
+    """Check that an earlier step of the run has done its work.
+
+    Raises:
+        StepMissingError: it has not; its task was marked as success.
+    """
+    if done_at is None:
+        raise StepMissingError(
+            f"{run.label}: {task_id} of run {run.id} has not done its work, although a later task has started (an "
+            f"operator marked it as success). Clear {task_id} with downstream tasks: the run resumes there"
+        )
 
 
 def running_run(connection: WarehouseConnection, run_id: int) -> SyncRun:
@@ -400,29 +461,6 @@ def record_progress(connection: WarehouseConnection, run_id: int, *, pages: int,
     if not store.set_progress_of_run(connection, run_id=run_id, pages=pages, now=now):
         running_run(connection, run_id)
         raise SyncRunEndedError(f"run {run_id} has ended meanwhile")
-
-
-def reopen_run(connection: WarehouseConnection, run_id: int, *, now: datetime) -> SyncRun:
-    """Return a running or complete run; reopen a failed one, so that its cleared task resumes where the ledger stopped.
-
-    Runs in the caller's transaction.
-
-    Raises:
-        SyncRunEndedError: another run holds the provider, a later one has merged, or this one was refused.
-    """
-    run = load_run(connection, run_id)
-    if run.status == "failed":
-        newer = newer_merged_run(connection, run)
-        if newer is not None:
-            raise SyncRunEndedError(outdated_text(run, newer))
-        try:
-            with connection.transaction():
-                store.set_run_reopened(connection, run_id=run_id, now=now)
-        except psycopg.errors.UniqueViolation:
-            holder = store.run_holding_provider(connection, service_provider_id=run.service_provider_id)
-            raise SyncRunEndedError(_held_text(run.service_provider_id, run.service_provider_name, holder)) from None
-        run = load_run(connection, run_id)
-    return run if run.is_complete else require_running(run)
 
 
 def end_run(

@@ -112,7 +112,7 @@ class CostModel:
         self.terms = terms
         self.parts = parts
         period, plan_mb = terms.period_days, rate_plans.plan_micro_mb
-        _check_overflow(rate_plans, devices, period)
+        check_overflow(rate_plans, devices, period)
         is_prorated = devices.is_prorated if terms.uses_proration else np.zeros(len(devices), dtype=np.bool_)
         self.billed_days = np.where(is_prorated, devices.days_active, period)
         days = np.arange(period + 1)[:, None]
@@ -356,7 +356,7 @@ def exact_sum(values: Integers) -> int:
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
-def _check_overflow(plans: RatePlans, devices: Devices, period: int) -> None:
+def check_overflow(plans: RatePlans, devices: Devices, period: int) -> None:
     """Check that no term of the bill can overflow int64, by upper bounds in doubles.
 
     Raises:

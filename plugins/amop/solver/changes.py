@@ -67,14 +67,22 @@ def keep_current_plans_on_ties(model: CostModel, assignment: Integers) -> Intege
     maybe = np.flatnonzero(undo)
     undo[maybe] = model.own_costs(rows[maybe], current[maybe]) == model.own_costs(rows[maybe], new[maybe])
     kept[rows[undo]] = current[undo]
-    _undo_swaps(model, rows[~undo], kept)
+    rows = rows[~undo]
+    undo_swaps(model, rows, kept, [model.devices.usage_micro_mb[rows]])
     return kept
 
 
-def _undo_swaps(model: CostModel, rows: Integers, assignment: Integers) -> None:
-    """Keep as many duplicate SIMs on their current plan as the assignment puts there; modifies ``assignment``."""
+def undo_swaps(model: CostModel, rows: Integers, assignment: Integers, usage: Sequence[Integers]) -> None:
+    """Keep as many duplicate SIMs on their current plan as the assignment puts there.
+
+    Args:
+        model: the fleet.
+        rows: the SIMs.
+        assignment: plan of each SIM of the fleet, shape (N,); it is modified.
+        usage: columns that are equal for SIMs of the same usage, of the length of ``rows``.
+    """
     devices, plans = model.devices, len(model.rate_plans)
-    columns = (devices.usage_micro_mb[rows], model.group[rows], model.tariff[rows], devices.sms_usage[rows])
+    columns = (*usage, model.group[rows], model.tariff[rows], devices.sms_usage[rows])
     order, kind = _duplicate_sims(columns)
     if not len(order):
         return

@@ -180,10 +180,10 @@ def _solve_in_boxes(whole: BoxBound, start: Doubles, boxes: Sequence[tuple[float
 
 def _cutting_planes(
     box: BoxBound, low: Doubles, high: Doubles, start: Doubles, tolerance: float
-) -> tuple[_MasterProblem, Doubles, float]:
+) -> tuple[MasterProblem, Doubles, float]:
     """Return the master problem, the best prices within a box, and their bound (1e-6 currency)."""
     bound, excess = box.bound_and_excess(start)
-    master = _MasterProblem(low, high, start, bound, excess)
+    master = MasterProblem(low, high, start, bound, excess)
     best, best_bound = start, bound
     while len(master.prices) < MAX_CUTS:
         peak, ceiling = master.solve()
@@ -197,7 +197,7 @@ def _cutting_planes(
     return master, best, best_bound
 
 
-class _MasterProblem:
+class MasterProblem:
     """The LP over the cuts: maximize the bound.
 
     Its variables are the bound relative to the first cut's, and the prices as shares of the box.

@@ -74,7 +74,7 @@ def _round(component: PoolComponent, relaxation: Relaxation, vertices: list[Inte
     rows = _split_sims(vertices)
     if len(rows):
         choices = np.stack([vertex[rows] for vertex in vertices])
-        sequence = np.argsort(_pattern(choices), kind="stable")
+        sequence = np.argsort(pattern_of(choices), kind="stable")
         share = np.empty(len(rows))
         share[sequence] = (0.5 + GOLDEN * np.arange(len(rows))) % 1.0
         take = np.searchsorted(np.cumsum(weights)[:-1], share, side="right")
@@ -178,7 +178,7 @@ def _largest_split_sim(component: PoolComponent, relaxation: Relaxation, vertice
     return int(rows[int(np.ptp(np.stack(data_cost), axis=0).argmax())])
 
 
-def _pattern(choices: Integers) -> Integers:
+def pattern_of(choices: Integers) -> Integers:
     """Return a number for each SIM's combination of plans in the vertices, shape (m,)."""
     pattern, count = choices[0], int(choices.max()) + 1
     for choice in choices[1:]:

@@ -108,7 +108,7 @@ def optimize(
     begun = time.perf_counter()
     terms = Terms(period_days, uses_proration, prorate_allowance, pool_scope)
     model = CostModel(devices, rate_plans, eligibility, terms, parts)
-    preference = ChangePreference(_min_saving(min_saving_per_change), _max_changes(max_changes))
+    preference = ChangePreference(minimum_saving(min_saving_per_change), _max_changes(max_changes))
     canonical = CanonicalProblem.of(model, eligibility)
     seconds = TIME_LIMIT if time_limit is None else time_limit
     found = Search(canonical.model, seconds).run(preference)
@@ -137,7 +137,12 @@ def optimize(
     )
 
 
-def _min_saving(value: Decimal | int | str) -> int:
+def minimum_saving(value: Decimal | int | str) -> int:
+    """Return a minimum saving per change in 1e-6 currency.
+
+    Raises:
+        OptimizerInputError: it is not a number, or negative.
+    """
     saving = micro(value)
     if saving < 0:
         raise OptimizerInputError(f"min_saving_per_change {value} is negative")

@@ -1,4 +1,4 @@
-"""A sync task's access to its carrier: the client, what happens while the carrier is away, and reopened runs."""
+"""A sync task's access to its carrier: the client, and what happens while the carrier is away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from amop import time_limits
@@ -45,14 +44,3 @@ def carrier_of(work: SyncWork) -> Iterator[CarrierClient]:
             ) from error
         log.warning("%s. The task resumes at %s", error, error.retry_at)
         raise AirflowRescheduleException(error.retry_at) from error
-
-
-def may_reopen_run() -> bool:
-    """Return True when an operator started or cleared this task, False when Airflow runs it again on its own.
-
-    A run that was ended while its task waited for the carrier, or for its next try, stays ended.
-    """
-    context = get_current_context()
-    task_instance = context["ti"]
-    is_first_try = task_instance.max_tries - task_instance.try_number >= context["task"].retries - 1
-    return is_first_try and not context.get("task_reschedule_count")

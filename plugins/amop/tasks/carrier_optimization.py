@@ -43,6 +43,7 @@ def open_instance(integration: str) -> InstanceOfSession:
         optimization_session_id=params["optimization_session_id"],
         apply_changes=params["apply_changes"],
         requested_at=requested_at(dag_run, now),
+        clear_number=dag_run.clear_number or 0,
     )
     try:
         check_request(warehouse_conninfo(), request)
@@ -102,7 +103,7 @@ def write_results(work: SessionWork) -> dict[str, int]:
     return results.write_results(work.conninfo, work.instance_id)
 
 
-@session_task(limit=time_limits.TASK, **SIDE_BY_SIDE, trigger_rule=TriggerRule.NONE_FAILED)
+@session_task(limit=time_limits.TASK, resumes=False, **SIDE_BY_SIDE, trigger_rule=TriggerRule.NONE_FAILED)
 def publish_report(work: SessionWork) -> dict[str, int]:
     """End instance and session as complete (AMOP 100 %); also where no workbook is configured."""
     from amop.optimization import results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -154,7 +155,7 @@ def carrier_client(
     from amop.carriers.registry import client_of
 
     account = carrier_account(connection_id, service_provider_name, integration)
-    gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second)
+    gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second, account=account.label)
     return client_of(KNOWN_INTEGRATIONS[integration].family, account, gate, may_write=may_write)
 
 
@@ -204,6 +205,21 @@ def _deliver(**which: Any) -> bool:
         return False
 
 
+def notifier_connection(connection_id: str) -> None:
+    """Check the ``http`` connection of a webhook, and keep its secrets out of stored texts and logs.
+
+    Raises:
+        HttpConnectionError: it has no usable host, or no TLS for a host that is not a loopback address.
+        AirflowNotFoundException: the connection is not defined; the message names it.
+    """
+    connection = BaseHook.get_connection(connection_id)
+    headers = {name: value for name, value in _extra(connection).items() if isinstance(value, str)}
+    path = (connection.host or "").partition("://")[2].partition("/")[2]
+    _hide(connection.password, path, *headers.values(), user=connection.login)
+    # Airflow's hook calls by http where neither host nor schema says otherwise.
+    read_http_connection(connection.host, connection.schema or "http", connection.port, {})
+
+
 def optional_variable(name: str, feature: str) -> str | None:
     """Return an optional Variable; when it is unset, log that its feature is off and return None."""
     value = Variable.get(name, default=None)
@@ -217,20 +233,33 @@ def archive_folder() -> ObjectStoragePath:
     """Return the archive of carrier responses: Variable ``amop_archive_path``, else a folder in Airflow's home.
 
     The Variable is a URL of Airflow's object storage, such as ``s3://aws_default@bucket/prefix`` (the part before the
-    ``@`` is a connection) or ``file:///var/lib/amop``.
+    ``@`` is a connection) or ``file:///var/lib/amop``. The secrets of the connection are kept out of stored texts.
+
+    Raises:
+        AirflowNotFoundException: the connection is not defined; the message names it.
     """
     location = Variable.get(ids.ARCHIVE_PATH_VARIABLE, default=None)
     if not location:
         home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
         location = (home / "amop_archive").as_uri()
         log.info("Variable %s is not set: the archive is %s", ids.ARCHIVE_PATH_VARIABLE, location)
-    return ObjectStoragePath(str(location))
+    path = ObjectStoragePath(str(location))
+    if path.conn_id:
+        connection = BaseHook.get_connection(path.conn_id)
+        extra = _extra(connection).items()
+        in_extra = [value for name, value in extra if isinstance(value, str) and _SECRET_FIELD.search(name)]
+        _hide(connection.password, *in_extra, user=connection.login)
+    return path
 
 
 def _hide(*secrets: str | None, user: str | None = None) -> None:
     """Keep secrets out of stored texts, and, in every form, out of Airflow's logs."""
     for form in remember_secrets(*secrets, user=user):
         mask_secret(form)
+
+
+_SECRET_FIELD = re.compile("secret|token|password|key", re.IGNORECASE)
+"""Names of the secret fields in the extra of the connections of Airflow's object storages."""
 
 
 def _extra(connection: Connection) -> dict[str, Any]:

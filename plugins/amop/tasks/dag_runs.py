@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 
 from amop import time_limits
@@ -31,7 +32,17 @@ def requested_at(dag_run: Any, now: datetime) -> datetime:
     return min(dag_run.run_after, now) if dag_run.logical_date is None else now
 
 
+def is_active(dag_id: str, dag_run_id: str) -> bool:
+    """Return True while a DAG run is queued or running in Airflow; False for one that has ended or was deleted."""
+    count = get_current_context()["ti"].get_dr_count(dag_id=dag_id, run_ids=[dag_run_id], states=["queued", "running"])
+    return bool(count)
+
+
 def run_address(dag_run: Any) -> str:
     """Return the address of a run in Airflow's UI."""
-    base_url = conf.get("api", "base_url", fallback="http://localhost:8080/")
-    return f"{base_url.rstrip('/')}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"
+    return f"{airflow_address()}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"
+
+
+def airflow_address() -> str:
+    """Return the address of Airflow's UI, without a trailing slash."""
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080/")).rstrip("/")

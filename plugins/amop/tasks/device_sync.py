@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Asset, AssetAlias, get_current_context, task, task_group
+from airflow.sdk import DAG, Asset, AssetAlias, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,21 +16,15 @@ from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
+from amop.messages.undelivered_reports import ReportKind
 from amop.runs.sync_runs import load_run
 from amop.tasks.back_fill import is_back_fill
-from amop.tasks.carrier_access import carrier_of, may_reopen_run
-from amop.tasks.connections import (
-    archive_folder,
-    aws_hook,
-    deliver_message,
-    deliver_session_messages,
-    optional_variable,
-    warehouse_conninfo,
-    warehouse_now,
-)
-from amop.tasks.dag_runs import START_ONCE, requested_at
+from amop.tasks.carrier_access import carrier_of
+from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
+from amop.tasks.dag_runs import START_ONCE, is_active, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
-from amop.tasks.staging_sensor import LONGEST_PAUSE_SECONDS, StagingReadySensor
+from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
+from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +63,11 @@ def select_providers(integration: str) -> list[ProviderRun]:
             requested_at=requested_at(dag_run, now),
             allow_mass_deactivation=params["allow_mass_deactivation"],
             allow_implausible=params["allow_implausible"],
+            clear_number=dag_run.clear_number or 0,
+            is_one_process=dag_run.triggering_user_name == DAG_TEST_USER,
         ),
         now=now,
+        is_active=is_active,
     )
     deliver_session_messages(*(run.optimization_session_id for run in runs))
     return [
@@ -96,7 +93,7 @@ def queue_sync(work: SyncWork) -> None:
     """Create the run's first work row (AMOP 20 %): the clean-up now has something to wait for."""
     from amop.device_sync import fetch
 
-    fetch.queue_sync(work.conninfo, work.run_id, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run())
+    fetch.queue_sync(work.conninfo, work.run_id)
     deliver_session_messages(work.run["optimization_session_id"])
 
 
@@ -106,9 +103,7 @@ def fetch_devices(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_devices(
-            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
-        )
+        return fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
 
 
 @sync_task(limit=time_limits.FETCH_TASK)
@@ -117,39 +112,21 @@ def fetch_usage(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_usage(
-            work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo), may_reopen=may_reopen_run()
-        )
+        return fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
-def archive_pages(run: ProviderRun) -> int:
-    """Write the carrier's responses to the archive, as one object; its failure stops no other task."""
-    from amop.archive.archive_run import archive_run
+def archive_pages(run: ProviderRun) -> None:
+    """Write the carrier's responses to the archive, as one object; if that fails, the relay repeats it."""
+    with or_undelivered(ReportKind.ARCHIVE, run["run_id"]):
+        write_archive(warehouse_conninfo(), run["run_id"])
 
-    return archive_run(warehouse_conninfo(), run["run_id"], archive_folder(), now=warehouse_now())
 
-
-@sync_task(limit=time_limits.TASK)
-def publish_notification(work: SyncWork) -> None:
-    """Notify the device notification queue (SQS) that this provider is staged."""
-    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
-
-    from amop.device_sync.notification import mark_notification_sent, notification_to_send
-
-    queue = optional_variable(ids.NOTIFICATION_QUEUE_VARIABLE, "the device notification queue")
-    notification = notification_to_send(work.conninfo, work.run_id)
-    if queue is None or notification is None:
-        return
-    client = aws_hook(SqsHook).get_conn()
-    url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
-    client.send_message(
-        QueueUrl=url,
-        MessageBody=notification.body,
-        MessageAttributes=notification.attributes,
-        **notification.queue_arguments(url),
-    )
-    mark_notification_sent(work.conninfo, work.run_id, now=work.now)
+@task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.TASK)
+def publish_notification(run: ProviderRun) -> None:
+    """Notify the device notification queue (SQS) that this provider is staged; if that fails, the relay repeats it."""
+    with or_undelivered(ReportKind.NOTIFICATION, run["run_id"]):
+        send_notification(warehouse_conninfo(), run["run_id"])
 
 
 @sync_task(limit=time_limits.BULK_TASK)
@@ -186,19 +163,12 @@ def check_quality(work: SyncWork) -> dict[str, int]:
 
 @sync_task(limit=time_limits.REPORT_TASK)
 def publish_summary(work: SyncWork) -> None:
-    """Store the sync summary; write the sync log file to S3 where a bucket is set."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
+    """Store the sync summary; write the sync log file to S3 where a bucket is set, or leave it to the relay."""
     from amop.device_sync.summary import summarize
-    from amop.device_sync.sync_log import sync_log_key, write_sync_log
 
     log.info("%s: %s", work.run["service_provider_name"], asdict(summarize(work.conninfo, work.run_id)))
-    bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the sync log file in S3")
-    if bucket is not None:
-        key = sync_log_key(_integration_of(work), work.run["service_provider_id"], work.run_id)
-        with write_sync_log(work.conninfo, work.run_id) as path:
-            aws_hook(S3Hook).load_file(path, key, bucket_name=bucket, replace=True)
-        log.info("Sync log: s3://%s/%s", bucket, key)
+    with or_undelivered(ReportKind.SYNC_LOG, work.run_id):
+        send_sync_log(work.conninfo, work.run_id)
 
 
 @sync_task(limit=time_limits.TASK)
@@ -217,7 +187,7 @@ def _integration_of(work: SyncWork) -> str:
         return load_run(connection, work.run_id).integration
 
 
-@sync_task(limit=time_limits.BRIEF_TASK, multiple_outputs=True)
+@sync_task(limit=time_limits.BRIEF_TASK, resumes=False, multiple_outputs=True)
 def should_optimize(work: SyncWork) -> TriggeredRun:
     """Continue only if the integration is optimized and a session was opened for this run."""
     from amop.device_sync.complete_run import session_to_optimize
@@ -262,6 +232,8 @@ def cleanup(run: Any, integration: Integration | None) -> None:
         execution_timeout=time_limits.WAIT_FOR_STAGING,
         deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),
         doc_md="Wait until this provider's list is complete and 0 work rows are left; fails when the sync has failed.",
+        # It starts with the sync, not after it; see `clear_sensor_with_fetch`.
+        trigger_rule=TriggerRule.ONE_SUCCESS,
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
     devices = ANY_DEVICES if integration is None else Asset(ids.devices_asset(integration.name))
@@ -287,3 +259,11 @@ def cleanup(run: Any, integration: Integration | None) -> None:
             map_index_template="{{ task.trigger_run_id }}",
             **START_ONCE,
         )
+
+
+def clear_sensor_with_fetch(dag: DAG) -> None:
+    """Let a fetch task that is cleared with downstream clear the clean-up too, which then waits and merges again.
+
+    The arrow delays nothing: by its trigger rule the sensor starts as soon as ``select_providers`` has succeeded.
+    """
+    dag.get_task(ids.FETCH_USAGE_TASK) >> dag.get_task(ids.WAIT_FOR_STAGING_TASK)

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NotRequired, TypedDict
 
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from amop.runs.sessions import session_is_complete
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.failures import recorded_failure
+from amop.tasks.reopening import is_left_to_do
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +91,23 @@ class SessionWork:
     """When the task began, by the warehouse's clock."""
 
 
-def sync_task(*, limit: timedelta, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def sync_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function of a `SyncWork` into a task of a `ProviderRun`, its parameter ``run``.
 
-    A final failure ends the sync run and its session, with one ErrorMessage to AMOP.
+    A final failure ends the sync run and its session, with one ErrorMessage to AMOP. A task that an operator cleared
+    resumes its ended run; where the run is complete, it succeeds without calling the function.
 
     Args:
         limit: longest time of one try.
+        resumes: False for a task that works on complete runs.
         **arguments: more arguments of the task.
     """
 
     def frame(function: Callable[..., Any]) -> Any:
         def in_frame(run: ProviderRun, **more: Any) -> Any:
             with recorded_failure(sync_run_id=run["run_id"]):
+                if resumes and not is_left_to_do(run["run_id"], get_current_context()):
+                    return None
                 return function(SyncWork(warehouse_conninfo(), run, warehouse_now()), **more)
 
         return task(map_index_template=PROVIDER_LABEL, execution_timeout=limit, **arguments)(
@@ -111,14 +117,15 @@ def sync_task(*, limit: timedelta, **arguments: Any) -> Callable[[Callable[..., 
     return frame
 
 
-def session_task(*, limit: timedelta, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def session_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function of a `SessionWork` into a task of an `InstanceOfSession`, its parameter ``instance``.
 
     A final failure ends session and instance with errors, with one ErrorMessage to AMOP. The session's messages are
-    delivered when the function returns.
+    delivered when the function returns. Where the instance is complete, the task succeeds without calling the function.
 
     Args:
         limit: longest time of one try.
+        resumes: False for a task that works on complete instances.
         **arguments: more arguments of the task.
     """
 
@@ -127,6 +134,8 @@ def session_task(*, limit: timedelta, **arguments: Any) -> Callable[[Callable[..
             session_id = instance["session_id"]
             try:
                 with recorded_failure(session_id=session_id):
+                    if resumes and session_is_complete(warehouse_conninfo(), session_id):
+                        return None
                     work = SessionWork(warehouse_conninfo(), instance["instance_id"], session_id, warehouse_now())
                     result = function(work, **more)
             except (Exception, AirflowTaskTimeout):

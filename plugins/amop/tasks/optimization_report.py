@@ -1,7 +1,7 @@
 """The tasks that publish the result of an optimization: the workbook to S3, the e-mail by SES.
 
-Neither can fail the optimization itself: when the last try has failed, the task is skipped, its log says why, and the
-instance carries a warning.
+Neither can fail the optimization itself: when the last try has failed, the task is skipped, its log says why, the
+instance carries a warning, and ``amop_relay`` delivers the report in the background.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from amop import ids
 from amop.foreign_text import storable_error
+from amop.messages.undelivered_reports import ReportKind, record_undelivered
 from amop.tasks.connections import aws_hook, optional_variable, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import run_address
 from amop.tasks.failures import is_final
@@ -65,25 +66,30 @@ class WriteWorkbookOperator(BaseOperator):
         Raises:
             AirflowSkipException: no bucket is set, or the last try has failed.
         """
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        from amop.reports.report import set_report_uri
-        from amop.reports.workbook import write_workbook
-
         bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the workbook in S3")
         if bucket is None:
             raise AirflowSkipException(f"Variable {ids.REPORTS_BUCKET_VARIABLE} is not set")
         instance_id, session_id = self.instance["instance_id"], self.instance["session_id"]
         with (
-            _failure_as_warning(instance_id, "The workbook was not written to S3"),
+            _failure_as_warning(instance_id, ReportKind.WORKBOOK, "The workbook was not written to S3"),
             heartbeat(warehouse_conninfo(), session_id=session_id),
         ):
-            hook = aws_hook(S3Hook, extra_args={"ContentType": WORKBOOK_TYPE})
-            with write_workbook(warehouse_conninfo(), instance_id) as workbook:
-                hook.load_file(workbook.path, workbook.key, bucket_name=bucket, replace=True)
-            set_report_uri(warehouse_conninfo(), instance_id, f"s3://{bucket}/{workbook.key}")
-            log.info("Workbook: s3://%s/%s", bucket, workbook.key)
-            context["ti"].xcom_push(WORKBOOK_ADDRESS, object_address(hook, bucket, workbook.key))
+            context["ti"].xcom_push(WORKBOOK_ADDRESS, upload_workbook(instance_id, bucket))
+
+
+def upload_workbook(instance_id: int, bucket: str) -> str:
+    """Write the workbook of an instance, upload it and store where it is; return its address for people."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from amop.reports.report import set_report_uri
+    from amop.reports.workbook import write_workbook
+
+    hook = aws_hook(S3Hook, extra_args={"ContentType": WORKBOOK_TYPE})
+    with write_workbook(warehouse_conninfo(), instance_id) as workbook:
+        hook.load_file(workbook.path, workbook.key, bucket_name=bucket, replace=True)
+    set_report_uri(warehouse_conninfo(), instance_id, f"s3://{bucket}/{workbook.key}")
+    log.info("Workbook: s3://%s/%s", bucket, workbook.key)
+    return object_address(hook, bucket, workbook.key)
 
 
 @task
@@ -95,20 +101,34 @@ def mail_report(instance: InstanceOfSession) -> None:
     """
     from amop.reports.mail import reason_not_mailed
 
-    sender = optional_variable(ids.MAIL_FROM_VARIABLE, "the report by e-mail")
-    recipients = optional_variable(ids.MAIL_TO_VARIABLE, "the report by e-mail")
-    if sender is None or recipients is None:
+    settings = mail_settings()
+    if settings is None:
         raise AirflowSkipException(f"Variables {ids.MAIL_FROM_VARIABLE} and {ids.MAIL_TO_VARIABLE} are not both set")
     instance_id = instance["instance_id"]
-    with _failure_as_warning(instance_id, "The report was not mailed"):
+    with _failure_as_warning(instance_id, ReportKind.MAIL, "The report was not mailed"):
         reason = reason_not_mailed(warehouse_conninfo(), instance_id, now=warehouse_now())
         if reason is None:
-            _send_report(instance_id, sender, recipients)
+            send_report(instance_id, *settings, address=run_address(get_current_context()["dag_run"]))
     if reason is not None:
         raise AirflowSkipException(f"The report is not mailed: {reason}")
 
 
-def _send_report(instance_id: int, sender: str, recipients: str) -> None:
+def mail_settings() -> tuple[str, str] | None:
+    """Return sender and recipients of the report, None where they are not both set."""
+    sender = optional_variable(ids.MAIL_FROM_VARIABLE, "the report by e-mail")
+    recipients = optional_variable(ids.MAIL_TO_VARIABLE, "the report by e-mail")
+    return None if sender is None or recipients is None else (sender, recipients)
+
+
+def send_report(instance_id: int, sender: str, recipients: str, *, address: str | None) -> None:
+    """Mail the report of an instance and record that it was mailed.
+
+    Args:
+        instance_id: the instance.
+        sender: one address.
+        recipients: addresses separated by ``;``.
+        address: address of the DAG run in Airflow, None for a mail without this link.
+    """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.providers.amazon.aws.hooks.ses import SesHook
 
@@ -116,7 +136,7 @@ def _send_report(instance_id: int, sender: str, recipients: str) -> None:
     from amop.reports.report import report_uri_of, set_mailed
 
     conninfo, now = warehouse_conninfo(), warehouse_now()
-    links = {"Run in Airflow": run_address(get_current_context()["dag_run"])}
+    links = {"Run in Airflow": address} if address else {}
     uri = report_uri_of(conninfo, instance_id)
     if uri is not None:
         hook = aws_hook(S3Hook)
@@ -145,8 +165,8 @@ def object_address(hook: S3Hook, bucket: str, key: str) -> str:
 
 
 @contextmanager
-def _failure_as_warning(instance_id: int, what: str) -> Iterator[None]:
-    """Let Airflow retry the task; when no try is left, add a warning to the instance and skip the task.
+def _failure_as_warning(instance_id: int, kind: ReportKind, what: str) -> Iterator[None]:
+    """Let Airflow retry the task; when no try is left, warn on the instance, leave the report to the relay and skip.
 
     Raises:
         AirflowSkipException: no try is left, or the next try would meet the same error.
@@ -161,6 +181,8 @@ def _failure_as_warning(instance_id: int, what: str) -> Iterator[None]:
         log.exception("%s", what)
         text = f"{what}: {storable_error(error) or type(error).__name__}"
         try:
+            address = run_address(get_current_context()["dag_run"])
+            record_undelivered(warehouse_conninfo(), kind, error, instance_id=instance_id, address=address)
             add_warning(warehouse_conninfo(), instance_id, text)
         except Exception:
             log.exception("The warning could not be written to the instance")

@@ -23,6 +23,7 @@ from amop.messages.queue_message import DELAY
 from amop.runs.errors import SyncRunEndedError
 from amop.tasks.connections import conninfo_of, warehouse_conninfo
 from amop.tasks.failures import record_failure
+from amop.tasks.reopening import is_left_to_do
 from amop.tasks.staging_poller import poller_of
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 DAG_TEST_USER = "dag_test"
 """Triggering user of ``airflow dags test`` runs, which execute one task after another in one process."""
+
+
+ENDED = frozenset({"failed", "refused"})
+"""Statuses of a run that has ended without being complete."""
+
+FINISHED_STATES = ["success", "failed", "skipped", "upstream_failed", "removed"]
+"""States of a task instance that Airflow does not start any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +109,12 @@ def judge_staging(
     """
     if progress is None:
         return StagingState("failed", f"device_sync_run {run_id} does not exist")
-    if progress.status in {"failed", "refused"}:
+    if progress.status in ENDED:
         return StagingState("failed", f"the sync of run {run_id} {progress.status}: {progress.error}")
     left = f"{progress.work_rows_left} work rows left after {progress.pages} pages"
     if progress.work_rows_given_up:
         left += f", {progress.work_rows_given_up} more given up by the sync after their retries"
-    if progress.list_is_complete and progress.work_rows_left == 0:
+    if is_staged(progress):
         return StagingState("ready", left)
     if limits.no_progress is not None and progress.read_at - progress.progress_at > limits.no_progress:
         return StagingState(
@@ -125,6 +133,25 @@ def judge_staging(
             f"{limits.delay.total_seconds():.0f} seconds apart ({left}); the rows are left as they are",
         )
     return StagingState("waiting", left)
+
+
+def is_staged(progress: StagingProgress) -> bool:
+    """Return True if the list is complete and no work row is left."""
+    return progress.list_is_complete and progress.work_rows_left == 0
+
+
+def _fetch_has_ended(context: Context) -> bool:
+    """Return True if the fetch tasks of the sensor's provider will not run any more."""
+    task_instance: Any = context["ti"]
+    return bool(
+        task_instance.get_ti_count(
+            dag_id=context["dag_run"].dag_id,
+            run_ids=[context["dag_run"].run_id],
+            task_ids=[ids.FETCH_USAGE_TASK],
+            map_index=task_instance.map_index,
+            states=FINISHED_STATES,
+        )
+    )
 
 
 def pause_after(waited: float, first: float) -> float:
@@ -239,11 +266,13 @@ class StagingReadySensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> None:
-        """Defer to the trigger, or poke and reschedule.
+        """Resume the run if an operator cleared this task; then defer to the trigger, or poke and reschedule.
 
         Raises:
             AirflowFailException: the sync failed, was refused, or hangs.
         """
+        if not self._resume_run(context):
+            return
         dag_run = context["dag_run"]
         if not self.deferrable or dag_run.triggering_user_name == DAG_TEST_USER:
             with self._recorded_timeout():
@@ -263,6 +292,25 @@ class StagingReadySensor(BaseSensorOperator):
                 method_name="resume",
                 timeout=timedelta(seconds=self.timeout),
             )
+
+    def _resume_run(self, context: Context) -> bool:
+        """Resume the run of a sensor that an operator cleared; return False if the run is complete.
+
+        An ended run whose staging is not complete is resumed only if its fetch tasks run again: clearing one provider
+        with downstream clears the sensors of all.
+        """
+        run_id = self.run["run_id"]
+        with connect(warehouse_conninfo(), application_name="amop wait_for_staging") as connection:
+            progress = staging_progress(connection, run_id)
+        if progress is not None and progress.status in ENDED and not is_staged(progress) and _fetch_has_ended(context):
+            raise AirflowFailException(
+                f"{self.run['service_provider_name']}: the sync of run {run_id} {progress.status}: {progress.error}. "
+                f"To resume it, clear its failed fetch task with downstream tasks (`bin/amop runs resume {run_id}`)"
+            )
+        try:
+            return is_left_to_do(run_id, context)
+        except SyncRunEndedError as error:
+            raise AirflowFailException(str(error)) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the trigger's event or time-out; see `BaseSensorOperator`."""

@@ -115,7 +115,7 @@ def test_a_sync_killed_at_every_call_archives_every_answer_once(world: ArchiveWo
             return call
 
     run_id = world.open("killed", now=NOON)
-    fetch.queue_sync(world.dsn, run_id, clock=lambda: NOON)
+    fetch.queue_sync(world.dsn, run_id)
     kills = 0
     with world.client() as client:
         for step in (fetch.fetch_devices, fetch.fetch_usage):

@@ -31,7 +31,7 @@ BASIC = base64.b64encode(f"api_jasper:{KEY}".encode()).decode()
 FORMS = [
     KEY, quote(KEY, safe=""), quote(KEY, safe="").replace("%2F", "%2f"), BASIC, BASIC.rstrip("="), f"Basic {BASIC}",
     base64.b64encode(KEY.encode()).decode(), base64.b64encode(f"Authorization: Basic {KEY}".encode()).decode(),
-    f"Bearer {KEY}", KEY[:12], KEY[8:], BASIC[:20],
+    KEY.encode().hex(), KEY.encode().hex().upper(), f"Bearer {KEY}", KEY[:12], KEY[8:], BASIC[:20],
 ]  # fmt: skip
 """The last ones are what truncation leaves."""
 

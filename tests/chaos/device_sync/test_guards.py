@@ -10,6 +10,7 @@ import pytest
 from amop.database.connection import transaction
 from amop.device_sync import fetch, merge
 from amop.runs.errors import MergeRefusedError, SyncRunEndedError
+from amop.runs.reopening import resume_run
 from amop.runs.sync_runs import end_run
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import present
@@ -165,7 +166,7 @@ def test_a_run_that_began_before_the_last_merged_one_cannot_merge(world: SyncWor
     before = world.devices()[iccid]
 
     with pytest.raises(SyncRunEndedError, match=rf"run {newer} \(newer\) began at .* Nothing older overwrites"):
-        world.stage(older)  # an operator clears its failed task
+        world.clear(older)
     again = world.open("older", full_sync=True)  # … or the whole DAG run
     assert (again, world.run(older)["status"]) == (older, "refused")
     world.rows("UPDATE amop.device_sync_run SET status = 'running' WHERE id = %s RETURNING id", older)
@@ -200,9 +201,13 @@ def test_a_task_that_airflow_resumes_does_not_reopen_a_failed_run(world: SyncWor
     run_id = world.open("failed")
     fetch.queue_sync(world.dsn, run_id)
     end(world, run_id, "failed", "no progress for 30 minutes")
+    for clear_number, may_reopen in ((0, True), (1, False)):
+        with pytest.raises(SyncRunEndedError, match="no progress for 30 minutes"):
+            resume_run(world.dsn, run_id, clear_number=clear_number, may_reopen=may_reopen, now=present())
     with world.client() as client:
         for step in (fetch.fetch_devices, fetch.fetch_usage):
             with pytest.raises(SyncRunEndedError, match="no progress for 30 minutes"):
-                step(world.dsn, run_id, client, may_reopen=False)
-        assert fetch.fetch_devices(world.dsn, run_id, client) == SIMS, "a task cleared by an operator resumes"
+                step(world.dsn, run_id, client)
+        assert resume_run(world.dsn, run_id, clear_number=1, now=present()), "a task cleared by an operator resumes"
+        assert fetch.fetch_devices(world.dsn, run_id, client) == SIMS
     assert world.run(run_id)["status"] == "running"

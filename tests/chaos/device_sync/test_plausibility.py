@@ -69,7 +69,7 @@ def zone(usage: dict[int, int]) -> dict[str, Any]:
 
 def stage(world: SyncWorld, name: str, *, now: Any = SECOND_DAY, **request: Any) -> int:
     run_id = world.open(name, now=now, **request)
-    fetch.queue_sync(world.dsn, run_id, clock=lambda: now)
+    fetch.queue_sync(world.dsn, run_id)
     with world.client(clock=SimulatedClock()) as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=lambda: now)
         fetch.fetch_usage(world.dsn, run_id, client, clock=lambda: now)

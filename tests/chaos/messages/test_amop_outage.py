@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +16,7 @@ from amop.cli import main as cli
 from amop.cli.connection import WAREHOUSE_VARIABLE
 from amop.database.connection import transaction
 from amop.maintenance.status import read_status
+from amop.messages import outbox
 from amop.messages.amop_client import AmopClient
 from amop.messages.delivery import DeliveryReport, deliver_outbox
 from amop.messages.outbox import claim_messages, enqueue_daily_sync_notice, report_refused_messages
@@ -241,13 +241,11 @@ def test_a_fixed_message_that_is_set_to_pending_is_sent_with_its_followers(relay
     payload = relay.rows(f"SELECT payload FROM amop.amop_outbox WHERE dedupe_key = '{key}'")[0]["payload"]
     _make_refused(relay, key)
     relay.tick()
-    runbook = (Path(__file__).resolve().parents[3] / "docs" / "runbook.md").read_text(encoding="utf-8")
-    statement = runbook.partition("```sql\nUPDATE amop.amop_outbox")[2].partition("```")[0]
     with psycopg.connect(relay.dsn) as connection:
         connection.execute(
             "UPDATE amop.amop_outbox SET payload = %s WHERE dedupe_key = %s", [psycopg.types.json.Jsonb(payload), key]
         )
-        connection.execute(f"UPDATE amop.amop_outbox{statement}".replace("SESSION", str(refused_session)))  # type: ignore[arg-type]
+    assert outbox.resend_messages(relay.dsn, session_id=refused_session, dedupe_key=None) == 4  # and what follows it
     relay.tick()
     assert relay.reported()[refused_session] == {
         "session_id": str(refused_session),

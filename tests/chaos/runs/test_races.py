@@ -35,8 +35,8 @@ SEEDS = {"day": 12, "fetch": 8, "merge": 8, "session": 7, "optimization": 4, "re
 
 HELD = (
     r"AT&T Control Center \(1\): run \d+ is refused: Provider 1 'AT&T Control Center' is held by run \d+ of "
-    r"device_sync_jasper \((one|two), running since .+ UTC\); wait for it, or mark it failed if its process "
-    r"is gone: a run without a heartbeat is taken over automatically after 45 minutes"
+    r"device_sync_jasper \((one|two), running since .+ UTC\); wait for it\. A run whose process is gone "
+    r"ends within minutes, on its own or with `bin/amop runs end \d+`; then trigger the sync again"
 )
 RUNNING_SESSION = (
     r"Optimization session \d+ of AT&T Control Center \(1\) has been running since .+ UTC, opened by \S+/\S+, "
@@ -45,7 +45,7 @@ RUNNING_SESSION = (
 
 ENDED_INSTANCE = (
     r"AT&T Control Center \(1\): instance \d+ of session \d+ has ended \(complete_with_success, session complete\)\. "
-    r"A session that has ended is not resumed: trigger a new run"
+    r"Clear open_instance with downstream tasks, which opens a new session, or trigger a new run"
 )
 
 

@@ -66,6 +66,9 @@ def views(world: PageWorld) -> dict[str, str]:
         "sims": "sims?q=89011700000000000003",
         "sim": f"sim/{world.sims[3]}",
         "savings": "savings",
+        "findings": "findings",
+        "what-if": "what-if?provider=1",
+        "what-if-result": f"what-if/{world.what_if_id}",
         "outbox": "outbox",
         "quarantine": "quarantine",
     }
@@ -162,6 +165,71 @@ def test_lists_are_filtered_and_sorted_in_place(chromium: Browser, server: Airfl
     assert visitor.problems == []
 
 
+def test_a_finding_is_dismissed_and_shown_again_in_place(
+    chromium: Browser, server: AirflowServer, world: PageWorld
+) -> None:
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("findings")
+    rows = page.locator("#table-findings tbody tr")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Dismiss: Usage spike, 89011700000000000003").click()
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("button", name="Dismiss: Pool heading over its allowance, pool Fleet")).to_be_visible()
+    page.get_by_label("Show", exact=True).select_option("yes")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Show again: Usage spike, 89011700000000000003").click()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Show", exact=True).select_option("")
+    expect(rows).to_have_count(2)
+    assert visitor.problems == []
+
+
+def test_a_quarantined_record_is_accepted_in_place(chromium: Browser, server: AirflowServer, world: PageWorld) -> None:
+    record = world.insert(
+        "device_quarantine",
+        run_id=world.run_id,
+        kind="device",
+        record_key="another",
+        raw="{}",
+        reason="wanted",
+        iccid="89011700000000000003",
+        source="device_list",
+    )
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("quarantine?q=wanted")
+    page.get_by_role("button", name=f"Accept record {record}").click()
+    expect(page.get_by_role("status")).to_contain_text(f"Record {record} is accepted")
+    expect(page.locator("#table-quarantine tbody tr")).to_have_count(0)
+    world.execute("DELETE FROM amop.device_quarantine WHERE id = %s", record)
+    assert visitor.problems == []
+
+
+def test_a_what_if_is_started_through_airflows_own_api(
+    chromium: Browser, server: AirflowServer, world: PageWorld, tmp_path: Path
+) -> None:
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("what-if?provider=1")
+    sent: list[Any] = []
+
+    def take(route: Route) -> None:
+        sent.append((route.request.method, route.request.url, json.loads(route.request.post_data or "")))
+        route.fulfill(status=200, json={"dag_run_id": "manual__a b"})
+
+    page.route("**/dagRuns", take)
+    table = tmp_path / "plans.csv"
+    table.write_text("rate_plan_code\nA\n")
+    page.get_by_label("or a file").set_input_files(table)
+    expect(page.get_by_label("Rate plans as CSV")).to_have_value("rate_plan_code\nA\n")
+    page.get_by_label("Choose this many").fill("2")
+    page.get_by_role("button", name="Compute").click()
+    link = page.get_by_role("link", name="See the run in Airflow")
+    expect(link).to_have_attribute("href", "/dags/what_if_jasper/runs/manual__a%20b")
+    conf = {"service_provider_id": 1, "rate_plans": "rate_plan_code\nA\n", "ladder_size": 2}
+    address = f"{server.address}/api/v2/dags/what_if_jasper/dagRuns"
+    assert sent == [("POST", address, {"logical_date": None, "conf": conf})]
+    assert visitor.problems == []
+
+
 def test_the_page_works_without_a_script(chromium: Browser, server: AirflowServer, world: PageWorld) -> None:
     visitor = visit(chromium, server, java_script_enabled=False)
     page = visitor.open("outbox")
@@ -177,7 +245,7 @@ def test_a_search_is_done_by_keyboard_alone(chromium: Browser, server: AirflowSe
     page = visit(chromium, server).open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    for _ in range(7):
+    for _ in range(9):
         page.keyboard.press("Tab")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("15550001234")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import requests
+from psycopg.types.json import Jsonb
 
-from amop.web.app import VIEWS
+from amop.web.actions import ACTIONS
+from amop.web.views import VIEWS
 from tests.worlds.airflow_server import PASSWORD, AirflowServer
 from tests.worlds.page_world import SCRIPT, PageWorld
 
@@ -23,6 +25,7 @@ def paths(world: PageWorld) -> list[str]:
     values = {
         "session_id": str(world.session_id),
         "device_id": str(world.sims[3]),
+        "what_if_id": str(world.what_if_id),
         "name": "page.css",
         "path:path": "no/such/view",
     }
@@ -67,11 +70,116 @@ def test_only_a_user_who_may_answer_a_request_is_offered_to(server: AirflowServe
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_nothing_can_be_written_through_the_page(method: str, server: AirflowServer, world: PageWorld) -> None:
+def test_nothing_can_be_written_through_a_view(method: str, server: AirflowServer, world: PageWorld) -> None:
     cookies = {"_token": server.token("admin")}
     for path in paths(world):
         answer = requests.request(method, f"{server.address}/amop/{path}", cookies=cookies, timeout=30)
         assert answer.status_code == 405, path
+
+
+def post(server: AirflowServer, path: str, user: str | None, **headers: str) -> requests.Response:
+    cookies = {"_token": server.token(user)} if user else {}
+    own = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
+    return requests.post(f"{server.address}/amop/{path}", cookies=cookies, headers=own | headers, timeout=30)
+
+
+def test_a_finding_is_dismissed_and_shown_again_by_a_user_who_may_change_runs(
+    server: AirflowServer, world: PageWorld
+) -> None:
+    path, shown = f"findings/{world.finding_id}", "89011700000000000003"
+    for user, code in ((None, 401), ("guest", 403)):
+        assert post(server, f"{path}/dismiss", user).status_code == code
+    assert post(server, f"{path}/dismiss", "viewer").status_code == 404  # there is none that a viewer may dismiss
+    assert "hx-post" not in server.get("findings", "viewer").text
+    assert shown in server.get("findings", "user").text
+    answer = post(server, f"{path}/dismiss", "user")
+    assert (answer.status_code, shown in answer.text) == (200, False)
+    assert world.value("SELECT dismissed_by FROM amop.finding WHERE id = %s", world.finding_id) == "user"
+    assert shown in server.get("findings", "viewer", dismissed="yes").text
+    assert post(server, f"{path}/restore", "user").status_code == 200
+    assert shown in server.get("findings", "viewer").text
+    assert post(server, "findings/987654321/dismiss", "user").status_code == 404
+
+
+def open_record(world: PageWorld, key: str, raw: dict[str, Any]) -> int:
+    """Quarantine a record of the device list of the last sync."""
+    world.execute("UPDATE amop.device_sync_run SET devices_merged_at = ended_at WHERE id = %s", world.run_id)
+    return int(
+        world.insert(
+            "device_quarantine",
+            run_id=world.run_id,
+            kind="device",
+            record_key=key,
+            raw=Jsonb(raw),
+            reason="planted",
+            source="device_list",
+            scan_pass=1,
+            page_number=9,
+            row_number=len(key),
+        )
+    )
+
+
+def test_a_quarantined_record_is_retried_by_a_user_who_may_change_runs(server: AirflowServer, world: PageWorld) -> None:
+    iccid = "89011700000000005555"
+    valid = {"iccid": iccid, "status": "ACTIVATED", "ratePlan": "Small 1", "communicationPlan": "Meters"}
+    good, bad = open_record(world, "good", valid), open_record(world, "bad", {"iccid": "letters"})
+    assert post(server, f"quarantine/{good}/retry", "viewer").status_code == 404
+    assert "hx-post" not in server.get("quarantine", "viewer").text
+    answer = post(server, f"quarantine/{good}/retry", "user")
+    assert f"Record {good} is resolved." in answer.text
+    assert world.value("SELECT status FROM amop.device WHERE iccid = %s", iccid) == "ACTIVATED"
+    assert world.value("SELECT resolution FROM amop.device_quarantine WHERE id = %s", good) == "merged by retry"
+    answer = post(server, f"quarantine/{bad}/retry", "user")
+    assert f"Record {bad} stays in quarantine: " in answer.text
+    assert world.value("SELECT resolution FROM amop.device_quarantine WHERE id = %s", bad) is None
+
+
+def test_a_quarantined_record_is_accepted_as_it_is_in_the_users_name(server: AirflowServer, world: PageWorld) -> None:
+    record = open_record(world, "accepted", {"iccid": "letters"})
+    assert post(server, f"quarantine/{record}/accept", "viewer").status_code == 404
+    answer = post(server, f"quarantine/{record}/accept", "user")
+    assert f"Record {record} is accepted" in answer.text
+    row = "SELECT resolution FROM amop.device_quarantine WHERE id = %s"
+    assert world.value(row, record) == "accepted by user"
+    assert post(server, f"quarantine/{record}/retry", "user").status_code == 404  # it is open no longer
+
+
+def test_only_a_user_who_may_trigger_the_dag_is_offered_a_what_if(server: AirflowServer, world: PageWorld) -> None:
+    page = server.get("what-if", "user", provider=1).text
+    assert "api/v2/dags/what_if_jasper/dagRuns" in page
+    assert "Small 1,0.9,0,1,0.55,1,0.01,false,," in page
+    page = server.get("what-if", "viewer").text
+    assert "dagRuns" not in page
+    assert "You may not start a what-if" in page
+    answer = requests.post(
+        f"{server.address}/api/v2/dags/what_if_jasper/dagRuns",
+        json={"logical_date": None, "conf": {}},
+        headers={"Authorization": f"Bearer {server.token('viewer')}"},
+        timeout=30,
+    )
+    assert answer.status_code == 403  # Airflow decides, not the page
+
+
+def test_no_other_site_can_make_a_browser_press_a_button(server: AirflowServer, world: PageWorld) -> None:
+    path = f"findings/{world.finding_id}/dismiss"
+    for headers in (
+        {"HX-Request": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ):
+        assert post(server, path, "admin", **headers).status_code == 403, headers
+    assert world.value("SELECT dismissed_at FROM amop.finding WHERE id = %s", world.finding_id) is None
+
+
+def test_every_route_that_writes_is_closed_like_the_views(server: AirflowServer, world: PageWorld) -> None:
+    for path in ACTIONS:
+        address = re.sub(r"\{[^}]+\}", "1", path).removeprefix("/")
+        assert post(server, address, None).status_code == 401, path
+        assert post(server, address, "guest").status_code == 403, path
+        assert post(server, address, "admin", **{"HX-Request": ""}).status_code == 403, path
 
 
 def test_no_text_of_the_tables_becomes_markup(server: AirflowServer, world: PageWorld) -> None:
@@ -115,7 +223,7 @@ def test_an_unknown_column_keeps_the_order(server: AirflowServer, world: PageWor
 
 
 def test_a_session_or_sim_that_does_not_exist_is_not_found(server: AirflowServer, world: PageWorld) -> None:
-    for path in ("session/987654321", "session/987654321/changes", "sim/987654321"):
+    for path in ("what-if/987654321", "session/987654321", "session/987654321/changes", "sim/987654321"):
         answer = server.get(path, "admin")
         assert (answer.status_code, "Not found" in answer.text) == (404, True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +27,12 @@ from amop.database.migrations import migrate
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.sessions import open_session
 from amop.tasks.staging_sensor import StagingReadyTrigger
+from amop.what_if.plan_table import write_plan_table
 from sandbox.world.aws_resources import ARCHIVE_BUCKET, ARCHIVE_PATH, BUCKET, QUEUE, aws_client
 from tests.db.cli.test_cli import as_airflow_json
 from tests.db.savings.test_realised_savings import FINAL, Period
+from tests.db.what_if.test_what_if import LARGE, SMALL, WhatIfWorld
+from tests.worlds.findings_world import FindingsWorld
 from tests.worlds.reliability import RecordFault
 
 if TYPE_CHECKING:
@@ -71,6 +75,9 @@ def test_a_day_from_the_carrier_to_amops_hundred_percent(
     assert [json.loads(message["Body"])["run_id"] for message in messages] == [sync["id"]]
     log_file = s3.get_object(Bucket=BUCKET, Key=f"device_sync/jasper/1/sync_log_{sync['id']}.csv")["Body"].read()
     assert len(log_file.splitlines()) == SIMS + 1
+    (history,) = s3.list_objects_v2(Bucket=BUCKET, Prefix="device_history/jasper/1/")["Contents"]
+    assert re.fullmatch(r".*/DeviceHistory_AT_T_Control_Center_\d{14}\.csv", history["Key"])
+    assert len(s3.get_object(Bucket=BUCKET, Key=history["Key"])["Body"].read().splitlines()) == SIMS + 1
     (archived,) = s3.list_objects_v2(Bucket=ARCHIVE_BUCKET)["Contents"]
     assert archived["Key"].startswith("carrier/jasper/1/") and archived["Key"].endswith(f"_run_{sync['id']}.jsonl.gz")
     answers = gzip.decompress(s3.get_object(Bucket=ARCHIVE_BUCKET, Key=archived["Key"])["Body"].read()).decode()
@@ -141,6 +148,35 @@ def test_a_closed_period_gets_its_realised_saving_once(
     assert [(row["forecast_saving"], row["realised_saving"]) for row in rows] == [(4, 2)]
     assert dag.test().state == "success"
     assert period.execute("SELECT * FROM amop.realised_saving") == rows
+
+
+def test_the_findings_of_a_sync_are_stored_once(
+    warehouse_dsn: str, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    dag = dags[ids.FINDINGS_DAG]
+    assert dag.test().state == "success"  # no provider to check
+    world = FindingsWorld(warehouse_dsn)
+    world.add_plans()
+    world.add_device("1", "Small 30")
+    assert dag.test().state == "success"
+    assert world.found() == {("no_usage", "1")}
+    rows = world.findings()
+    assert dag.test().state == "success"  # the sync was checked already
+    assert world.findings() == rows
+
+
+def test_a_what_if_is_computed_for_the_form_of_its_run(
+    warehouse_dsn: str, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    world = WhatIfWorld(warehouse_dsn)
+    form = {"service_provider_id": 1, "rate_plans": write_plan_table([SMALL, LARGE]), "ladder_size": None}
+    run = dags[ids.what_if_dag("jasper")].test(run_conf=form)
+    assert run.state == "success"
+    (row,) = world.execute("SELECT * FROM amop.what_if")
+    assert (row["dag_run_id"], row["status"], row["new_cost"]) == (run.run_id, "complete", 18)
+    assert dags[ids.what_if_dag("rogers")].test(run_conf=form).state == "failed"  # not a provider of Rogers
 
 
 def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one(day: Day) -> None:
@@ -258,25 +294,45 @@ def test_a_task_that_meets_a_carrier_that_is_down_gives_its_slot_back_and_goes_o
     )  # fmt: skip
 
 
-def test_an_archive_that_cannot_be_written_fails_its_task_and_nothing_else_and_the_maintenance_makes_up_for_it(
-    day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_reports_that_cannot_be_delivered_are_warnings_and_the_relay_delivers_them_once(
+    day: Day, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reliability: RecordFault
 ) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the folder should be")
     monkeypatch.setenv("AIRFLOW_VAR_AMOP_ARCHIVE_PATH", (blocked / "archive").as_uri())
-    day.dags["device_sync_jasper"].get_task("sync.archive_pages").retries = 0  # its delays are real time
-    run = day.run("device_sync_jasper")
-    failed = {task.task_id for task in run.get_task_instances() if task.state == "failed"}
-    assert (run.state, failed) == ("failed", {"sync.archive_pages"})
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", "no-such-bucket")
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", "no-such-queue")
+    run = day.run("device_sync_jasper", optimization="always")
+    assert run.state == "success"
     (sync,) = day.rows("SELECT * FROM amop.device_sync_run")
     (kept,) = day.rows("SELECT count(*) AS n FROM amop.carrier_page")
-    assert (sync["status"], len(day.amop.messages("daily_sync"))) == ("complete", 1)
+    assert (sync["status"], sync["warnings"], len(sync["report_warnings"])) == ("complete", [], 3)
+    assert len(day.amop.messages("daily_sync")) == 1
+    (told,) = day.amop.sessions().values()
+    assert (told["progress"], told["errors"]) == ([0, 20], [])
     assert kept["n"] == day.carrier.stats("api_jasper")["calls"]
+    waiting = {row["kind"]: row["error"] for row in day.rows("SELECT kind, error FROM amop.undelivered_report")}
+    assert set(waiting) == {"archive", "notification", "sync_log"}
+    assert "no-such-bucket" in waiting["sync_log"] and "queue" in waiting["notification"]
 
     blocked.unlink()
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_DEVICE_NOTIFICATION_QUEUE", QUEUE)
     with psycopg.connect(day.dsn) as connection:
-        connection.execute("UPDATE amop.device_sync_run SET ended_at = ended_at - interval '7 hours'")
-    assert day.run(ids.MAINTENANCE_DAG).state == "success"
+        connection.execute("UPDATE amop.undelivered_report SET next_attempt_at = now()")
+    assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(2)] == ["success", "success"]
+    assert day.rows("SELECT * FROM amop.undelivered_report") == []
     (archived,) = (blocked / "archive").rglob(f"*_run_{sync['id']}.jsonl.gz")
     assert len(gzip.decompress(archived.read_bytes()).splitlines()) == 1 + kept["n"]
     assert day.rows("SELECT * FROM amop.carrier_page") == []
+    sqs, s3 = aws_client("sqs", day.aws), aws_client("s3", day.aws)
+    url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert [json.loads(message["Body"])["run_id"] for message in messages] == [sync["id"]]
+    log_file = s3.get_object(Bucket=BUCKET, Key=f"device_sync/jasper/1/sync_log_{sync['id']}.csv")["Body"].read()
+    assert len(log_file.splitlines()) == SIMS + 1
+    reliability(
+        fault="S3, SQS and the archive are away during a whole sync, under Airflow", injected=3,
+        expected="the run completes with 3 warnings; the relay delivers each report once",
+        seen=f"run {sync['status']}, {len(sync['report_warnings'])} warnings; {len(messages)} message",
+    )  # fmt: skip

@@ -14,14 +14,20 @@ from amop.carriers.circuit_breaker import LONGEST_PAUSE
 from amop.carriers.errors import CarrierUnavailableError
 from amop.device_sync import communication_plans
 from amop.runs.sync_runs import SyncRequest, open_runs
-from amop.tasks import carrier_access, device_sync
-from amop.tasks.carrier_access import carrier_of, may_reopen_run
+from amop.tasks import carrier_access, device_sync, frames
+from amop.tasks.carrier_access import carrier_of
 from amop.tasks.frames import ProviderRun, SyncWork
+from amop.tasks.reopening import may_reopen_run
 from amop.tasks.staging_sensor import StagingReadySensor
 from tests.db.cli.test_cli import as_airflow_json
 from tests.worlds.sandbox_reference import load_sandbox_reference
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+CONTEXT = {
+    "dag_run": SimpleNamespace(clear_number=0),
+    "ti": SimpleNamespace(try_number=1, max_tries=3),
+    "task": SimpleNamespace(retries=3),
+}
 
 
 @pytest.fixture
@@ -69,18 +75,18 @@ def test_ten_minutes_of_outage_are_waited_for_and_the_sensor_never_gives_up_firs
     ids=["first try", "second try", "last try", "back from waiting", "cleared after two tries", "its second try"],
 )
 def test_only_an_operator_opens_an_ended_run_again(
-    monkeypatch: pytest.MonkeyPatch, try_number: int, max_tries: int, reschedules: int, may_reopen: bool
+    try_number: int, max_tries: int, reschedules: int, may_reopen: bool
 ) -> None:
     context = {
         "ti": SimpleNamespace(try_number=try_number, max_tries=max_tries),
         "task": SimpleNamespace(retries=3),
         "task_reschedule_count": reschedules,
     }
-    monkeypatch.setattr(carrier_access, "get_current_context", lambda: context)
-    assert may_reopen_run() is may_reopen
+    assert may_reopen_run(context) is may_reopen
 
 
 def test_new_communication_plans_are_handed_on_as_a_count(work: SyncWork, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number:0255}" for number in range(1000)]
     monkeypatch.setattr(communication_plans, "update_communication_plans", lambda *_, **__: names)
+    monkeypatch.setattr(frames, "get_current_context", lambda: CONTEXT)
     assert device_sync.update_communication_plans.function(run=work.run) == 1000

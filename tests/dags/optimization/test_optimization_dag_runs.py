@@ -90,6 +90,14 @@ def test_without_s3_and_ses_the_optimization_completes_with_warnings(
     assert workbook.startswith("The workbook was not written to S3: ") and "NoSuchBucket" in workbook
     assert mail.startswith("The report was not mailed: ") and "nobody@unverified.example" in mail
     assert _mails_of(day, run) == []
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_REPORTS_BUCKET", BUCKET)
+    monkeypatch.setenv("AIRFLOW_VAR_AMOP_MAIL_FROM", MAIL_FROM)
+    with psycopg.connect(day.dsn) as connection:
+        connection.execute("UPDATE amop.undelivered_report SET next_attempt_at = now()")
+    assert day.run(ids.AMOP_RELAY_DAG).state == "success"
+    assert day.rows("SELECT * FROM amop.undelivered_report") == []
+    (later,) = day.rows("SELECT report_uri, report_mailed_at FROM amop.optimization_instance")
+    assert later["report_uri"].startswith(f"s3://{BUCKET}/") and later["report_mailed_at"] is not None
     reliability(
         fault="S3 refuses the workbook and SES the mail, under Airflow",
         injected=2,
@@ -300,3 +308,15 @@ def test_changes_wait_for_a_carrier_that_is_down_and_each_is_sent_once(
             .where(TaskInstance.run_id == run.run_id, TaskInstance.task_id == "apply_changes")
         )
     assert waits == 1
+
+
+def test_a_complete_optimization_that_is_cleared_stays_green_and_changes_nothing(day: Day) -> None:
+    run = _optimize(day)
+    tables = ("optimization_session", "optimization_device_result", "rate_plan_change", "amop_outbox")
+    before = {name: day.rows(f"SELECT * FROM amop.{name} ORDER BY 1") for name in tables}
+    sent = len(_mails_of(day, run))
+    day.clear(run, ["open_instance"], downstream=True)
+    states = day.resume(run)
+    assert (states[""], set(states.values()) - {"success", "skipped"}) == ("success", set()), states
+    assert {name: day.rows(f"SELECT * FROM amop.{name} ORDER BY 1") for name in tables} == before
+    assert len(_mails_of(day, run)) == sent

@@ -371,7 +371,7 @@ def test_an_unfinished_run_is_archived_as_incomplete_and_never_replayed(world: A
     from amop.device_sync import fetch
 
     run_id = world.open("cut", now=noon(2))
-    fetch.queue_sync(world.dsn, run_id, clock=lambda: noon(2))
+    fetch.queue_sync(world.dsn, run_id)
     with world.client() as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=lambda: noon(2))
     pages = world.count("carrier_page")

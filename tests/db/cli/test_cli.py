@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from amop.cli import main as cli
 from amop.cli.connection import WAREHOUSE_VARIABLE
 from amop.database.connection import transaction
 from sandbox.carrier.reference_file import reference_yaml
+from sandbox.world.postgres import EmbeddedPostgres
+from tests.worlds.optimization_world import NOW
+from tests.worlds.page_world import PageWorld, set_database_moment
 from tests.worlds.sandbox_reference import load_sandbox_reference
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,6 +171,59 @@ def test_status_shows_providers_runs_sessions_messages_and_work_left(
         "running",
     ):
         assert text in out
+
+
+def test_status_begins_with_one_sentence_and_shows_outages_currency_and_shares_in_120_columns(
+    shared_warehouse_dsn: str,
+    postgres_server: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(WAREHOUSE_VARIABLE, as_airflow_json(shared_warehouse_dsn))
+    set_database_moment(postgres_server, shared_warehouse_dsn, NOW)
+    world = PageWorld(shared_warehouse_dsn)
+    failing_since, next_call = NOW - timedelta(minutes=35), NOW + timedelta(minutes=2)
+    world.execute("DELETE FROM amop.carrier_api_user")
+    world.execute(
+        "INSERT INTO amop.carrier_api_user (api_user, account, failures, failing_since, open_until, last_failure) "
+        "VALUES ('hash', 'POD19 (connection pod19_api)', 7, %s, %s, 'the carrier returned 503')",
+        failing_since,
+        next_call,
+    )
+    world.execute("UPDATE amop.amop_outbox SET last_error = 'AMOP returned 500' WHERE state = 'pending'")
+    refused = "the carrier refused API user 'a' or its key (401): bad key. " + "Check the connection. " * 10
+    world.execute("UPDATE amop.device_sync_run SET error = %s WHERE status = 'failed'", refused)
+
+    exit_status, out, _ = run(capsys, "status")
+
+    words = " ".join(out.split())
+    assert exit_status == 0
+    assert words.startswith(
+        "1 of 4 providers is fine. Rogers: the sync failed at 2026-11-03 07:30 UTC: the carrier refused API user 'a' "
+        "or its key (401): bad key."
+    )
+    assert (
+        " Next: correct login and password of the connection that the error names, then clear the failed task" in words
+    )
+    assert (
+        f"Carrier down since {failing_since:%Y-%m-%d %H:%M} UTC, next call {next_call:%Y-%m-%d %H:%M} UTC: "
+        "POD19 (connection pod19_api), 7 calls failed, the last one with: the carrier returned 503" in words
+    )
+    assert " Last error: AMOP returned 500 " in words
+    assert max(map(len, out.splitlines())) <= 120
+    last = world.instance(world.instance_id)
+    assert f"USD {last['current_cost']:,.2f}" in out
+    assert f"{last['savings'] / last['current_cost'] * 100:.2f} %" in out
+
+    state = json.loads(run(capsys, "status", "--json")[1])
+    assert state["sentence"].startswith("1 of 4 providers is fine. Rogers: the sync failed at ")
+    assert state["is_fine"] is False
+    assert [outage["failures"] for outage in state["carrier_outages"]] == [7]
+    assert state["outbox"]["last_error"] == "AMOP returned 500"
+    rogers = next(each for each in state["last_sync_runs"] if each["service_provider"] == "Rogers")
+    jasper = next(each for each in state["last_sync_runs"] if each["service_provider_id"] == 1)
+    assert (rogers["status"], rogers["last_success_at"]) == ("failed", None)
+    assert jasper["last_success_at"] == jasper["ended_at"]
 
 
 def test_status_of_a_warehouse_that_was_never_migrated_says_what_to_do(

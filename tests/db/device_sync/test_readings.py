@@ -64,7 +64,7 @@ def sync(world: SyncWorld, day: int, *, now: datetime | None = None) -> dict[str
     """Run the day of the provider on a clock that only sleeps move; return the run's row."""
     clock = SimulatedClock(now or MORNING + day * DAY)
     run_id = world.open(f"day {day} {clock.now()}", now=clock.now())
-    fetch.queue_sync(world.dsn, run_id, clock=clock.now)
+    fetch.queue_sync(world.dsn, run_id)
     with world.client(clock=clock) as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=clock.now)
         fetch.fetch_usage(world.dsn, run_id, client, clock=clock.now)
@@ -338,7 +338,7 @@ def test_a_sim_missing_from_one_full_list_still_gets_its_usage(world: SyncWorld,
     carrier.usage = {(PLAN, "DATA"): bulk({1: 15, 2: 25})}
     run_id = world.open("full", now=MORNING + DAY, full_sync=True)
     clock = SimulatedClock(MORNING + DAY)
-    fetch.queue_sync(world.dsn, run_id, clock=clock.now)
+    fetch.queue_sync(world.dsn, run_id)
     with world.client(clock=clock) as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=clock.now)
         fetch.fetch_usage(world.dsn, run_id, client, clock=clock.now)

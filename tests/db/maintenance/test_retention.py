@@ -15,6 +15,7 @@ from amop.database import sql
 from amop.device_sync import fetch
 from amop.maintenance import retention
 from amop.runs.errors import SyncRunEndedError
+from amop.runs.reopening import resume_run
 from tests.worlds.archive_world import ArchiveWorld, archive_world
 from tests.worlds.reliability import RecordFault
 
@@ -85,7 +86,7 @@ def test_a_failed_run_without_staging_cannot_resume_and_its_error_says_why(world
     execute(world, "UPDATE amop.device_sync_run SET ended_at = %s, error = 'carrier down'", DAY)
     delete_staging(world, after(8))
     with pytest.raises(SyncRunEndedError, match="carrier down. Its staging was removed by maintenance: start a new"):
-        fetch.queue_sync(world.dsn, run_id)
+        resume_run(world.dsn, run_id, clear_number=1, now=after(8))
     again = world.open(world.run(run_id)["dag_run_id"], now=after(8))
     assert (again, world.run(again)["status"]) == (run_id, "failed")
 
@@ -100,7 +101,7 @@ def test_a_run_that_was_reopened_meanwhile_keeps_its_staging(
 
     def load(name: str) -> str:
         if name == "maintenance/expire_staging":  # between the query for expired runs and the deletion
-            fetch.queue_sync(world.dsn, run_id)
+            world.clear(run_id)
         return original(name)
 
     monkeypatch.setattr(sql, "load", load)
@@ -166,7 +167,7 @@ def test_a_failed_run_keeps_its_responses_while_it_can_resume_and_is_then_archiv
     world: ArchiveWorld,
 ) -> None:
     run_id = world.open("cut", now=DAY)
-    fetch.queue_sync(world.dsn, run_id, clock=lambda: DAY)
+    fetch.queue_sync(world.dsn, run_id)
     with world.client() as client:
         fetch.fetch_devices(world.dsn, run_id, client, clock=lambda: DAY)
     execute(world, "UPDATE amop.device_sync_run SET status = 'failed', ended_at = %s", DAY)

@@ -73,6 +73,7 @@ def test_heartbeats_keep_a_run_without_progress_and_its_session_alive(world: Wat
 def test_a_session_without_an_optimization_run_is_ended_with_its_instance(world: WatchdogWorld) -> None:
     run_id = world.open_sync()
     session_id = world.session_of(run_id)["id"]
+    world.rows("UPDATE amop.device_sync_run SET usage_merged_at = %s WHERE id = %s", NOW, run_id)
     complete_run(world.dsn, run_id, now=NOW + 20 * MINUTE)
     with transaction(world.dsn) as connection:
         advance_session(connection, session_id, 30, now=NOW + 20 * MINUTE)
@@ -89,6 +90,7 @@ def test_a_session_without_an_optimization_run_is_ended_with_its_instance(world:
 def test_a_session_whose_optimization_is_queued_is_not_stale(world: WatchdogWorld) -> None:
     run_id = world.open_sync()
     session_id = world.session_of(run_id)["id"]
+    world.rows("UPDATE amop.device_sync_run SET usage_merged_at = %s WHERE id = %s", NOW, run_id)
     complete_run(world.dsn, run_id, now=NOW)
     world.rows("UPDATE amop.optimization_session SET heartbeat_at = %s", NOW)
     world.queued = {session_id}

@@ -57,7 +57,7 @@ def sync_and_optimize(dsn: str, provider: ServiceProvider, base_url: str, api_ke
         password=api_key,
         extra={"calls_per_second": 1000},
     )
-    fetch.queue_sync(dsn, run.run_id, clock=lambda: now)
+    fetch.queue_sync(dsn, run.run_id)
     with ControlCenterClient(account, OpenGate()) as client:
         fetch.fetch_devices(dsn, run.run_id, client, clock=lambda: now)
         fetch.fetch_usage(dsn, run.run_id, client, clock=lambda: now)

@@ -78,6 +78,22 @@ class World:
         return run["status"], [row["payload"]["data"]["ErrorMessage"] for row in errors]
 
 
+def context_of(user: str | None = None, *, clear_number: int = 0, fetch_has_ended: bool = False) -> dict[str, Any]:
+    """Return Airflow's context of the sensor's first try, of a DAG run that was cleared this often."""
+    task_instance = SimpleNamespace(
+        try_number=1,
+        max_tries=0,
+        map_index=0,
+        get_first_reschedule_date=lambda _context: None,
+        get_ti_count=lambda **_: int(fetch_has_ended),
+    )
+    return {
+        "dag_run": SimpleNamespace(dag_id="d", run_id="r", triggering_user_name=user, clear_number=clear_number),
+        "ti": task_instance,
+        "task": SimpleNamespace(retries=0),
+    }
+
+
 @pytest.fixture
 def world(warehouse_dsn: str, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
@@ -135,7 +151,7 @@ def test_the_end_of_its_own_time_ends_the_run_too(world: World, monkeypatch: pyt
     monkeypatch.setattr(BaseSensorOperator, "execute", times_out)
     world.sensor.deferrable = False
     with pytest.raises(AirflowFailException, match="is not complete after 1 hours of waiting"):
-        world.sensor.execute({"dag_run": SimpleNamespace(triggering_user_name=None)})  # type: ignore[arg-type]
+        world.sensor.execute(context_of())  # type: ignore[arg-type]
     assert world.state()[0] == "failed" and len(world.state()[1]) == 1
 
 
@@ -151,7 +167,7 @@ def test_the_end_of_the_triggers_time_ends_the_run_too(world: World, monkeypatch
 
 def test_it_defers_under_a_triggerer_and_reschedules_in_dags_test(world: World) -> None:
     with pytest.raises(TaskDeferred) as deferred:
-        world.sensor.execute({"dag_run": SimpleNamespace(triggering_user_name="operator")})  # type: ignore[arg-type]
+        world.sensor.execute(context_of("operator"))  # type: ignore[arg-type]
     trigger = deferred.value.trigger
     assert isinstance(trigger, StagingReadyTrigger)
     assert (trigger.run_id, trigger.poll_seconds, trigger.limit_seconds) == (
@@ -159,10 +175,40 @@ def test_it_defers_under_a_triggerer_and_reschedules_in_dags_test(world: World) 
     )  # fmt: skip
     assert (deferred.value.method_name, deferred.value.timeout) == ("resume", timedelta(hours=1))
     assert (trigger.max_tries, trigger.delay_seconds, trigger.waiting_since) == (None, 300, None)
-    ti = SimpleNamespace(get_first_reschedule_date=lambda _context: None)
-    context = {"dag_run": SimpleNamespace(triggering_user_name=DAG_TEST_USER), "ti": ti}
     with pytest.raises(AirflowRescheduleException):
-        world.sensor.execute(context)  # type: ignore[arg-type]
+        world.sensor.execute(context_of(DAG_TEST_USER))  # type: ignore[arg-type]
+
+
+def test_it_fails_at_once_with_a_run_that_failed_before_it_started(world: World) -> None:
+    world.execute("UPDATE amop.device_sync_run SET status = 'failed', error = 'no key', ended_at = now()")
+    with pytest.raises(AirflowFailException, match=r"run \d+ is failed: no key"):
+        world.sensor.execute(context_of())  # type: ignore[arg-type]
+    assert world.state()[0] == "failed"
+
+
+def test_it_waits_again_for_a_failed_run_once_an_operator_has_cleared_it(world: World) -> None:
+    world.execute("UPDATE amop.device_sync_run SET status = 'failed', error = 'no key', ended_at = now()")
+    with pytest.raises(TaskDeferred):
+        world.sensor.execute(context_of(clear_number=1))  # type: ignore[arg-type]
+    assert world.state()[0] == "running"
+    world.execute("UPDATE amop.device_sync_run SET status = 'failed', error = 'no key', ended_at = now()")
+    with pytest.raises(AirflowFailException, match="no key"):  # that clear is used up
+        world.sensor.execute(context_of(clear_number=1))  # type: ignore[arg-type]
+
+
+def test_a_sensor_that_was_cleared_with_another_provider_does_not_resume_its_own(world: World) -> None:
+    world.execute("UPDATE amop.device_sync_run SET status = 'failed', error = 'no key', ended_at = now()")
+    with pytest.raises(AirflowFailException, match=r"failed: no key. To resume it, clear its failed fetch task"):
+        world.sensor.execute(context_of(clear_number=1, fetch_has_ended=True))  # type: ignore[arg-type]
+    assert world.state()[0] == "failed"
+
+
+def test_it_succeeds_at_once_for_a_run_that_is_complete(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world.execute("UPDATE amop.device_sync_run SET status = 'complete', ended_at = now()")
+    world.sensor.execute(context_of(clear_number=1))  # type: ignore[arg-type]
+    assert "is already complete, nothing to do" in caplog.text
+    assert world.state() == ("complete", [])
 
 
 async def _first(trigger: StagingReadyTrigger) -> TriggerEvent:

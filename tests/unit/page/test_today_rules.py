@@ -13,6 +13,7 @@ from amop.page.store.today import ProviderRow
 from amop.page.today import Need, ProviderToday, headline, judge
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+REFUSED = "the carrier refused API user 'a' or its key (401)."
 NUMBERS = {"run_warnings", "quarantined", "pending_messages", "dead_messages"}
 
 
@@ -83,16 +84,20 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
     warned = judge(provider("B", quarantined=1), NOW)
     late = judge(provider("C", synced_at=NOW - timedelta(days=2)), NOW)
     failed = judge(
-        provider("D", run_status="failed", run_ended_at=NOW - timedelta(hours=7), run_error="the API key was refused."),
+        provider("D", run_status="failed", run_ended_at=NOW - timedelta(hours=7), run_error=REFUSED),
         NOW,
     )
     assert headline([]) == "No provider is active yet."
     assert headline([fine]) == "A is fine."
     assert headline([fine, warned]) == "All 2 providers are fine."
-    assert headline([fine, late]) == "1 of 2 providers is fine. C: the last complete sync is 2 days old."
+    assert headline([fine, late]) == (
+        "1 of 2 providers is fine. C: the last complete sync is 2 days old. "
+        "Next: trigger device_sync_jasper and see that it is not paused."
+    )
     assert headline([fine, warned, late, failed]) == (
-        "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the API key was refused. "
-        "1 more needs attention."
+        "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the carrier refused API user 'a' or "
+        "its key (401). Next: correct login and password of the connection that the error names, then clear the failed "
+        "task of this provider with its downstream tasks. 1 more needs attention."
     )
 
 

@@ -60,6 +60,11 @@ def find_known_iccids(connection: WarehouseConnection, *, service_provider_id: i
     """Return those of the given SIMs that the provider has."""
 
 
+@statement("device_sync/find_open_record")
+def find_open_record(connection: WarehouseConnection, *, record_id: int, integrations: list[str]) -> int | None:
+    """Return the id of an unresolved record of one of the integrations, None where there is none."""
+
+
 @statement("device_sync/resolve_records")
 def resolve_records(connection: WarehouseConnection, *, ids: list[int], resolution: str, now: datetime) -> None:
     """Mark quarantined records as resolved."""

@@ -1,4 +1,4 @@
-"""SQL of what a sync reports: notification, summary and sync log."""
+"""SQL of what a sync reports: notification, summary, sync log and device history file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from psycopg.types.json import Jsonb
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
-from amop.device_sync.rows import NotificationFacts, SyncLogLine, SyncSummary
+from amop.device_sync.rows import HistorianLine, NotificationFacts, SyncLogLine, SyncSummary
+
+CopyBlock = bytes | bytearray | memoryview
 
 
 @statement("device_sync/notification_facts")
@@ -43,9 +45,24 @@ def sync_log(connection: WarehouseConnection, *, run_id: int) -> Iterator[SyncLo
     """Return the sync log, one line per SIM."""
 
 
-def copy_sync_log(connection: WarehouseConnection, run_id: int) -> Iterator[bytes | bytearray | memoryview]:
-    """Yield the sync log as CSV, block by block; COPY takes no parameters, so the client binds the run's id."""
-    query = ClientCursor(connection).mogrify(sync_log.text, {"run_id": run_id})
-    statement_text = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER true)"
+@statement("device_sync/historian_lines")
+def historian_lines(connection: WarehouseConnection, *, run_id: int) -> Iterator[HistorianLine]:
+    """Return the device history file, one line per SIM."""
+
+
+def copy_sync_log(connection: WarehouseConnection, run_id: int) -> Iterator[CopyBlock]:
+    """Yield the sync log as CSV, block by block."""
+    yield from _copy_csv(connection, sync_log.text, run_id, "HEADER true")
+
+
+def copy_historian_lines(connection: WarehouseConnection, run_id: int) -> Iterator[CopyBlock]:
+    """Yield the device history file as CSV with every value in quotation marks, block by block."""
+    yield from _copy_csv(connection, historian_lines.text, run_id, "HEADER true, FORCE_QUOTE *")
+
+
+def _copy_csv(connection: WarehouseConnection, query: str, run_id: int, options: str) -> Iterator[CopyBlock]:
+    """Yield the rows of a query as CSV; COPY takes no parameters, so the client binds the run's id."""
+    bound = ClientCursor(connection).mogrify(query, {"run_id": run_id})
+    statement_text = f"COPY ({bound}) TO STDOUT (FORMAT csv, {options})"
     with connection.cursor() as cursor, cursor.copy(statement_text.encode()) as copy:
         yield from copy

@@ -51,6 +51,7 @@ class QuarantineRow:
     reason: str
     raw: str
     """The first characters of the record as received."""
+    integration: str
     quarantined_at: datetime
     resolution: str | None
     matches: int

@@ -44,6 +44,13 @@
   });
   addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
+    if (event.detail.requestConfig.verb === "post") {
+      tell(status === 401 ? "Your session has ended: sign in to Airflow, then press the button again."
+        : status === 403 ? "Airflow does not let you do this."
+        : status === 404 ? "This is not there any more. Load this page again."
+        : `Nothing was changed (${status}). Try again later, or use bin/amop.`);
+      return;
+    }
     tell(status === 401 ? "Your session has ended: sign in to Airflow, then load this page again."
       : `This view could not be refreshed (${status}). What you see may be old.`);
   });
@@ -92,5 +99,65 @@
       form.addEventListener("submit", answer);
     }
   }
+  const REFUSALS = {
+    401: "Your session has ended: sign in to Airflow, then press the button again.",
+    403: "Airflow does not let you start this DAG.",
+    404: "Airflow has no such DAG yet.",
+    422: "Airflow refuses this form: check the number of plans to choose.",
+  };
+
+  async function trigger(event) {
+    event.preventDefault();
+    const form = event.target;
+    const said = form.querySelector("[data-answer]");
+    const button = form.querySelector("button");
+    const size = form.elements.ladder_size.value;
+    const wanted = {
+      service_provider_id: Number(form.dataset.provider),
+      rate_plans: form.elements.rate_plans.value,
+      ladder_size: size ? Number(size) : null,
+    };
+    button.disabled = true;
+    said.textContent = "Starting …";
+    try {
+      const response = await fetch(form.dataset.trigger, {
+        method: "POST",
+        credentials: "same-origin",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ logical_date: null, conf: wanted }),
+      });
+      if (response.ok) {
+        const run = (await response.json()).dag_run_id;
+        const link = document.createElement("a");
+        link.href = form.dataset.run + encodeURIComponent(run);
+        link.target = "_top";
+        link.textContent = "See the run in Airflow";
+        said.replaceChildren("Started. Load this page again for the result. ", link);
+      } else {
+        said.textContent = REFUSALS[response.status] || `Airflow did not start it (${response.status}).`;
+      }
+    } catch {
+      said.textContent = "Airflow cannot be reached: nothing was started.";
+    }
+    button.disabled = false;
+  }
+
+  function enableTrigger() {
+    for (const form of document.querySelectorAll("form[data-trigger]")) {
+      form.hidden = false;
+      form.addEventListener("submit", trigger);
+      form.elements.file.addEventListener("change", async (event) => {
+        const [file] = event.target.files;
+        if (file) form.elements.rate_plans.value = await file.text();
+      });
+    }
+  }
+  addEventListener("DOMContentLoaded", enableTrigger);
+
+  function enableButtons() {
+    for (const button of document.querySelectorAll("button.act")) button.hidden = false;
+  }
   addEventListener("DOMContentLoaded", enableApproval);
+  addEventListener("DOMContentLoaded", enableButtons);
+  addEventListener("htmx:afterSettle", enableButtons);
 })();

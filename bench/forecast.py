@@ -1,0 +1,198 @@
+"""Compare forecasts by what their plans cost: loss against hindsight, and coverage of the 90 % interval of the bill.
+
+For each generator, seed and price list a fleet is cut some days before the period's end. Plans are chosen by a method
+from what was known then, and billed with the real usage. The loss is that bill relative to the best plans in hindsight,
+less 1. Methods:
+
+* ``point``: the forecast of `amop.optimization.usage_history` (the daily history + 1 %) and the bill's optimizer.
+* ``bootstrap``: scenarios from the SIM's own days, each SIM with draws of its own.
+* ``pooled``: the scenarios of `amop.optimization.usage_scenarios`.
+* ``known``: futures drawn by the generator itself: the distribution is known, only the future is not.
+
+    python -m bench.forecast --first 101 --seeds 10 --cuts 7
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from amop.optimization.usage_history import UsageDay, usage_history
+from amop.optimization.usage_scenarios import DailyUsage, Remaining, simulate_usage
+from amop.solver import CostModel, Devices, Eligibility, OptimizationResult, RatePlans, Terms, optimize
+from amop.solver.expected import optimize_expected
+from bench.forecast_fleets import BEFORE, DAYS, GENERATORS, PERIOD, PRICE_LISTS, WEEKDAY, ForecastFleet
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+"""A Monday, the first day."""
+LOOKBACK = 28
+SCENARIOS = 64
+METHODS = ("point", "bootstrap", "pooled", "known")
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the plans of one method cost in one case."""
+
+    generator: str
+    price_list: str
+    cut: int
+    method: str
+    loss: float
+    """Real bill relative to the least bill in hindsight, less 1."""
+    is_covered: bool | None
+    """Whether the real bill is within the 5 and 95 % bill of the scenarios; None without scenarios."""
+    expected: float
+    """Expected bill relative to the real one, less 1; 0 without scenarios."""
+
+
+def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int = SCENARIOS) -> list[Outcome]:
+    """Return the outcome of every method and price list for one fleet, cut days before the period's end."""
+    fleet = GENERATORS[generator](seed, count)
+    real = _micro(fleet.megabytes[:, BEFORE:].sum(axis=1))
+    point, usages = forecasts(fleet, cut, seed, scenarios)
+    found = []
+    for name, plans in PRICE_LISTS.items():
+        eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
+        truth = CostModel(_devices(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
+        best = _optimize(real, plans, eligibility).total_cost
+        chosen = {"point": _optimize(point, plans, eligibility).assignment}
+        for method, usage in usages.items():
+            result = optimize_expected(
+                _devices(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
+            )
+            bill, risk = truth.bill(result.assignment), result.risk
+            covered = risk.quantile(5) <= bill <= risk.quantile(95)
+            found.append(Outcome(generator, name, cut, method, bill / best - 1, covered, risk.expected() / bill - 1))
+        bill = truth.bill(chosen["point"])
+        found.append(Outcome(generator, name, cut, "point", bill / best - 1, None, 0.0))
+    return found
+
+
+def forecasts(fleet: ForecastFleet, cut: int, seed: int, scenarios: int) -> tuple[Integers, dict[str, Integers]]:
+    """Return the point forecast, shape (N,), and the scenarios of each method, shape (N, S); 1e-6 MB."""
+    now = DAYS - cut
+    history = DailyUsage(
+        usage=_micro(fleet.seen[:, now - LOOKBACK : now]),
+        length=np.ones(LOOKBACK),
+        weekday=WEEKDAY[now - LOOKBACK : now],
+        first_day=np.clip(fleet.first_day - (now - LOOKBACK), 0, LOOKBACK),
+    )
+    remaining = Remaining(np.ones(cut), WEEKDAY[now:])
+    used = _micro(fleet.seen[:, BEFORE:now].sum(axis=1))
+    futures = np.stack([fleet.again(now, number).sum(axis=1) for number in range(scenarios)], axis=1)
+    return _point(history, used, now, fleet.first_day), {
+        "bootstrap": bootstrap(history, used, remaining, scenarios, seed),
+        "pooled": simulate_usage(history, used, remaining, count=scenarios, seed=seed),
+        "known": used[:, None] + _micro(futures),
+    }
+
+
+def bootstrap(history: DailyUsage, used: Integers, remaining: Remaining, count: int, seed: int) -> Integers:
+    """Return scenarios in which every remaining day is a day of the SIM's own history, half of them of its weekday."""
+    rng = np.random.default_rng([seed, 5])
+    rest = np.zeros((len(used), count))
+    rows = np.arange(len(used))[:, None]
+    for weekday in remaining.weekday:
+        same = np.flatnonzero(history.weekday == weekday)
+        any_day = rng.integers(0, len(history.length), rest.shape)
+        own_day = same[rng.integers(0, len(same), rest.shape)]
+        day = np.maximum(np.where(rng.random(rest.shape) < 0.5, own_day, any_day), history.first_day[:, None])
+        rest += np.where(day < len(history.length), history.usage[rows, day.clip(max=len(history.length) - 1)], 0)
+    return used[:, None] + np.rint(rest).astype(np.int64)
+
+
+def _point(history: DailyUsage, used: Integers, now: int, activated: Integers) -> Integers:
+    """Return the forecast of today's method, shape (N,), 1e-6 MB."""
+    moments = [START + timedelta(days=day) for day in range(now - LOOKBACK, now + 1)]
+    start = START + timedelta(days=BEFORE)
+    days = [UsageDay(begin.date(), 1 if begin < start else 2, begin, end) for begin, end in pairwise(moments)]
+    known = usage_history(
+        days, billing_period_id=2, usage_as_of=moments[-1], cycle_end=START + timedelta(days=DAYS), time_zone="UTC"
+    )
+    if known is None:
+        raise ValueError("the history is too short")
+    weights = np.array([*known.weights, [0] * LOOKBACK]) / 1e6
+    first = history.first_day
+    rest = (weights[first] * history.usage).sum(axis=1)
+    by_time = used * (PERIOD / (now - BEFORE)) - used
+    enough = np.array(known.counts)[first] >= 3
+    projected: Integers = np.rint((used + np.where(enough, rest, by_time)) * 1.01).astype(np.int64)
+    return projected
+
+
+def _optimize(usage: Integers, plans: RatePlans, eligibility: Eligibility) -> OptimizationResult:
+    return optimize(_devices(usage), plans, eligibility, period_days=PERIOD, uses_proration=False, time_limit=0)
+
+
+def _devices(usage: Integers) -> Devices:
+    count = len(usage)
+    return Devices(
+        device_id=np.array([f"8901170{number:012d}" for number in range(count)]),
+        communication_plan=np.zeros(count, dtype=np.int64),
+        usage_micro_mb=usage,
+        sms_usage=np.zeros(count, dtype=np.int64),
+        days_active=np.full(count, PERIOD),
+        is_prorated=np.zeros(count, dtype=np.bool_),
+        current_rate_plan=np.full(count, -1),
+    )
+
+
+def _micro(megabytes: npt.NDArray[np.float64]) -> Integers:
+    return np.rint(megabytes * 1e6).astype(np.int64)
+
+
+def table(found: Sequence[Outcome]) -> list[str]:
+    """Return outcomes as lines of a markdown table: mean loss with its standard error, and coverage."""
+    losses = " | ".join(f"{method}, loss %" for method in METHODS)
+    lines = [
+        f"| days left | generator | price list | {losses} | 90 % interval holds: pooled, known | expected / real, % |",
+        "|---|---|---|" + "---|" * (len(METHODS) + 2),
+    ]
+    groups: dict[tuple[int, str, str], list[Outcome]] = defaultdict(list)
+    for one in found:
+        groups[one.cut, one.generator, one.price_list].append(one)
+        groups[one.cut, one.generator, "all"].append(one)
+        groups[one.cut, "all", "all"].append(one)
+    for (cut, generator, price_list), mine in sorted(groups.items(), key=lambda pair: (-pair[0][0], *pair[0][1:])):
+        cells = []
+        for method in METHODS:
+            percent = np.array([one.loss for one in mine if one.method == method]) * 100
+            cells.append(f"{percent.mean():.2f} ± {percent.std() / len(percent) ** 0.5:.2f}")
+        held = [100 * np.mean([one.is_covered for one in mine if one.method == m]) for m in ("pooled", "known")]
+        bias = 100 * np.mean([one.expected for one in mine if one.method == "pooled"])
+        cells.append(f"{held[0]:.0f}, {held[1]:.0f} | {bias:+.2f}")
+        lines.append(f"| {cut} | {generator} | {price_list} | {' | '.join(cells)} |")
+    return lines
+
+
+def main(first: int = 1, seeds: int = 3, cuts: str = "7,3", sims: int = 500) -> None:
+    """Print the table of some seeds.
+
+    Args:
+        first: the first seed.
+        seeds: number of seeds; each is a fleet of every generator.
+        cuts: days before the period's end, separated by commas.
+        sims: SIMs of a fleet.
+    """
+    begun, found = time.perf_counter(), list[Outcome]()
+    for cut in map(int, cuts.split(",")):
+        for generator in GENERATORS:
+            for seed in range(first, first + seeds):
+                found += outcomes(generator, seed, cut, count=sims)
+    typer.echo("\n".join(table(found)))
+    typer.echo(f"{time.perf_counter() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)

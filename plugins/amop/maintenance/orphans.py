@@ -1,0 +1,82 @@
+"""End runs and sessions whose DAG run has ended in Airflow: an operator marked or deleted it, or a task was lost.
+
+The watchdog calls this every time; without it such a run would hold its provider until its heartbeat is stale.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import datetime
+
+from amop import ids
+from amop.database.connection import transaction
+from amop.maintenance import store
+from amop.maintenance.store import OpenSession, RunningRun
+from amop.runs.sessions import end_instance_of_failed_session, fail_session
+from amop.runs.sync_runs import end_run, load_run
+from amop.runs.take_over import IsActive
+
+log = logging.getLogger(__name__)
+
+APPLICATION_NAME = "amop watchdog"
+
+OUR_DAGS = (ids.device_sync_dag(""), ids.carrier_optimization_dag(""))
+"""Only these DAGs open sessions; what else opened one is not known to Airflow."""
+
+
+def end_orphans(conninfo: str, *, now: datetime, is_active: IsActive) -> list[str]:
+    """End the running runs and sessions whose DAG runs are not active, each with one ErrorMessage; return the errors.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        now: the moment of this check, aware.
+        is_active: asked about DAG runs, without an open transaction.
+    """
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        runs = store.running_runs(connection)
+    errors = [_end_run(conninfo, run, now) for run in runs if not is_active(run.dag_id, run.dag_run_id)]
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        sessions = store.open_sessions(connection)
+    errors += [_end_session(conninfo, session, now) for session in sessions if _is_orphan(session, is_active)]
+    return [error for error in errors if error is not None]
+
+
+def _end_run(conninfo: str, run: RunningRun, now: datetime) -> str | None:
+    text = (
+        f"Device sync run {run.id} of {run.service_provider_name} ({run.service_provider_id}) was not complete when "
+        f"run {run.dag_run_id} of {run.dag_id} ended in Airflow: it was marked, deleted, or cleared in part. `bin/amop "
+        f"runs resume {run.id}` resumes it where its ledger stands, while Airflow has that run; or trigger a new run"
+    )
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        present = load_run(connection, run.id)
+        if not present.is_running or (present.attempt, present.dag_run_id) != (run.attempt, run.dag_run_id):
+            return None  # it was resumed or completed meanwhile
+        end_run(connection, run.id, "failed", text, now=now)
+    return text
+
+
+def _is_orphan(session: OpenSession, is_active: IsActive) -> bool:
+    """Return True if neither the DAG run that opened the session, nor that of its sync or optimization, is active."""
+    dag_id, _, run_id = session.opened_by.partition("/")
+    if not dag_id.startswith(OUR_DAGS):
+        return False
+    dag_runs = {
+        (dag_id, re.sub(r"#\d+$", "", run_id)),
+        (ids.carrier_optimization_dag(session.integration), ids.optimization_run_id(session.id)),
+    }
+    if session.sync_dag_id is not None and session.sync_dag_run_id is not None:
+        dag_runs.add((session.sync_dag_id, session.sync_dag_run_id))
+    return not any(is_active(*dag_run) for dag_run in sorted(dag_runs))
+
+
+def _end_session(conninfo: str, session: OpenSession, now: datetime) -> str | None:
+    text = (
+        f"Optimization session {session.id} of {session.service_provider_name} ({session.service_provider_id}) was at "
+        f"{session.progress} % when its DAG run ended in Airflow: it was marked or deleted, or did not start. It was "
+        f"opened by {session.opened_by}; clear that run, or start the provider again"
+    )
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        has_ended = fail_session(connection, session.id, text, now=now)
+    end_instance_of_failed_session(conninfo, session.id, now=now)
+    return text if has_ended else None

@@ -1,0 +1,61 @@
+"""Say what to do first about an error: one rule for ``bin/amop status``, the operators' page and notifications."""
+
+from __future__ import annotations
+
+CLEAR = "clear the failed task of this provider with its downstream tasks"
+RECOVERED = f"wait until the carrier has recovered, then {CLEAR}"
+CONTACT = f"contact the carrier; once it is fixed, {CLEAR}"
+
+FIRST_STEPS: tuple[tuple[str, str], ...] = (
+    ("or its key (", f"correct login and password of the connection that the error names, then {CLEAR}"),
+    ("has no TLS", f"let the host of the connection begin with https://, then {CLEAR}"),
+    ("The carrier is failing or", RECOVERED),
+    ("the carrier has been failing since", RECOVERED),
+    ("The run has made no progress since", RECOVERED),
+    ("none is marked as the last page", CONTACT),
+    ("holds only SIMs of earlier pages", CONTACT),
+    ("in every try", CONTACT),
+    ("Nothing older overwrites anything newer", "trigger a new sync; the old run has nothing to add"),
+    ("is held by run", "wait for that run; if its process is gone it ends within 45 minutes, then trigger a new sync"),
+    (
+        "SIMs are missing from a full list for the second time",
+        "check the list at the carrier; if it is right, trigger a sync with Full list and Allow mass deactivation",
+    ),
+    (
+        "the carrier's answers are implausible",
+        "check the figures at the carrier; if they are right, trigger a sync with Allow implausible answers",
+    ),
+    (
+        "the device list is empty",
+        "check the list at the carrier; if it is right, trigger a sync with Allow implausible answers",
+    ),
+    ("cannot be opened", "remove the cause that the error names, then trigger the sync of this provider"),
+    ("The clock of worker", "set the clock of that worker (NTP); the task is tried again on any worker"),
+    (
+        "sessions do not have the limits that were asked for",
+        "let connection amop_warehouse connect to PostgreSQL itself, not to a pooler",
+    ),
+    ("became more while the device list was read", "trigger a new sync"),
+    ("SIMs have bad records in", "run bin/amop quarantine list and contact the carrier about these records"),
+    ("the carrier refused the request (", f"have the carrier allow the request that the error names, then {CLEAR}"),
+    ("SIMs were listed, but", "report this defect of the package with the id of the run; no data is lost"),
+    (
+        "One or more Rate Plans have invalid Data per Overage Charge or Overage Rate",
+        "correct these rate plans in the reference file, then run bin/amop load-reference",
+    ),
+    (
+        "No Comm Groups and/or Rate Plans for this Instance",
+        "map the communication plans to rate plans in the reference file, then run bin/amop load-reference",
+    ),
+)
+"""Text of an error and the first step; `docs/runbook.md` explains each. The first match counts."""
+
+OTHERWISE = "read the log of the failed task, remove the cause, then clear that task with its downstream tasks"
+
+
+def first_step(error: str | None) -> str:
+    """Return what to do first about the error of a sync or of an optimization, as a clause without a full stop."""
+    for text, step in FIRST_STEPS:
+        if text in (error or ""):
+            return step
+    return OTHERWISE

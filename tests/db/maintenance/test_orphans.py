@@ -1,0 +1,106 @@
+"""Runs and sessions whose DAG run has ended in Airflow: they are ended at once, the others are left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from amop.database.connection import transaction
+from amop.maintenance.orphans import end_orphans
+from amop.runs.sync_runs import end_run
+from tests.worlds.watchdog_world import NOW, WatchdogWorld
+
+SYNC = "device_sync_jasper"
+
+
+class Airflow:
+    """The DAG runs that Airflow has."""
+
+    def __init__(self, *active: tuple[str, str]) -> None:
+        self.active = set(active)
+        self.asked: list[tuple[str, str]] = []
+
+    def is_active(self, dag_id: str, dag_run_id: str) -> bool:
+        """Answer whether a DAG run is active."""
+        self.asked.append((dag_id, dag_run_id))
+        return (dag_id, dag_run_id) in self.active
+
+
+@pytest.fixture
+def world(warehouse_dsn: str) -> WatchdogWorld:
+    return WatchdogWorld(warehouse_dsn)
+
+
+def check(world: WatchdogWorld, airflow: Airflow, now: datetime = NOW) -> list[str]:
+    """Run the check once."""
+    return end_orphans(world.dsn, now=now, is_active=airflow.is_active)
+
+
+def test_a_run_whose_dag_run_was_marked_or_deleted_ends_at_once_with_its_session(world: WatchdogWorld) -> None:
+    orphan, other = world.open_sync(), world.open_sync("monday", integration="rogers")
+    (error,) = check(world, Airflow(("device_sync_rogers", "monday")), NOW + timedelta(seconds=45))
+    assert f"`bin/amop runs resume {orphan}` resumes it where its ledger stands" in error
+    assert (world.run(orphan)["status"], world.run(orphan)["error"]) == ("failed", error)
+    assert world.run(other)["status"] == "running"
+    session = world.session_of(orphan)
+    assert (session["status"], world.reported(session["id"])) == ("failed", [0, error])
+    assert check(world, Airflow(("device_sync_rogers", "monday"))) == []
+
+
+def test_a_run_of_an_active_dag_run_is_left_alone_and_so_is_its_session(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    assert check(world, Airflow((SYNC, "monday"))) == []
+    assert (world.run(run_id)["status"], world.session_of(run_id)["status"]) == ("running", "running")
+
+
+@pytest.mark.parametrize("column", ["is_one_process = true", "dag_run_id = '__airflow_temporary_run_x'"])
+def test_airflow_is_not_asked_about_a_run_that_it_does_not_schedule(world: WatchdogWorld, column: str) -> None:
+    run_id = world.open_sync()
+    world.rows(f"UPDATE amop.device_sync_run SET {column} WHERE id = %s", run_id)
+    airflow = Airflow()
+    assert check(world, airflow) == []
+    assert (airflow.asked, world.run(run_id)["status"]) == ([], "running")
+
+
+def test_a_run_that_was_resumed_while_airflow_was_asked_is_left_alone(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+
+    def is_active(_dag_id: str, _dag_run_id: str) -> bool:
+        world.rows("UPDATE amop.device_sync_run SET attempt = attempt + 1 WHERE id = %s", run_id)
+        return False
+
+    assert end_orphans(world.dsn, now=NOW, is_active=is_active) == []
+    assert world.run(run_id)["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("active", "status"),
+    [
+        ((SYNC, "monday"), "running"),
+        (("carrier_optimization_jasper", "session_{id}"), "running"),
+        (("carrier_optimization_jasper", "another"), "failed"),
+    ],
+    ids=["its sync has not triggered it yet", "its optimization runs", "its optimization was deleted"],
+)
+def test_a_session_ends_when_neither_its_sync_nor_its_optimization_is_active(
+    world: WatchdogWorld, active: tuple[str, str], status: str
+) -> None:
+    run_id = world.open_sync()
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    session = world.session_of(run_id)
+    dag_id, dag_run_id = active
+    errors = check(world, Airflow((dag_id, dag_run_id.format(id=session["id"]))))
+    assert world.session_of(run_id)["status"] == status
+    assert len(errors) == (status == "failed")
+    assert len(world.reported(session["id"])) == 1 + len(errors)
+
+
+def test_a_session_that_no_dag_opened_is_left_alone(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    world.rows("UPDATE amop.optimization_session SET opened_by = 'portal/7'")
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=datetime(2026, 11, 24, 12, tzinfo=UTC))
+    assert check(world, Airflow()) == []
+    assert world.session_of(run_id)["status"] == "running"

@@ -1,0 +1,23 @@
+"""What to do first about an error is said in one place, and the runbook explains each of these errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from amop.runs.first_step import FIRST_STEPS, OTHERWISE, first_step
+
+RUNBOOK = (Path(__file__).resolve().parents[3] / "docs" / "runbook.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", [text for text, _ in FIRST_STEPS])
+def test_the_runbook_explains_every_error_that_has_a_first_step(text: str) -> None:
+    assert text.rstrip("(").strip() in RUNBOOK
+
+
+def test_the_first_step_follows_from_the_text_of_the_error() -> None:
+    refused = "POD19 (2): the carrier refused API user 'a' or its key (401: no). Check login and password"
+    assert first_step(refused).startswith("correct login and password of the connection that the error names")
+    assert first_step("run 7 is held by run 6").startswith("wait for that run")
+    assert first_step("something new") == first_step(None) == OTHERWISE
