@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, optimizer, projection
+from bench import baselines, optimizer, projection, waiting
 from bench.instances import make_instance
 from bench.warehouse import solve_seconds
 
@@ -79,6 +79,7 @@ def main(
         ("Baselines", lambda: _baselines(1_000 if quick else 10_000)),
         ("Memory, determinism, warehouse", lambda: _resources(quick)),
         ("Plan changes", lambda: _changes(10_000 if quick else 100_000)),
+        ("Providers that wait", lambda: _waiting(50 if quick else 500)),
         ("Projection of usage: elapsed time and daily history", lambda: projection.table(projection.measure())),
     ]
     for title, measure in sections:
@@ -154,6 +155,23 @@ def _changes(count: int) -> list[str]:
         f"{count:,} SIMs on last month's best plans, usage changed; {seconds:.1f} s for the curve.",
         "",
         *markdown(rows),
+    ]
+
+
+def _waiting(providers: int) -> list[str]:
+    cost = waiting.measure_waiting(providers)
+    return [
+        "Cost of clean-ups that wait for their syncs, in the triggerer: the first minute, when they poll most often.",
+        "",
+        *markdown(
+            [
+                {
+                    "waiting providers": f"{cost.providers:,}",
+                    "connections to the warehouse": cost.connections,
+                    "share of a core": f"{100 * cost.core_share:.1f} %",
+                }
+            ]
+        ),
     ]
 
 

@@ -13,12 +13,15 @@
 * **deliver_reports** delivers what only informs and could not be delivered at once: sync log and workbook (S3), queue
   message (SQS), report e-mail, archive. Such a failure is a warning on the run and never fails it. It is repeated after
   1 minute up to 1 hour, for 7 days, whatever becomes of the run.
+* **notify_operators** sends what operators should know of: failures, outages, late syncs, reports. One message per
+  cause, each once; it never fails the run. The runbook lists the kinds and how to switch them off.
 
 ### How to run it
 It runs every five minutes; leave it unpaused. Triggering it by hand does no harm.
 
 ### When it fails
-The outbox keeps every message: nothing is lost. `bin/amop status` shows what is pending and since when;
+While AMOP is away, **deliver_messages** is up for retry (yellow) and then skipped. The outbox keeps every message:
+nothing is lost. `bin/amop status` shows what is pending and since when;
 `SELECT dedupe_key, attempts, last_error FROM amop.amop_outbox WHERE state <> 'sent'` shows why. `bin/amop status` also
 lists refused messages; the runbook says how to send one again once its cause is fixed.
 """
@@ -31,12 +34,13 @@ from airflow.sdk import DAG
 
 from amop import ids, time_limits
 from amop.tasks.amop_relay import deliver_messages, deliver_reports, end_stale_work, report_refused_messages
+from amop.tasks.notifications import notify_operators
 from amop.tasks.retries import RETRIES
 
 with DAG(
     dag_id=ids.AMOP_RELAY_DAG,
     dag_display_name="AMOP relay",
-    description="Retries undelivered AMOP callbacks and reports; ends runs and sessions without heartbeats.",
+    description="Retries undelivered AMOP callbacks and reports; ends stale runs and sessions; notifies operators.",
     doc_md=__doc__,
     schedule=timedelta(minutes=5),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -46,5 +50,7 @@ with DAG(
     default_args={"owner": ids.OWNER, **RETRIES},
     tags=[ids.TAG_AMOP, ids.TAG_OUTBOX],
 ):
-    end_stale_work() >> deliver_messages() >> report_refused_messages()
+    ended = end_stale_work()
+    ended >> deliver_messages() >> report_refused_messages()
+    ended >> notify_operators()
     deliver_reports()

@@ -36,6 +36,7 @@ from amop.config import INTEGRATIONS
 from amop.tasks.back_fill import back_fill
 from amop.tasks.device_sync import cleanup, select_providers, sync
 from amop.tasks.retries import RETRIES
+from amop.tasks.staging_sensor import wait_params
 
 
 def _switch(title: str, description: str) -> Param:
@@ -64,8 +65,7 @@ PARAMS = {
         "auto",
         enum=["auto", "always", "never"],
         title="Optimization",
-        description="auto = when the billing period's window is open and the day has no completed session yet (on its "
-        "last day always); always = now; never = only sync.",
+        description="auto = once a day in the period's window (its last day: always); always = now; never = only sync.",
     ),
     "allow_mass_deactivation": _switch(
         "Allow mass deactivation",
@@ -74,9 +74,8 @@ PARAMS = {
     "allow_implausible": _switch(
         "Allow implausible answers", "Merge beyond the plausibility limits, with warnings; first check the figures."
     ),
-    "notify_amop_of_back_fill": _switch(
-        "Notify AMOP of a back-fill", "A back-fill run sends AMOP the daily-sync notice as well. Live runs always do."
-    ),
+    **wait_params(max_tries=None, no_progress=time_limits.NO_PROGRESS),
+    "notify_amop_of_back_fill": _switch("Notify AMOP of a back-fill", "Also send the notice of a back-fill run."),
 }
 
 for integration in INTEGRATIONS.values():

@@ -13,6 +13,12 @@ REPORTS_BUCKET_VARIABLE = "amop_reports_bucket"
 MAIL_FROM_VARIABLE = "amop_mail_from"
 MAIL_TO_VARIABLE = "amop_mail_to"
 ARCHIVE_PATH_VARIABLE = "amop_archive_path"
+NOTIFIER_VARIABLE = "amop_notifier"
+"""Optional JSON with ``notifier``, the path of an Airflow notifier's class, and ``arguments``; unset = mail by SES."""
+NOTIFICATIONS_OFF_VARIABLE = "amop_notifications_off"
+"""Optional names of `amop.notifications.rules.KINDS` that are not sent."""
+SYNC_DUE_HOUR_VARIABLE = "amop_sync_due_hour_local"
+"""Optional hour of each provider's local day at which its daily sync must be complete."""
 
 OWNER = "amop"
 
@@ -39,6 +45,7 @@ AIRFLOW_PASSWORD_SETTING = "AMOP_AIRFLOW_PASSWORD"  # noqa: S105
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
 REALISED_SAVINGS_DAG = "realised_savings"
+FINDINGS_DAG = "findings"
 MAINTENANCE_DAG = "maintenance"
 
 BACK_FILL_RUN_TYPE = "backfill"

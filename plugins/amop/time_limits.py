@@ -94,6 +94,7 @@ OPTIMIZATION_RUN = APPROVAL + timedelta(days=3)
 """A run may wait for an approval until the end of the billing period; its working tasks have their own limits."""
 OPTIMIZATION_WINDOW_RUN = timedelta(minutes=20)
 SAVINGS_RUN = timedelta(hours=6)
+FINDINGS_RUN = timedelta(hours=6)
 MAINTENANCE_RUN = timedelta(hours=18)
 """Its eight tasks run one after another."""
 RELAY_RUN = timedelta(minutes=20)

@@ -13,8 +13,8 @@ Admin endpoints:
 * ``GET /sandbox/messages``: all messages in order of arrival; ``DELETE`` removes them.
 * ``GET /sandbox/sessions``: by session GUID, the progress values, the errors, and violations of the message order.
 * ``GET /sandbox/stats``: number of requests, responses by status, refused requests.
-* ``POST /sandbox/faults`` ``{"status": 503, "times": 2, "path": null, "retry_after": null}``: fail the next requests;
-  ``times`` null means until ``DELETE /sandbox/faults``.
+* ``POST /sandbox/faults`` ``{"status": 503, "times": 2, "path": null, "retry_after": null, "error_message":
+  "…"}``: fail the next requests; ``times`` null means until ``DELETE /sandbox/faults``.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class AmopServer:
         fault = self._next_fault(request.path)
         if fault is not None:
             headers = {"Retry-After": str(fault["retry_after"])} if fault["retry_after"] is not None else None
-            return web.json_response({"errors": ["scripted fault"]}, status=fault["status"], headers=headers)
+            return web.json_response({"errors": [fault["error_message"]]}, status=fault["status"], headers=headers)
         key = request.headers.get("Idempotency-Key", "")
         errors = [] if key else ["the header Idempotency-Key is missing"]
         try:
@@ -207,7 +207,7 @@ class AmopServer:
         )
 
     async def _post_faults(self, request: web.Request) -> web.Response:
-        fault = {"status": None, "times": 1, "path": None, "retry_after": None}
+        fault = {"status": None, "times": 1, "path": None, "retry_after": None, "error_message": "scripted fault"}
         try:
             document = await request.json()
             unknown = sorted(set(document) - set(fault))

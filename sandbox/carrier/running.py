@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -135,3 +135,7 @@ def running_carrier(
         yield RunningCarrier(background, settings, key)
     finally:
         background.stop()
+
+
+FAMILY_SERVERS: dict[str, Callable[..., AbstractContextManager[RunningCarrier]]] = {"control_center": running_carrier}
+"""Family of carrier APIs → its sandbox server."""

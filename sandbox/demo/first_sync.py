@@ -37,7 +37,7 @@ def run_first_sync(world: World, console: Console) -> None:
     api = AirflowApi(world.ui_address)
     dags = {f(name) for name in INTEGRATIONS for f in (ids.device_sync_dag, ids.carrier_optimization_dag)}
     with console.status("Waiting until Airflow has parsed the DAGs"):
-        api.wait_for_dags(dags | {ids.AMOP_RELAY_DAG, ids.REALISED_SAVINGS_DAG, ids.MAINTENANCE_DAG})
+        api.wait_for_dags(dags | {ids.AMOP_RELAY_DAG, ids.REALISED_SAVINGS_DAG, ids.FINDINGS_DAG, ids.MAINTENANCE_DAG})
     enable_plan_changes(world)
     with psycopg.connect(world.warehouse_dsn(), autocommit=True, row_factory=dict_row) as warehouse:
         counted = warehouse.execute(OPTIMIZED).fetchone()

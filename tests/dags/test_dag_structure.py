@@ -66,6 +66,7 @@ def dags(airflow_database: Path) -> dict[str, Any]:
 
 def test_there_are_two_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
     expected = {ids.AMOP_RELAY_DAG, ids.MAINTENANCE_DAG, ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG}
+    expected |= {ids.FINDINGS_DAG}
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}"}
     assert set(dags) == expected
@@ -147,6 +148,9 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
             "optimization": "auto",
             "allow_mass_deactivation": False,
             "allow_implausible": False,
+            "max_tries": None,
+            "delay": 300,
+            "no_progress_limit": 1800,
             "notify_amop_of_back_fill": False,
         }
         optimization = dags[f"carrier_optimization_{name}"].params
@@ -225,6 +229,13 @@ def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags
         outlet.name for name in INTEGRATIONS for task in dags[f"device_sync_{name}"].tasks for outlet in task.outlets
     }
     assert watched <= produced
+
+
+def test_findings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:
+    dag = dags[ids.FINDINGS_DAG]
+    assert {asset.name for asset in dag.schedule.objects} == {ids.devices_asset(name) for name in INTEGRATIONS}
+    assert dag.task_dict["check_provider"].upstream_task_ids == {"find_providers_to_check"}
+    assert dag.task_dict["check_provider"].map_index_template
 
 
 def test_the_documented_list_is_that_of_the_dags(dags: dict[str, Any]) -> None:

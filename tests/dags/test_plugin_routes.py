@@ -19,7 +19,7 @@ from fastapi.security import HTTPBearer
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from amop.web.app import VIEWS
+from amop.web.app import ACTIONS, VIEWS
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
@@ -100,7 +100,7 @@ def test_no_route_of_the_package_answers_an_anonymous_caller(airflow_database: P
     plugins = plugins_of(PLUGINS)
     assert [plugin.name for plugin in plugins] == ["amop"]
     (app,) = apps_of(plugins)  # the operators' page; tests/contract/page tests its rights
-    assert sum(isinstance(route, APIRoute) for route in app.routes) == len(VIEWS)
+    assert sum(isinstance(route, APIRoute) for route in app.routes) == len(VIEWS) + len(ACTIONS)
     assert open_routes(app) == []
 
 

@@ -12,13 +12,14 @@ from amop import ids
 from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.aws_resources import ARCHIVE_BUCKET, BUCKET, QUEUE, aws_client, sent_mails
 from sandbox.world.world import AIRFLOW_DATABASE, WAREHOUSE_DATABASE, World
-from tests.worlds.canaries import command_lines, files, find, tables
-from tests.worlds.e2e_world import ON_THE_WORLD, ROOT, run_of, sandbox_page, wait_for_runs
+from tests.worlds.canaries import command_lines, echo, files, find, tables
+from tests.worlds.e2e_world import ON_THE_WORLD, ROOT, rows, run_of, sandbox_page, wait_for_runs
+from tests.worlds.refusing_aws import refusing_aws
 from tests.worlds.reliability import RecordFault
 
 pytestmark = ON_THE_WORLD
 
-JASPER, ROGERS = ids.device_sync_dag("jasper"), ids.device_sync_dag("rogers")
+JASPER, ROGERS, POD19 = (ids.device_sync_dag(name) for name in ("jasper", "rogers", "pod19"))
 OPTIMIZATION = ids.carrier_optimization_dag("jasper")
 
 
@@ -41,10 +42,18 @@ def run_a_whole_day(world: World, api: AirflowApi) -> None:
 
 
 def fail_in_ways_that_could_reveal_a_secret(world: World, api: AirflowApi) -> None:
-    """Let a carrier echo its API key, AMOP refuse every message, and the command line use a wrong password."""
-    echo = {"account": "api_rogers", "status": 403, "times": 1, "error_message": f"no: {world.secrets.carrier_api_key}"}
-    sandbox_page(world.carrier_address, "faults", post=echo)
-    sandbox_page(world.amop_address, "faults", post={"status": 422, "times": 3})
+    """Let carrier and AMOP refuse with their secrets in every form, and the command line use a wrong password."""
+    said = echo("api_rogers", world.secrets.carrier_api_key)
+    sandbox_page(
+        world.carrier_address,
+        "faults",
+        post={"account": "api_rogers", "status": 403, "times": 1, "error_message": said},
+    )
+    sandbox_page(
+        world.amop_address,
+        "faults",
+        post={"status": 422, "times": 3, "error_message": echo("amop", world.secrets.amop_token)},
+    )
     api.wait_for_dags({ROGERS, ids.AMOP_RELAY_DAG})
     run_id = api.trigger(ROGERS, {"optimization": "always"})
     wrong = json.dumps(
@@ -71,6 +80,30 @@ def fail_in_ways_that_could_reveal_a_secret(world: World, api: AirflowApi) -> No
     wait_for_runs(api, {ids.AMOP_RELAY_DAG: api.trigger(ids.AMOP_RELAY_DAG, {})})
 
 
+def sync_while_aws_refuses(world: World) -> None:
+    """Sync a provider while S3, SQS and SES refuse every request with their secret in every form."""
+    environment = world.environment()
+    with refusing_aws(world.secrets.aws_secret_key) as aws:
+        connection = json.loads(environment["AIRFLOW_CONN_AWS_DEFAULT"])
+        connection["extra"]["endpoint_url"] = aws.address
+        environment |= {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection), "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"}
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "dags", "test", POD19, "2026-11-18"],
+            env=os.environ | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    (world.directory / "refused-by-aws.log").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert aws.refused >= 3
+    (run,) = rows(world, "SELECT * FROM amop.device_sync_run WHERE service_provider_id = 2 ORDER BY id DESC LIMIT 1")
+    assert run["status"] == "complete" and len(run["report_warnings"]) == 3  # archive, queue message, sync log
+    assert all("refused, you sent" in warning for warning in run["report_warnings"])
+
+
 def objects_and_messages(world: World) -> Iterator[tuple[str, bytes]]:
     s3, sqs = aws_client("s3", world.aws_address), aws_client("sqs", world.aws_address)
     for name, bucket in (("s3", BUCKET), ("archive", ARCHIVE_BUCKET)):
@@ -93,6 +126,7 @@ def test_no_planted_secret_is_anywhere_after_whole_days_and_failures(
 ) -> None:
     run_a_whole_day(world, api)
     fail_in_ways_that_could_reveal_a_secret(world, api)
+    sync_while_aws_refuses(world)
     searched: dict[str, int] = {}
 
     def counted(blobs: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:

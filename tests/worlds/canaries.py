@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 
@@ -28,6 +29,15 @@ def forms(secret: str) -> list[bytes]:
         encoded = base64.b64encode(b"\0" * offset + core)[4 if offset else 0 : -4]
         found += [encoded, encoded.translate(bytes.maketrans(b"+/", b"-_"))]
     return list(dict.fromkeys(found))
+
+
+def echo(user: str, secret: str) -> str:
+    """Return what a server may say that repeats the credentials of a request, in every form; cut ones at the end."""
+    basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    bearer = base64.b64encode(f"Authorization: Bearer {secret}".encode()).decode()
+    percent = quote(secret, safe="")
+    said = [secret, percent, percent.lower(), secret.encode().hex(), f"Basic {basic}", basic.rstrip("="), bearer]
+    return f"refused, you sent {' and '.join(said)} and Bearer {secret} and {basic[:-3]} and {secret[:-2]}"
 
 
 def find(canaries: dict[str, str], blobs: Iterable[tuple[str, bytes]]) -> list[Finding]:

@@ -50,6 +50,7 @@ class PageWorld(OptimizationWorld):
         self._wait_for_approval()
         self._add_other_providers()
         self._add_messages_and_records()
+        self.finding_id = self._add_findings()
 
     def _add_period(self, provider_id: int, month: int, start: datetime, end: datetime) -> int:
         return int(
@@ -229,6 +230,46 @@ class PageWorld(OptimizationWorld):
                 resolved_at=resolved,
                 resolution="merged" if resolved else None,
             )
+
+    def _add_findings(self) -> int:
+        """Add findings of two providers, one of them dismissed, and return the one with the most money."""
+        common = {"first_found_at": NOW - timedelta(days=2), "last_found_at": NOW}
+        spike = {"rate_plan": SCRIPT, "recent_mb": "320.500000", "usual_mb": "9.000000", "recent_days": "3.0"}
+        finding_id = int(
+            self.insert(
+                "finding",
+                service_provider_id=JASPER,
+                kind="usage_spike",
+                subject="89011700000000000003",
+                occurrence="11",
+                device_id=self.sims[3],
+                amount="155.505",
+                facts=Jsonb(spike),
+                **common,
+            )
+        )
+        pool = {"sims": 2, "used_mb": "90", "allowance_mb": "100", "projected_mb": "180", "days_until_empty": "1.5"}
+        for provider_id, amount, dismissed in ((JASPER, "60", True), (ROGERS, "44", False)):
+            self.insert(
+                "finding",
+                service_provider_id=provider_id,
+                kind="pool_over",
+                subject="pool Fleet",
+                occurrence="11",
+                amount=amount,
+                facts=Jsonb(pool),
+                dismissed_at=NOW if dismissed else None,
+                dismissed_by="ann" if dismissed else None,
+                **common,
+            )
+        self.execute(
+            "INSERT INTO amop.finding_check VALUES (%s, %s, %s, %s)",
+            JASPER,
+            self.run_id,
+            NOW,
+            Jsonb({"usage_spike": {"found": 31, "amount": "410.250000"}}),
+        )
+        return finding_id
 
     def value(self, statement: str, *values: Any) -> Any:
         """Return the only value that a statement selects."""

@@ -3,8 +3,8 @@
 --   they were first seen are left to queue_single_reads, which reads them within the budget. SMS is read where the
 --   plan, or any plan that one of its SIMs may be put on, has a price for it. VOICE has no price. A plan whose bulk
 --   usage the carrier refused earlier is tried again with a full list only; queue_single_reads reads its SIMs within
---   the budget.
--- Parameters: run_id, service_provider_id, is_full. Needs present_device.
+--   the budget. A family of carrier APIs without bulk usage has one row per SIM.
+-- Parameters: run_id, service_provider_id, is_full, has_bulk_usage. Needs present_device.
 -- Locks: none beyond the new rows.
 -- Repeatable: existing rows are left unchanged.
 WITH plan AS (
@@ -12,8 +12,11 @@ WITH plan AS (
         code.name AS rate_plan_code,
         coalesce(known.version, 1) AS version,
         coalesce(known.sms_rate, 0) > 0 AS has_sms_price,
-        coalesce(known.is_shared, false) AND refusal.rate_plan_code IS NULL AS is_shared,
-        refusal.rate_plan_code IS NOT NULL AND NOT %(is_full)s::boolean AS is_refused
+        NOT %(has_bulk_usage)s::boolean
+        OR (coalesce(known.is_shared, false) AND refusal.rate_plan_code IS NULL) AS is_shared,
+        %(has_bulk_usage)s::boolean
+        AND refusal.rate_plan_code IS NOT NULL
+        AND NOT %(is_full)s::boolean AS is_refused
     FROM (SELECT DISTINCT unnest(rate_plans) AS name FROM present_device) AS code
     LEFT JOIN amop.carrier_rate_plan AS known
         ON known.service_provider_id = %(service_provider_id)s AND code.name = known.rate_plan_code

@@ -10,6 +10,15 @@ ADD CONSTRAINT integration_integration_type_key UNIQUE (integration_type) DEFERR
 COMMENT ON COLUMN amop.integration.integration_type IS
 'Number of the integration in the existing system, as its queue messages carry it; null = not in the reference file.';
 
+-- Integrations without a client: the existing system syncs them, and their staging may be merged here.
+INSERT INTO amop.integration (id, name, display_name, family, portal_type_id, daily_sync_key, supports_optimization)
+VALUES
+(5, 'thingspace', 'Verizon ThingSpace', 'thingspace', 0, 'thingspace_devices', false),
+(6, 'teal', 'Teal', 'teal', 0, 'teal_devices', false),
+(7, 'pond', 'Pond', 'pond', 0, 'pond_inventories', false),
+(8, 'telegence', 'AT&T Telegence', 'telegence', 2, 'telegence_devices', false),
+(9, 'ebonding', 'AT&T eBonding', 'ebonding', 2, 'ebonding_devices', false);
+
 ALTER TABLE amop.device_usage_to_process
 ADD COLUMN retry_count integer NOT NULL DEFAULT 0 CHECK (retry_count >= 0),
 ADD COLUMN is_deleted boolean NOT NULL DEFAULT false;

@@ -14,9 +14,8 @@ CREATE TABLE amop.notification (
     provider text NOT NULL,
     cause text NOT NULL,
     first_step text NOT NULL,
-    dag_id text,
-    dag_run_id text,
-    state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'off')),
+    address text NOT NULL,
+    state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'failed', 'off')),
     attempts integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL,
     last_error text,
@@ -29,4 +28,6 @@ COMMENT ON TABLE amop.notification IS
 COMMENT ON COLUMN amop.notification.kind IS 'Name by which this kind of notification is switched off.';
 COMMENT ON COLUMN amop.notification.dedupe_key IS 'The event; a second row of it is never written.';
 COMMENT ON COLUMN amop.notification.cause_key IS 'Kind and cause without the provider''s name and without numbers.';
-COMMENT ON COLUMN amop.notification.state IS 'off = its kind was switched off, or nothing was set up to send it.';
+COMMENT ON COLUMN amop.notification.address IS 'Page of Airflow, relative to its root.';
+COMMENT ON COLUMN amop.notification.state IS
+'failed = could not be sent for a day; off = its kind was switched off, or nothing was set up to send it.';

@@ -16,6 +16,7 @@ SELECT
     session.service_provider_id,
     provider.name AS service_provider_name,
     provider.connection_id,
+    integration.name AS integration,
     provider.time_zone,
     provider.write_is_enabled,
     provider.can_auto_update_rate_plans,
@@ -31,6 +32,7 @@ SELECT
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
 INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
 CROSS JOIN
     LATERAL (

@@ -12,9 +12,9 @@ from typing import Any
 from amop.carriers.errors import CarrierConnectionError
 from amop.carriers.http_connection import HttpConnectionError, read_http_connection
 from amop.carriers.protocol import ListLimits
+from amop.families import CONTROL_CENTER_LIMITS
 
-DEFAULT_CALLS_PER_SECOND = 5.0
-"""Control Center's policy: at most 5 calls in any second and one call at a time for each API user."""
+DEFAULT_CALLS_PER_SECOND = CONTROL_CENTER_LIMITS.calls_per_second
 
 DOCUMENTED_PATH = re.compile(r"/rws(/api(/v1)?)?$", re.IGNORECASE)
 """The path of the base URL in the vendor's documentation, ``https://host/rws/api/v1``: the client adds it itself."""
@@ -61,8 +61,11 @@ class CarrierAccount:
         login: str | None,
         password: str | None,
         extra: Mapping[str, Any],
+        calls_per_second: float = DEFAULT_CALLS_PER_SECOND,
     ) -> CarrierAccount:
         """Read a connection in either of Airflow's forms: a URL as host, or separate schema, host and port.
+
+        ``calls_per_second`` is the limit of the account's family; extra ``calls_per_second`` overrides it.
 
         Raises:
             CarrierConnectionError: a field is missing or wrong, or TLS or its verification is missing for a host
@@ -76,7 +79,7 @@ class CarrierAccount:
         except HttpConnectionError as error:
             raise CarrierConnectionError(f"{where}: {error}") from None
         try:
-            pace = float(extra.get("calls_per_second", DEFAULT_CALLS_PER_SECOND))
+            pace = float(extra.get("calls_per_second", calls_per_second))
         except (TypeError, ValueError):
             pace = 0.0
         if not 0 < pace <= 1000:

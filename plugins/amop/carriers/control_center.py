@@ -46,12 +46,13 @@ from amop.carriers.http_response import ResponseBodyError, read_json_body, retry
 from amop.carriers.protocol import DevicePage, ListLimits, UsagePage
 from amop.carriers.vendor_answers import Answer, AnswerKind
 from amop.clock import Clock, utc_now
+from amop.families import CONTROL_CENTER_LIMITS
 from amop.foreign_text import SecretScrubber, clean_text
 
 log = logging.getLogger(__name__)
 
 API = "/rws/api/v1"
-PAGE_SIZE = 50
+PAGE_SIZE = CONTROL_CENTER_LIMITS.page_size
 CONNECT_TIMEOUT_SECONDS = time_limits.CARRIER_CONNECT.total_seconds()
 READ_TIMEOUT_SECONDS = time_limits.CARRIER_READ.total_seconds()
 CALL_DEADLINE_SECONDS = time_limits.CARRIER_CALL.total_seconds()

@@ -16,6 +16,7 @@ from amop.config import INTEGRATIONS
 from amop.database.connection import transaction
 from amop.maintenance.status import Status, read_status
 from amop.maintenance.store import CarrierOutage, LastOptimization, OutboxCounts
+from amop.notifications.deliver import unsent as unsent_notifications
 from amop.page import formatting
 from amop.page.today import Today, read_today
 
@@ -37,6 +38,11 @@ def status_command(as_json: AsJson = False) -> None:
         _print_line(_outage_line(outage))
     if status.outbox.pending or status.outbox.dead:
         _print_line(_outbox_line(status.outbox))
+    unsent = unsent_notifications(warehouse_conninfo())
+    if unsent.last_error:
+        _print_line(
+            f"Notifications: {unsent.pending} wait, {unsent.failed} could not be sent. Last error: {unsent.last_error}"
+        )
     print_text("")
     _print_tables(status)
 

@@ -15,6 +15,7 @@ from amop.carriers.errors import CarrierEmptyPageError, CarrierRequestError
 from amop.carriers.page import CarrierPage
 from amop.carriers.protocol import CarrierClient, DevicePage
 from amop.clock import Clock
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.list_guards import MAXIMUM_SCAN_PASSES, check_list_paging, check_repeated_pages
 from amop.device_sync.list_windows import MARGIN, Span, first_spans, limited_spans, recent_span
@@ -255,7 +256,13 @@ def _complete_list(
     connection: WarehouseConnection, run: SyncRun, *, is_exact: bool, is_whole: bool, now: datetime
 ) -> None:
     reads.collect_present_devices(connection, run_id=run.id)
-    reads.queue_usage(connection, run_id=run.id, service_provider_id=run.service_provider_id, is_full=run.is_full)
+    reads.queue_usage(
+        connection,
+        run_id=run.id,
+        service_provider_id=run.service_provider_id,
+        is_full=run.is_full,
+        has_bulk_usage=KNOWN_INTEGRATIONS[run.integration].api.capabilities.bulk_usage,
+    )
     reads.queue_details(
         connection,
         run_id=run.id,

@@ -11,6 +11,7 @@ from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.doubtful_usage import PROOF_READS
 from amop.device_sync.history import record_device_history, record_synced_usage
 from amop.device_sync.plausibility import refuse_implausible
+from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
 from amop.runs.errors import MergeRefusedError
@@ -61,6 +62,7 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
     provider_id = run.service_provider_id
     inserted = merges.count_new_devices(connection, run_id=run.id, service_provider_id=provider_id)
     written = merges.merge_devices(connection, run_id=run.id, service_provider_id=provider_id, iccids=None, now=now)
+    merges.record_imei_changes(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     merges.merge_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     records.supersede_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     is_exact_full = run.is_full and run.list_is_exact
@@ -89,7 +91,7 @@ def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> Non
     Raises:
         MergeRefusedError: with the figures.
     """
-    progress = reads.staging_progress(connection, run_id=run.id)
+    progress = staging_progress(connection, run.id)
     work_rows_left = progress.work_rows_left if progress else 0
     if not run.list_is_complete or work_rows_left:
         raise MergeRefusedError(

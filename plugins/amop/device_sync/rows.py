@@ -156,12 +156,16 @@ class RefusedPlan:
 class StagingProgress:
     """Progress of a run's staging, for the sensor that waits for it."""
 
+    run_id: int
     status: str
     error: str | None
     pages: int
     list_is_complete: bool
     progress_at: datetime
     work_rows_left: int
+    """By the count rule of the run's carrier family."""
+    work_rows_given_up: int
+    """Rows that the sync has given up after its retries; they are not waited for."""
     read_at: datetime
     """The database's time of this reading."""
 

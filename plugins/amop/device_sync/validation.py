@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from amop.carriers.protocol import ABSENT, DEVICE_KEYS
+from amop.families import ICCID
 from amop.foreign_text import LONGEST_NAME, text_fault
 
-ICCID = re.compile(r"[0-9]{18,22}")
 LARGEST_BIGINT = 2**63 - 1
 LONGEST_TEXT = LONGEST_NAME
 """Longest text in characters; longer than any status, plan or number of a carrier."""
@@ -69,7 +69,7 @@ class DeviceDetails:
 
 def usable_iccid(value: object) -> str | None:
     """Return an ICCID of 18 to 22 digits unchanged, None for any other value."""
-    return value if isinstance(value, str) and ICCID.fullmatch(value) else None
+    return value if isinstance(value, str) and ICCID.accepts(value) else None
 
 
 def record_key(raw: object) -> str:

@@ -74,7 +74,7 @@ def delete_expired_ledger(conninfo: str, *, ledger_days: int, run_days: int, now
 
 
 def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_message_days: int, now: datetime) -> int:
-    """Delete expired messages that AMOP accepted or refused; return the number of rows."""
+    """Delete expired messages that AMOP accepted or refused, and expired notifications; return the number of rows."""
     with _session(conninfo) as connection:
         delete_messages = partial(
             store.delete_messages,
@@ -82,7 +82,12 @@ def delete_expired_messages(conninfo: str, *, sent_message_days: int, dead_messa
             sent_before=now - timedelta(days=sent_message_days),
             dead_before=now - timedelta(days=dead_message_days),
         )
-        return _delete_in_batches(delete_messages, "amop_outbox")
+        delete_notifications = partial(
+            store.delete_notifications, connection, before=now - timedelta(days=dead_message_days)
+        )
+        return _delete_in_batches(delete_messages, "amop_outbox") + _delete_in_batches(
+            delete_notifications, "notification"
+        )
 
 
 def delete_expired_quarantine(

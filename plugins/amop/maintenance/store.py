@@ -244,6 +244,11 @@ def delete_messages(
     """Delete a batch of expired messages."""
 
 
+@statement("maintenance/delete_notifications")
+def delete_notifications(connection: WarehouseConnection, *, before: datetime, batch: int) -> RowCount:
+    """Delete a batch of expired notifications."""
+
+
 @statement("maintenance/delete_quarantine")
 def delete_quarantine(
     connection: WarehouseConnection, *, resolved_before: datetime, open_before: datetime, batch: int

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-MEGABYTE = 1_048_576
-"""Bytes in a megabyte of Control Center."""
+from amop.families import BINARY_MEGABYTE
+
+MEGABYTE = BINARY_MEGABYTE
+"""Bytes in a megabyte of the families that are optimized (`amop.config.Integration`)."""
 
 UNPROJECTED_STATUSES = frozenset({"DEACTIVATED", "RETIRED"})
 """Statuses of SIMs without further usage in this period."""

@@ -26,6 +26,17 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """A button of a row."""
+
+    address: str
+    """Address that the button posts to, relative to the page."""
+    text: str
+    label: str
+    """What it does to which row, for a screen reader."""
+
+
+@dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
     """A column of a table."""
 
@@ -38,6 +49,8 @@ class Column(Generic[Row]):
     """Address that the value links to, relative to the page."""
     note: Callable[[Row], str | None] | None = None
     """A longer text, shown when the pointer is over the value."""
+    action: Callable[[Row], Action | None] | None = None
+    """A button instead of the value; it answers with the whole table. Such a column is in no CSV file."""
     is_sortable: bool = True
     is_shown: bool = True
     """False for a column of the CSV file only."""
@@ -123,9 +136,10 @@ def as_csv(table: Table[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     has_money = any(column.kind == "money" for column in table.columns)
-    writer.writerow([*(column.name for column in table.columns), *(["currency"] if has_money else [])])
+    columns = [column for column in table.columns if column.action is None]
+    writer.writerow([*(column.name for column in columns), *(["currency"] if has_money else [])])
     for row in table.rows:
-        cells = [csv_cell(column.value(row)) for column in table.columns]
+        cells = [csv_cell(column.value(row)) for column in columns]
         writer.writerow([*cells, *([csv_cell(table.currency(row))] if has_money else [])])
     return text.getvalue()
 

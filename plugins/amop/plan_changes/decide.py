@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 UNDECIDED = {None, ChangesStatus.PROPOSED_ONLY, ChangesStatus.WAITING}
 """Statuses in which planning again may lead to another decision: no change was approved or rejected yet."""
 
-CallRate = Callable[[str, str], float]
-"""Calls a second of the account behind a connection id and a provider's name; called only if writes are allowed."""
+CallRate = Callable[[str, str, str], float]
+"""Calls a second of the account of a connection id, a provider's name and its integration; called only if writes are
+allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def plan_changes(
         decision = _decide(changes, len(warnings), call_rate, can_wait, now)
         deadline = None
         if decision.status in {ChangesStatus.WAITING, ChangesStatus.APPROVED, ChangesStatus.NO_GO}:
-            rate = call_rate(changes.connection_id, changes.service_provider_name)
+            rate = call_rate(changes.connection_id, changes.service_provider_name, changes.integration)
             deadline = latest_start(changes.cycle_end, changes.change_count, rate)
         _store(connection, changes, decision, SYSTEM_ACTOR, now, deadline=deadline, planned_by=planned_by)
     return decision.status
@@ -93,7 +94,9 @@ def approval_request(conninfo: str, instance_id: int, *, call_rate: CallRate) ->
         changes = load_instance_changes(connection, instance_id)
         moves = store.moves(connection, instance_id=instance_id)
         warnings = warnings_of_instance(connection, instance_id=instance_id)
-    needed = time_needed(changes.change_count, call_rate(changes.connection_id, changes.service_provider_name))
+    needed = time_needed(
+        changes.change_count, call_rate(changes.connection_id, changes.service_provider_name, changes.integration)
+    )
     return ApprovalRequest(approval_subject(changes), approval_body(changes, moves, warnings, needed=needed))
 
 
@@ -163,7 +166,7 @@ def _refused(changes: InstanceChanges, call_rate: CallRate, now: datetime) -> De
     time = refusal_by_time(
         cycle_end=changes.cycle_end,
         changes=changes.change_count,
-        calls_per_second=call_rate(changes.connection_id, changes.service_provider_name),
+        calls_per_second=call_rate(changes.connection_id, changes.service_provider_name, changes.integration),
         now=now,
     )
     return None if time is None else Decision(ChangesStatus.NO_GO, time)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from amop.config import INTEGRATIONS
+from amop.config import KNOWN_INTEGRATIONS
 from amop.foreign_text import LONGEST_NAME
 from amop.reference.time_zone import load_time_zone
 
@@ -61,8 +61,8 @@ def _time_zone(value: str) -> str:
 
 
 def _integration(value: str) -> str:
-    if value not in INTEGRATIONS:
-        raise ValueError(f"is not an integration; allowed: {', '.join(INTEGRATIONS)}")
+    if value not in KNOWN_INTEGRATIONS:
+        raise ValueError(f"is not an integration; allowed: {', '.join(KNOWN_INTEGRATIONS)}")
     return value
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from amop import ids, time_limits
 from amop.tasks.connections import amop_client, warehouse_conninfo, warehouse_now
+from amop.tasks.failures import is_last_try
 
 log = logging.getLogger(__name__)
+
+RETRY_WHILE_AWAY = timedelta(minutes=1)
+
+
+class AmopAwayError(AirflowException):
+    """AMOP has accepted no message for a quarter of an hour; all messages are kept."""
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
@@ -33,10 +41,18 @@ def _optimization_is_queued(integration: str, session_id: int) -> bool:
     return bool(queued)
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK)
+@task(execution_timeout=time_limits.BRIEF_TASK, retry_delay=RETRY_WHILE_AWAY, retry_exponential_backoff=False)
 def deliver_messages() -> int:
-    """Send the messages of the outbox that are due, in order within a session; return how many AMOP accepted."""
+    """Send the messages of the outbox that are due, in order within a session; return how many AMOP accepted.
+
+    While AMOP is away the task is up for retry (yellow), and is skipped in the end: nothing is lost, and nothing fails.
+
+    Raises:
+        AmopAwayError: AMOP has accepted no message for 15 minutes; the next try follows in a minute.
+        AirflowSkipException: the same, in the last try.
+    """
     from amop.messages.delivery import deliver_outbox
+    from amop.notifications.collect import amop_outage
 
     client = amop_client()
     if client is None:
@@ -44,6 +60,9 @@ def deliver_messages() -> int:
     with client:
         report = deliver_outbox(warehouse_conninfo(), client)
     log.info("%s messages sent, %s dead-lettered, %s pending", report.sent, report.dead, report.pending)
+    outage = amop_outage(warehouse_conninfo(), now=warehouse_now())
+    if outage is not None:
+        raise AirflowSkipException(outage) if is_last_try() else AmopAwayError(outage)
     return report.sent
 
 
@@ -66,7 +85,7 @@ def deliver_reports() -> int:
     return result.delivered
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK)
+@task(execution_timeout=time_limits.BRIEF_TASK, trigger_rule="none_failed")
 def report_refused_messages() -> None:
     """Fail once for the messages that AMOP refused, whichever task received the refusal.
 

@@ -32,9 +32,9 @@ ANSWER_FORM = {
 """``params`` of the approval request: the fields of its form."""
 
 
-def calls_per_second(connection_id: str, service_provider_name: str) -> float:
+def calls_per_second(connection_id: str, service_provider_name: str, integration: str) -> float:
     """Return the rate limit of the carrier account behind a connection."""
-    return carrier_account(connection_id, service_provider_name).calls_per_second
+    return carrier_account(connection_id, service_provider_name, integration).calls_per_second
 
 
 class PlanChangeApprovalTrigger(HITLTrigger):

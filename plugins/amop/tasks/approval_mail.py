@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
-from typing import TYPE_CHECKING
 
-from airflow.providers.amazon.aws.notifications.ses import SesNotifier
 from airflow.sdk import Context
 
 from amop import ids
-from amop.tasks.connections import aws_hook, optional_variable, warehouse_conninfo
+from amop.tasks.connections import optional_variable, warehouse_conninfo
 from amop.tasks.dag_runs import run_address
-
-if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.hooks.ses import SesHook
+from amop.tasks.ses_notifier import LimitedSesNotifier
 
 log = logging.getLogger(__name__)
 
 FEATURE = "the approval required e-mail"
 
 
-class ApprovalMail(SesNotifier):
+class ApprovalMail(LimitedSesNotifier):
     """Mail an approval request to the recipients of the report, where sender and recipients are set.
 
     A mail that cannot be sent never fails the request: it becomes a warning on the instance.
@@ -29,13 +24,6 @@ class ApprovalMail(SesNotifier):
 
     def __init__(self) -> None:
         super().__init__(aws_conn_id=ids.AWS_CONNECTION, mail_from="", to=[], subject="", html_content="")
-
-    @cached_property
-    def hook(self) -> SesHook:
-        """Airflow's hook, with time limits on its calls."""
-        from airflow.providers.amazon.aws.hooks.ses import SesHook
-
-        return aws_hook(SesHook)
 
     def notify(self, context: Context) -> None:
         """Send the mail of the request of the context's task; send none without recipients."""

@@ -28,8 +28,10 @@ def carrier_of(work: SyncWork) -> Iterator[CarrierClient]:
         AirflowRescheduleException: the carrier is away; the task runs again when its circuit admits a call.
         AirflowFailException: it has been away for too long.
     """
+    with transaction(work.conninfo, application_name="amop carrier_of") as connection:
+        integration = load_run(connection, work.run_id).integration
     try:
-        with carrier_client(work.run["connection_id"], work.run["service_provider_name"]) as client:
+        with carrier_client(work.run["connection_id"], work.run["service_provider_name"], integration) as client:
             yield client
     except CarrierUnavailableError as error:
         if error.retry_at is None:

@@ -16,6 +16,7 @@ from airflow.sdk.log import mask_secret
 
 from amop import ids, time_limits
 from amop.carriers.http_connection import HttpConnectionError, read_http_connection
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.clock import warehouse_clock
 from amop.database.connection import with_statement_limit
 from amop.database.conninfo import conninfo_from_fields
@@ -104,8 +105,13 @@ def aws_hook(hook_class: Callable[..., Hook], **arguments: Any) -> Hook:
     return hook_class(aws_conn_id=ids.AWS_CONNECTION, config=own.merge(limits) if own else limits, **arguments)
 
 
-def carrier_account(connection_id: str, service_provider_name: str) -> CarrierAccount:
+def carrier_account(connection_id: str, service_provider_name: str, integration: str) -> CarrierAccount:
     """Return the carrier account behind an ``http`` connection: address, credentials and rate limit.
+
+    Args:
+        connection_id: the provider's connection.
+        service_provider_name: used in messages.
+        integration: the provider's integration, whose family has the rate limit.
 
     Raises:
         CarrierError: the connection is unusable, for instance without TLS.
@@ -115,6 +121,7 @@ def carrier_account(connection_id: str, service_provider_name: str) -> CarrierAc
 
     connection = BaseHook.get_connection(connection_id)
     _hide(connection.password, user=connection.login)
+    limits = KNOWN_INTEGRATIONS[integration].api.limits
     return CarrierAccount.from_connection_fields(
         connection_id=connection_id,
         service_provider_name=service_provider_name,
@@ -124,27 +131,31 @@ def carrier_account(connection_id: str, service_provider_name: str) -> CarrierAc
         login=connection.login,
         password=connection.password,
         extra=_extra(connection),
+        **({"calls_per_second": limits.calls_per_second} if limits else {}),
     )
 
 
-def carrier_client(connection_id: str, service_provider_name: str, *, may_write: bool = False) -> CarrierClient:
+def carrier_client(
+    connection_id: str, service_provider_name: str, integration: str, *, may_write: bool = False
+) -> CarrierClient:
     """Return a client of the carrier account behind an ``http`` connection, with one rate limit across all processes.
 
     Args:
         connection_id: the provider's connection.
         service_provider_name: used in messages.
+        integration: the provider's integration, whose family selects the client.
         may_write: the provider's ``write_is_enabled``; False refuses every write before it is sent.
 
     Raises:
-        CarrierError: the connection is unusable, for instance without TLS.
+        CarrierError: the connection is unusable, for instance without TLS, or the family has no client.
         AirflowNotFoundException: the connection is not defined; the message names it.
     """
     from amop.carriers.call_gate import PostgresCallGate
-    from amop.carriers.control_center import ControlCenterClient
+    from amop.carriers.registry import client_of
 
-    account = carrier_account(connection_id, service_provider_name)
+    account = carrier_account(connection_id, service_provider_name, integration)
     gate = PostgresCallGate(warehouse_conninfo(), account.gate_key, account.calls_per_second, account=account.label)
-    return ControlCenterClient(account, gate, may_write=may_write)
+    return client_of(KNOWN_INTEGRATIONS[integration].family, account, gate, may_write=may_write)
 
 
 def amop_client() -> AmopClient | None:
@@ -191,6 +202,21 @@ def _deliver(**which: Any) -> bool:
     except (Exception, AirflowTaskTimeout):  # the message is safe in the outbox; AMOP must not fail the pipeline
         log.warning("AMOP did not accept a message now; the relay will retry it", exc_info=True)
         return False
+
+
+def notifier_connection(connection_id: str) -> None:
+    """Check the ``http`` connection of a webhook, and keep its secrets out of stored texts and logs.
+
+    Raises:
+        HttpConnectionError: it has no usable host, or no TLS for a host that is not a loopback address.
+        AirflowNotFoundException: the connection is not defined; the message names it.
+    """
+    connection = BaseHook.get_connection(connection_id)
+    headers = {name: value for name, value in _extra(connection).items() if isinstance(value, str)}
+    path = (connection.host or "").partition("://")[2].partition("/")[2]
+    _hide(connection.password, path, *headers.values(), user=connection.login)
+    # Airflow's hook calls by http where neither host nor schema says otherwise.
+    read_http_connection(connection.host, connection.schema or "http", connection.port, {})
 
 
 def optional_variable(name: str, feature: str) -> str | None:

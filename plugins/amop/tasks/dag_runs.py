@@ -33,5 +33,9 @@ def requested_at(dag_run: Any, now: datetime) -> datetime:
 
 def run_address(dag_run: Any) -> str:
     """Return the address of a run in Airflow's UI."""
-    base_url = conf.get("api", "base_url", fallback="http://localhost:8080/")
-    return f"{base_url.rstrip('/')}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"
+    return f"{airflow_address()}/dags/{dag_run.dag_id}/runs/{quote(dag_run.run_id)}"
+
+
+def airflow_address() -> str:
+    """Return the address of Airflow's UI, without a trailing slash."""
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080/")).rstrip("/")

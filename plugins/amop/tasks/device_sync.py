@@ -21,13 +21,13 @@ from amop.tasks.carrier_access import carrier_of, may_reopen_run
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
-from amop.tasks.staging_sensor import StagingReadySensor
+from amop.tasks.staging_sensor import LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 5
-"""Between two queries of the sensor."""
+FIRST_POLL_SECONDS = 5
+"""Until the second query of a sensor that reschedules itself; later ones are up to a minute apart."""
 
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
@@ -200,7 +200,9 @@ def cleanup(run: Any, integration: Integration) -> None:
     wait = StagingReadySensor(
         task_id="wait_for_staging",
         run=run,
-        poke_interval=POLL_SECONDS,
+        poke_interval=FIRST_POLL_SECONDS,
+        exponential_backoff=True,
+        max_wait=LONGEST_PAUSE_SECONDS,
         timeout=time_limits.WAIT_FOR_STAGING.total_seconds(),
         execution_timeout=time_limits.WAIT_FOR_STAGING,
         deferrable=conf.getboolean("operators", "default_deferrable", fallback=False),

@@ -62,7 +62,7 @@ def remove_ledger() -> int:
 
 @task(**STEP)
 def remove_messages() -> int:
-    """Delete expired messages that AMOP accepted or refused."""
+    """Delete expired messages that AMOP accepted or refused, and expired notifications."""
     from amop.maintenance import retention
 
     ages = _days("sent_message_days", "dead_message_days")

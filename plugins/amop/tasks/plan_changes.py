@@ -100,9 +100,9 @@ def _client(instance_id: int) -> Iterator[tuple[CarrierClient, float]]:
     from amop.plan_changes.decide import load_changes
 
     changes = load_changes(warehouse_conninfo(), instance_id)
-    connection_id, name = changes.connection_id, changes.service_provider_name
-    pace = calls_per_second(connection_id, name)
-    with carrier_client(connection_id, name, may_write=changes.write_is_enabled) as client:
+    account = changes.connection_id, changes.service_provider_name, changes.integration
+    pace = calls_per_second(*account)
+    with carrier_client(*account, may_write=changes.write_is_enabled) as client:
         try:
             yield client, pace
         except CarrierUnavailableError as error:

@@ -18,6 +18,7 @@ from amop.carriers.errors import (
 )
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import SessionAlreadyRunningError, SessionEndedError
+from amop.tasks.task_failed import TaskFailed
 
 FINAL_ERRORS = (
     AirflowFailException,
@@ -35,6 +36,7 @@ FINAL_ERRORS = (
 """Errors that the next try would meet again."""
 
 RETRIES: dict[str, Any] = {
+    "on_failure_callback": TaskFailed(),
     "retries": 3,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,
@@ -48,4 +50,4 @@ RETRIES: dict[str, Any] = {
         ]
     ),
 }
-"""``default_args`` of every DAG: three retries for passing faults, none for the errors above."""
+"""``default_args`` of every DAG: three retries for passing faults, none for the errors above; then a notification."""

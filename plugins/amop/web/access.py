@@ -1,12 +1,14 @@
 """Who may see what: Airflow's auth manager decides, and nothing is shown where it does not answer.
 
-A user sees the providers of the integrations whose device sync DAG the user may read, and nothing without any. An
-approval may be answered by a user who may answer the requests of the integration's optimization DAG.
+A user sees the providers of the integrations whose device sync DAG the user may read, and nothing without any. Findings
+are dismissed by users who may change runs of that DAG. An approval may be answered by a user who may answer the
+requests of the integration's optimization DAG.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
@@ -37,6 +39,40 @@ Integrations = Annotated[list[str], Depends(readable_integrations)]
 def may_answer(request: Request, user: User, integration: str) -> bool:
     """Return whether the user may answer the approval requests of an integration."""
     return _may(request, user, "PUT", ids.carrier_optimization_dag(integration), DagAccessEntity.HITL_DETAIL)
+
+
+def changeable_integrations(request: Request, user: User) -> list[str]:
+    """Return the names of the integrations whose findings and records the user may change.
+
+    That is the right to change runs of the integration's device sync: who may clear its tasks, may do this.
+    """
+    return [name for name in INTEGRATIONS if _may(request, user, "PUT", ids.device_sync_dag(name), DagAccessEntity.RUN)]
+
+
+Changeable = Annotated[list[str], Depends(changeable_integrations)]
+
+
+def user_name(user: User) -> str:
+    """Return the name under which the audit log knows the user."""
+    return str(user.get_name())
+
+
+def require_own_page(request: Request) -> None:
+    """Refuse a request that a page of another site could have sent with the user's cookie.
+
+    htmx sends a header of its own, which a form cannot, and another site's script only with Airflow's consent (CORS);
+    browsers say where a request comes from.
+
+    Raises:
+        HTTPException: 403.
+    """
+    origin = request.headers.get("Origin")
+    if (
+        request.headers.get("HX-Request") != "true"
+        or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+        or (origin is not None and urlsplit(origin).netloc != request.headers.get("Host"))
+    ):
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
 
 
 def _may(

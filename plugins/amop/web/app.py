@@ -1,34 +1,42 @@
-"""The FastAPI application of the operators' page: its routes, and what an error looks like.
+"""The FastAPI application of the operators' page: its routes.
 
-Every route needs a signed-in user who may see an integration, the files of the page included. Nothing is written: the
-transactions are read-only, every route is a GET, so that no other site can make a user's browser change anything.
+Every route needs a signed-in user who may see an integration, the files of the page included. A view is a GET and reads
+only. The few buttons that write are POSTs that no other site can make a user's browser send.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-import psycopg
 from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Response, status
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from amop.database.conninfo import ConnectionFormError
+from amop.findings import store as finding_store
+from amop.page.findings import read_findings
 from amop.page.queues import MESSAGE_STATES, read_messages, read_quarantine
 from amop.page.savings import read_savings
 from amop.page.session import read_session, read_sessions
 from amop.page.session_tables import CHANGE_STATES, read_changes
 from amop.page.sim import read_sim, search_sims
 from amop.page.store.sessions import find_session
+from amop.page.store.today import moment
 from amop.page.table import Order
 from amop.page.today import read_today
-from amop.web.access import Integrations, User, may_answer, readable_integrations
-from amop.web.rendering import STATIC_TYPES, render, respond, static_file
-from amop.web.warehouse import BusyError, WarehouseNotDefinedError, reading
+from amop.web.access import (
+    Changeable,
+    Integrations,
+    User,
+    may_answer,
+    readable_integrations,
+    require_own_page,
+    user_name,
+)
+from amop.web.errors import add_error_pages, not_found
+from amop.web.rendering import STATIC_TYPES, respond, static_file
+from amop.web.warehouse import reading, writing
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +44,6 @@ LARGEST_ID = 2**63 - 1
 LAST_PAGE = 100_000
 SORT = re.compile(r"-?[a-z_]{1,40}")
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Search = Annotated[str, Query(max_length=100, pattern=PRINTABLE)]
@@ -69,6 +67,8 @@ def table_orders(request: Request) -> dict[str, Order]:
 
 
 Orders = Annotated[dict[str, Order], Depends(table_orders)]
+Dismissed = Literal["", "yes"]
+Provider = Annotated[int | None, Query(ge=1, le=LARGEST_ID)]
 
 
 def create_app() -> FastAPI:
@@ -80,18 +80,19 @@ def create_app() -> FastAPI:
         openapi_url=None,
         dependencies=[Depends(readable_integrations)],
     )
-    app.middleware("http")(_add_headers)
-    app.exception_handler(StarletteHTTPException)(_http_error)
-    app.exception_handler(RequestValidationError)(_invalid_request)
-    app.exception_handler(Exception)(_unexpected_error)
-    for kind in (BusyError, WarehouseNotDefinedError, ConnectionFormError, psycopg.Error):
-        app.exception_handler(kind)(_warehouse_error)
+    add_error_pages(app)
+    for path, action in ACTIONS.items():
+        app.add_api_route(
+            path,
+            action,
+            methods=["POST"],
+            response_model=None,
+            response_class=HTMLResponse,
+            dependencies=[Depends(require_own_page)],
+        )
     for path, view in VIEWS.items():
         app.add_api_route(path, view, methods=["GET"], response_model=None, response_class=HTMLResponse)
     return app
-
-
-# --- Views ------------------------------------------------------------------------------------------------------------
 
 
 def today(request: Request, integrations: Integrations, orders: Orders, csv: Csv = None) -> Response:
@@ -105,7 +106,7 @@ def sessions(
     request: Request,
     integrations: Integrations,
     orders: Orders,
-    provider: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
+    provider: Provider = None,
     csv: Csv = None,
 ) -> Response:
     """List the latest optimization sessions."""
@@ -123,7 +124,7 @@ def session(
     with reading() as connection:
         view = read_session(connection, session_id, integrations=integrations, orders=orders)
     if view is None:
-        raise _not_found(f"There is no session {session_id}.")
+        raise not_found(f"There is no session {session_id}.")
     can_answer = view.approval is not None and may_answer(request, user, view.stored.integration)
     tables = {
         table.name: table for table in (view.groups, view.plans, view.moves, view.pools, view.excluded, view.top_savers)
@@ -145,7 +146,7 @@ def session_changes(
     with reading() as connection:
         stored = find_session(connection, session_id=session_id, integrations=integrations)
         if stored is None:
-            raise _not_found(f"There is no session {session_id}.")
+            raise not_found(f"There is no session {session_id}.")
         table = read_changes(
             connection,
             stored.instance_id or 0,
@@ -170,7 +171,7 @@ def sim(request: Request, integrations: Integrations, orders: Orders, device_id:
     with reading() as connection:
         view = read_sim(connection, device_id, integrations=integrations, orders=orders)
     if view is None:
-        raise _not_found("There is no such SIM.")
+        raise not_found("There is no such SIM.")
     tables: dict[str, Any] = {
         table.name: table
         for table in (view.options, view.days, view.cycles, view.history, view.changes, view.quarantine)
@@ -183,6 +184,29 @@ def savings(request: Request, integrations: Integrations, orders: Orders, csv: C
     with reading() as connection:
         view = read_savings(connection, integrations=integrations, order=orders.get("savings"))
     return respond(request, "savings.html.j2", tables={"savings": view.table}, csv=csv, view=view)
+
+
+def findings(
+    request: Request,
+    integrations: Integrations,
+    changeable: Changeable,
+    orders: Orders,
+    dismissed: Dismissed = "",
+    provider: Provider = None,
+    csv: Csv = None,
+) -> Response:
+    """Show what is unusual about SIMs and pools."""
+    with reading() as connection:
+        view = read_findings(
+            connection,
+            integrations=integrations,
+            changeable=changeable,
+            dismissed=bool(dismissed),
+            service_provider_id=provider,
+            orders=orders,
+        )
+    tables: dict[str, Any] = {"findings": view.table, "totals": view.totals}
+    return respond(request, "findings.html.j2", tables=tables, csv=csv, view=view, can_dismiss=bool(changeable))
 
 
 def outbox(
@@ -229,17 +253,55 @@ def quarantine(
     return respond(request, "quarantine.html.j2", tables={"quarantine": table}, csv=csv)
 
 
+def dismiss_finding(
+    request: Request,
+    user: User,
+    integrations: Integrations,
+    changeable: Changeable,
+    orders: Orders,
+    finding_id: Id,
+    dismissed: Dismissed = "",
+    provider: Provider = None,
+) -> Response:
+    """Dismiss a finding and show the others."""
+    with writing() as connection:
+        now = moment(connection)
+        changed = finding_store.dismiss(
+            connection, finding_id=finding_id, integrations=changeable, dismissed_by=user_name(user), now=now
+        )
+    if not changed:
+        raise not_found("There is no such finding any more, or you may not dismiss it.")
+    return findings(request, integrations, changeable, orders, dismissed, provider)
+
+
+def restore_finding(
+    request: Request,
+    integrations: Integrations,
+    changeable: Changeable,
+    orders: Orders,
+    finding_id: Id,
+    dismissed: Dismissed = "",
+    provider: Provider = None,
+) -> Response:
+    """Take the dismissal of a finding back and show the others."""
+    with writing() as connection:
+        changed = finding_store.restore(connection, finding_id=finding_id, integrations=changeable)
+    if not changed:
+        raise not_found("There is no such finding any more, or you may not change it.")
+    return findings(request, integrations, changeable, orders, dismissed, provider)
+
+
 def static(name: str) -> Response:
     """Return a file that the page loads."""
     if name not in STATIC_TYPES:
-        raise _not_found("There is no such file.")
+        raise not_found("There is no such file.")
     headers = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address has the version
     return Response(static_file(name), media_type=STATIC_TYPES[name], headers=headers)
 
 
 def no_such_view() -> Response:
     """Answer for every other address, so that it needs a user as well."""
-    raise _not_found("There is no such view.")
+    raise not_found("There is no such view.")
 
 
 VIEWS: dict[str, Callable[..., Response]] = {
@@ -250,72 +312,15 @@ VIEWS: dict[str, Callable[..., Response]] = {
     "/sims": sims,
     "/sim/{device_id}": sim,
     "/savings": savings,
+    "/findings": findings,
     "/outbox": outbox,
     "/quarantine": quarantine,
     "/static/{name}": static,
     "/{path:path}": no_such_view,
 }
 
-
-def _not_found(text: str) -> HTTPException:
-    return HTTPException(status.HTTP_404_NOT_FOUND, text)
-
-
-# --- Errors -----------------------------------------------------------------------------------------------------------
-
-REFUSALS = {
-    status.HTTP_401_UNAUTHORIZED: ("Sign in first", "Your session has ended, or you have not signed in to Airflow."),
-    status.HTTP_403_FORBIDDEN: (
-        "You may not see this page",
-        "It needs the right to read the device sync DAGs. Ask an administrator of Airflow.",
-    ),
+ACTIONS: dict[str, Callable[..., Response]] = {
+    "/findings/{finding_id}/dismiss": dismiss_finding,
+    "/findings/{finding_id}/restore": restore_finding,
 }
-
-
-async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-def _error(request: Request, code: int, title: str, text: str) -> Response:
-    html = render(request, "error.html.j2", status_code=code, title=title, text=text)
-    return HTMLResponse(html, status_code=code, headers=HEADERS)
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    code = getattr(error, "status_code", status.HTTP_500_INTERNAL_SERVER_ERROR)
-    if code in REFUSALS:
-        return _error(request, code, *REFUSALS[code])
-    return _error(request, code, "Not found" if code == status.HTTP_404_NOT_FOUND else "Invalid request", error.detail)  # type: ignore[attr-defined]
-
-
-def _invalid_request(request: Request, error: Exception) -> Response:
-    fields = sorted({str(fault["loc"][-1]) for fault in getattr(error, "errors", list)()})
-    text = f"A part of the address is not valid: {', '.join(fields)}."
-    return _error(request, status.HTTP_422_UNPROCESSABLE_CONTENT, "Invalid request", text)
-
-
-def _warehouse_error(request: Request, error: Exception) -> Response:
-    # psycopg's messages can hold addresses and values of rows: they go to the log only.
-    log.warning("The page cannot read the warehouse: %s", type(error).__name__, exc_info=error)
-    if isinstance(error, BusyError):
-        text = "Many views are being read at the moment. Load the page again."
-    elif isinstance(error, psycopg.errors.QueryCanceled):
-        text = "Reading took too long and was stopped, so that no sync is slowed down. Narrow the filter, or try again."
-    elif isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        text = "The tables of the warehouse are not up to date. Run: bin/amop migrate"
-    elif isinstance(error, psycopg.errors.InsufficientPrivilege):
-        text = "The page's role may not read schema amop. See docs/operators-page.md."
-    elif isinstance(error, WarehouseNotDefinedError | ConnectionFormError):
-        text = "Airflow has no usable connection amop_warehouse. See the README, Install it on your Airflow."
-    else:
-        text = "The warehouse cannot be reached or read. Its log and the API server's log have the reason."
-    return _error(request, status.HTTP_503_SERVICE_UNAVAILABLE, "The warehouse is not available", text)
-
-
-def _unexpected_error(request: Request, error: Exception) -> Response:
-    log.error("The page failed", exc_info=error)
-    text = "This is a fault of the page. The API server's log has the reason."
-    return _error(request, status.HTTP_500_INTERNAL_SERVER_ERROR, "Something went wrong", text)
+"""Routes that write, all of them POST."""

@@ -1,4 +1,4 @@
-"""Reading transactions of the page: read-only, brief, few at a time, as a role of their own where one is configured."""
+"""Transactions of the page: views read only, as a role of their own where one is configured; buttons write."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from airflow.models.connection import Connection
 from psycopg import IsolationLevel
 
 from amop import ids, time_limits
-from amop.database.connection import WarehouseConnection, connect, with_statement_limit
+from amop.database.connection import WarehouseConnection, connect, transaction, with_statement_limit
 from amop.database.conninfo import conninfo_from_fields
 
 AT_ONCE = 4
 """Transactions of one API server process at a time; the others wait, so that no view can crowd out a sync."""
 
+_writer = threading.BoundedSemaphore(1)
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -48,6 +49,25 @@ def reading() -> Iterator[WarehouseConnection]:
         _turns.release()
 
 
+@contextmanager
+def writing() -> Iterator[WarehouseConnection]:
+    """Open a transaction that writes what a button of the page does, as the role of the DAGs; brief, and one at a time.
+
+    Raises:
+        BusyError: another one is at work.
+        WarehouseNotDefinedError: Airflow has no connection to the warehouse.
+        psycopg.Error: the warehouse cannot be reached, or a statement or the wait for a row took too long.
+    """
+    if not _writer.acquire(timeout=time_limits.PAGE_TURN.total_seconds()):
+        raise BusyError
+    try:
+        conninfo = with_statement_limit(_conninfo_of(ids.WAREHOUSE_CONNECTION), time_limits.PAGE)
+        with transaction(conninfo, application_name="amop page", lock=time_limits.PAGE_TURN) as connection:
+            yield connection
+    finally:
+        _writer.release()
+
+
 def page_conninfo() -> str:
     """Return the connection string of connection ``amop_page``, or of the warehouse's own where that is not defined.
 
@@ -55,7 +75,12 @@ def page_conninfo() -> str:
         WarehouseNotDefinedError: neither is defined.
         ConnectionFormError: the connection is malformed; the message holds nothing of it.
     """
-    for connection_id in (ids.PAGE_CONNECTION, ids.WAREHOUSE_CONNECTION):
+    return _conninfo_of(ids.PAGE_CONNECTION, ids.WAREHOUSE_CONNECTION)
+
+
+def _conninfo_of(*connection_ids: str) -> str:
+    """Return the connection string of the first of these connections that is defined."""
+    for connection_id in connection_ids:
         try:
             found = Connection.get_connection_from_secrets(connection_id)
         except AirflowNotFoundException:

@@ -66,6 +66,7 @@ def views(world: PageWorld) -> dict[str, str]:
         "sims": "sims?q=89011700000000000003",
         "sim": f"sim/{world.sims[3]}",
         "savings": "savings",
+        "findings": "findings",
         "outbox": "outbox",
         "quarantine": "quarantine",
     }
@@ -162,6 +163,25 @@ def test_lists_are_filtered_and_sorted_in_place(chromium: Browser, server: Airfl
     assert visitor.problems == []
 
 
+def test_a_finding_is_dismissed_and_shown_again_in_place(
+    chromium: Browser, server: AirflowServer, world: PageWorld
+) -> None:
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("findings")
+    rows = page.locator("#table-findings tbody tr")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Dismiss: Usage spike, 89011700000000000003").click()
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("button", name="Dismiss: Pool heading over its allowance, pool Fleet")).to_be_visible()
+    page.get_by_label("Show", exact=True).select_option("yes")
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Show again: Usage spike, 89011700000000000003").click()
+    expect(rows).to_have_count(1)
+    page.get_by_label("Show", exact=True).select_option("")
+    expect(rows).to_have_count(2)
+    assert visitor.problems == []
+
+
 def test_the_page_works_without_a_script(chromium: Browser, server: AirflowServer, world: PageWorld) -> None:
     visitor = visit(chromium, server, java_script_enabled=False)
     page = visitor.open("outbox")
@@ -177,7 +197,7 @@ def test_a_search_is_done_by_keyboard_alone(chromium: Browser, server: AirflowSe
     page = visit(chromium, server).open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("15550001234")

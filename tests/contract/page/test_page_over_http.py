@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from amop.web.app import VIEWS
+from amop.web.app import ACTIONS, VIEWS
 from tests.worlds.airflow_server import PASSWORD, AirflowServer
 from tests.worlds.page_world import SCRIPT, PageWorld
 
@@ -67,11 +67,56 @@ def test_only_a_user_who_may_answer_a_request_is_offered_to(server: AirflowServe
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_nothing_can_be_written_through_the_page(method: str, server: AirflowServer, world: PageWorld) -> None:
+def test_nothing_can_be_written_through_a_view(method: str, server: AirflowServer, world: PageWorld) -> None:
     cookies = {"_token": server.token("admin")}
     for path in paths(world):
         answer = requests.request(method, f"{server.address}/amop/{path}", cookies=cookies, timeout=30)
         assert answer.status_code == 405, path
+
+
+def post(server: AirflowServer, path: str, user: str | None, **headers: str) -> requests.Response:
+    cookies = {"_token": server.token(user)} if user else {}
+    own = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
+    return requests.post(f"{server.address}/amop/{path}", cookies=cookies, headers=own | headers, timeout=30)
+
+
+def test_a_finding_is_dismissed_and_shown_again_by_a_user_who_may_change_runs(
+    server: AirflowServer, world: PageWorld
+) -> None:
+    path, shown = f"findings/{world.finding_id}", "89011700000000000003"
+    for user, code in ((None, 401), ("guest", 403)):
+        assert post(server, f"{path}/dismiss", user).status_code == code
+    assert post(server, f"{path}/dismiss", "viewer").status_code == 404  # there is none that a viewer may dismiss
+    assert "hx-post" not in server.get("findings", "viewer").text
+    assert shown in server.get("findings", "user").text
+    answer = post(server, f"{path}/dismiss", "user")
+    assert (answer.status_code, shown in answer.text) == (200, False)
+    assert world.value("SELECT dismissed_by FROM amop.finding WHERE id = %s", world.finding_id) == "user"
+    assert shown in server.get("findings", "viewer", dismissed="yes").text
+    assert post(server, f"{path}/restore", "user").status_code == 200
+    assert shown in server.get("findings", "viewer").text
+    assert post(server, "findings/987654321/dismiss", "user").status_code == 404
+
+
+def test_no_other_site_can_make_a_browser_press_a_button(server: AirflowServer, world: PageWorld) -> None:
+    path = f"findings/{world.finding_id}/dismiss"
+    for headers in (
+        {"HX-Request": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ):
+        assert post(server, path, "admin", **headers).status_code == 403, headers
+    assert world.value("SELECT dismissed_at FROM amop.finding WHERE id = %s", world.finding_id) is None
+
+
+def test_every_route_that_writes_is_closed_like_the_views(server: AirflowServer, world: PageWorld) -> None:
+    for path in ACTIONS:
+        address = re.sub(r"\{[^}]+\}", "1", path).removeprefix("/")
+        assert post(server, address, None).status_code == 401, path
+        assert post(server, address, "guest").status_code == 403, path
+        assert post(server, address, "admin", **{"HX-Request": ""}).status_code == 403, path
 
 
 def test_no_text_of_the_tables_becomes_markup(server: AirflowServer, world: PageWorld) -> None:

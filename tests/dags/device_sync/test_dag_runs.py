@@ -29,6 +29,7 @@ from amop.tasks.staging_sensor import StagingReadyTrigger
 from sandbox.world.aws_resources import ARCHIVE_BUCKET, ARCHIVE_PATH, BUCKET, QUEUE, aws_client
 from tests.db.cli.test_cli import as_airflow_json
 from tests.db.savings.test_realised_savings import FINAL, Period
+from tests.worlds.findings_world import FindingsWorld
 from tests.worlds.reliability import RecordFault
 
 if TYPE_CHECKING:
@@ -141,6 +142,22 @@ def test_a_closed_period_gets_its_realised_saving_once(
     assert [(row["forecast_saving"], row["realised_saving"]) for row in rows] == [(4, 2)]
     assert dag.test().state == "success"
     assert period.execute("SELECT * FROM amop.realised_saving") == rows
+
+
+def test_the_findings_of_a_sync_are_stored_once(
+    warehouse_dsn: str, dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AMOP_WAREHOUSE", as_airflow_json(warehouse_dsn))
+    dag = dags[ids.FINDINGS_DAG]
+    assert dag.test().state == "success"  # no provider to check
+    world = FindingsWorld(warehouse_dsn)
+    world.add_plans()
+    world.add_device("1", "Small 30")
+    assert dag.test().state == "success"
+    assert world.found() == {("no_usage", "1")}
+    rows = world.findings()
+    assert dag.test().state == "success"  # the sync was checked already
+    assert world.findings() == rows
 
 
 def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one(day: Day) -> None:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from amop.database.connection import connect
+from amop.page.findings import FindingsView, read_findings
 from amop.page.queues import read_messages, read_quarantine
 from amop.page.savings import read_savings
 from amop.page.session import read_session, read_sessions
@@ -184,6 +185,51 @@ def test_savings_are_those_that_were_measured(connection: Any) -> None:
     assert as_csv(view.table).splitlines()[1].startswith("2026-10,AT&T,")
 
 
+def read_all_findings(connection: Any, **wanted: Any) -> FindingsView:
+    every: dict[str, Any] = {
+        "integrations": EVERY,
+        "changeable": [],
+        "dismissed": False,
+        "service_provider_id": None,
+        "orders": {},
+    }
+    return read_findings(connection, **(every | wanted))
+
+
+def test_findings_say_what_was_found_what_it_costs_and_what_to_do(world: PageWorld, connection: Any) -> None:
+    view = read_all_findings(connection)
+    assert [(row.provider, row.currency, row.amount) for row in view.table.rows] == [
+        ("AT&T", "USD", Decimal("155.505")),
+        ("Rogers", "CAD", Decimal(44)),
+    ]
+    cells = {column.name: column.value(view.table.rows[0]) for column in view.table.columns}
+    assert cells["found"] == f"used 320.50 MB in 3.0 days; its history suggests 9.00 MB (plan {SCRIPT})"
+    assert cells["action"].startswith("Deactivate the SIM in Control Center")
+    assert view.table.columns[2].link is not None
+    assert [view.table.columns[2].link(row) for row in view.table.rows] == [f"sim/{world.sims[3]}", None]
+    assert [(row.found, row.amount) for row in view.totals.rows] == [(31, Decimal("410.25"))]
+
+
+def test_findings_are_those_of_a_users_integrations_and_of_one_provider_if_asked(connection: Any) -> None:
+    assert [row.provider for row in read_all_findings(connection, integrations=["rogers"]).table.rows] == ["Rogers"]
+    assert [row.provider for row in read_all_findings(connection, service_provider_id=4).table.rows] == ["Rogers"]
+    assert read_all_findings(connection, integrations=["pod19"]).totals.rows == []
+    dismissed = read_all_findings(connection, dismissed=True)
+    assert [(row.amount, row.dismissed_by) for row in dismissed.table.rows] == [(Decimal(60), "ann")]
+
+
+def test_only_findings_of_integrations_that_the_user_may_change_have_a_button(
+    world: PageWorld, connection: Any
+) -> None:
+    view = read_all_findings(connection, changeable=["jasper"])
+    button = view.table.columns[-1].action
+    assert button is not None
+    actions = [button(row) for row in view.table.rows]
+    assert [action and action.address for action in actions] == [f"findings/{world.finding_id}/dismiss", None]
+    assert "button" not in as_csv(view.table).splitlines()[0]
+    assert all(column.action is None for column in read_all_findings(connection).table.columns)
+
+
 def test_messages_are_filtered_by_state_and_provider(world: PageWorld, connection: Any) -> None:
     wanted: dict[str, Any] = {"integrations": EVERY, "order": None, "page": 1}
     dead = read_messages(connection, state="dead", search=None, **wanted)
@@ -216,6 +262,7 @@ def test_an_empty_warehouse_has_a_sentence_in_every_view(warehouse_dsn: str) -> 
             today.table,
             read_sessions(empty, integrations=EVERY, service_provider_id=None, order=None),
             read_savings(empty, integrations=EVERY, order=None).table,
+            read_all_findings(empty).table,
             read_messages(empty, state=None, **wanted),
             read_quarantine(empty, with_resolved=False, **wanted),
         ]
@@ -234,6 +281,7 @@ def test_a_role_that_may_only_read_is_enough(world: PageWorld, postgres_server: 
         assert read_session(connection, world.session_id, integrations=EVERY, orders={}) is not None
         assert read_sim(connection, world.sims[3], integrations=EVERY, orders={}) is not None
         assert read_savings(connection, integrations=EVERY, order=None).table.rows
+        assert read_all_findings(connection).table.rows
         assert read_messages(connection, integrations=EVERY, state=None, search=None, order=None, page=1).rows
         assert read_quarantine(connection, integrations=EVERY, with_resolved=True, search=None, order=None, page=1).rows
         connection.rollback()

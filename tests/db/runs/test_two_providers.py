@@ -16,7 +16,7 @@ from amop.archive.page_archive import ArchivedRun
 from amop.carriers.account import CarrierAccount
 from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
-from amop.config import INTEGRATIONS
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import transaction
 from amop.device_sync import fetch
 from amop.device_sync.communication_plans import update_communication_plans
@@ -158,24 +158,28 @@ def test_files_of_two_providers_never_have_one_name() -> None:
     )
 
 
-@pytest.mark.parametrize("integration", [*INTEGRATIONS, "teal"])
-def test_only_a_sync_of_an_integration_that_is_optimized_starts_an_optimization(
-    warehouse_dsn: str, integration: str
+OPTIMIZED = ("jasper", "pod19", "tmobile_jasper", "rogers")
+"""The gate of the product: exactly these, and only when asked."""
+
+
+@pytest.mark.parametrize("optimization", ["always", "never"])
+@pytest.mark.parametrize("integration", KNOWN_INTEGRATIONS)
+def test_only_a_sync_of_an_integration_that_is_optimized_starts_an_optimization_and_only_when_asked(
+    warehouse_dsn: str, integration: str, optimization: str
 ) -> None:
     load_sandbox_reference(warehouse_dsn)
-    supports = integration in INTEGRATIONS and INTEGRATIONS[integration].supports_optimization
-    with transaction(warehouse_dsn) as connection:
-        if integration not in INTEGRATIONS:
+    supports = integration in OPTIMIZED
+    assert KNOWN_INTEGRATIONS[integration].supports_optimization == supports
+    if not supports:
+        with transaction(warehouse_dsn) as connection:
             connection.execute(
-                "INSERT INTO amop.integration (id, name, display_name, family, portal_type_id, daily_sync_key,"
-                " supports_optimization) SELECT 99, %s, 'Teal', family, 0, 'teal_devices', false"
-                " FROM amop.integration WHERE name = 'jasper'",
+                "UPDATE amop.service_provider SET integration_id = (SELECT id FROM amop.integration WHERE name = %s)"
+                " WHERE id = 1",
                 [integration],
             )
-            connection.execute("UPDATE amop.service_provider SET integration_id = 99 WHERE id = 1")
-    request = SyncRequest(integration, f"device_sync_{integration}", "monday", optimization="always")
+    request = SyncRequest(integration, f"device_sync_{integration}", "monday", optimization=optimization)
     (run,) = open_runs(warehouse_dsn, request, now=present())
-    assert (run.optimization_session_id is not None) == supports
+    assert (run.optimization_session_id is not None) == (supports and optimization == "always")
     found = session_to_optimize(warehouse_dsn, run.run_id)
     assert (found is not None and found.optimization_session_id) == (run.optimization_session_id or False)
     if not supports:

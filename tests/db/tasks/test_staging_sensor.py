@@ -22,7 +22,10 @@ from airflow.triggers.base import TriggerEvent
 from psycopg.rows import dict_row
 
 from amop import time_limits
+from amop.database.connection import connect
+from amop.device_sync.progress import staging_progress, staging_progress_of_runs
 from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.tasks.staging_poller import poller_of
 from amop.tasks.staging_sensor import DAG_TEST_USER, StagingReadySensor, StagingReadyTrigger
 from tests.db.cli.test_cli import as_airflow_json
 from tests.worlds.moments import present
@@ -152,9 +155,10 @@ def test_it_defers_under_a_triggerer_and_reschedules_in_dags_test(world: World) 
     trigger = deferred.value.trigger
     assert isinstance(trigger, StagingReadyTrigger)
     assert (trigger.run_id, trigger.poll_seconds, trigger.limit_seconds) == (
-        world.run["run_id"], 5, time_limits.NO_PROGRESS.total_seconds(),
+        world.run["run_id"], 1, time_limits.NO_PROGRESS.total_seconds(),
     )  # fmt: skip
     assert (deferred.value.method_name, deferred.value.timeout) == ("resume", timedelta(hours=1))
+    assert (trigger.max_tries, trigger.delay_seconds, trigger.waiting_since) == (None, 300, None)
     ti = SimpleNamespace(get_first_reschedule_date=lambda _context: None)
     context = {"dag_run": SimpleNamespace(triggering_user_name=DAG_TEST_USER), "ti": ti}
     with pytest.raises(AirflowRescheduleException):
@@ -188,3 +192,87 @@ def test_the_trigger_survives_its_serialization_and_yields_the_outcome_once(worl
     world.sensor.resume({}, ready)  # type: ignore[arg-type]
     with pytest.raises(AirflowFailException, match="no key"):
         world.sensor.resume({}, failed)  # type: ignore[arg-type]
+
+
+def test_the_params_of_the_run_limit_the_wait_and_those_of_its_message_come_first(world: World) -> None:
+    began = present() - timedelta(seconds=61)
+    context: Any = {
+        "dag_run": SimpleNamespace(triggering_user_name="operator", start_date=began),
+        "params": {"max_tries": 7, "delay": 10, "no_progress_limit": None},
+    }
+    with pytest.raises(TaskDeferred) as deferred:
+        world.sensor.execute(context)
+    trigger: Any = deferred.value.trigger
+    assert (trigger.limit_seconds, trigger.max_tries, trigger.delay_seconds) == (None, 7, 10)
+    assert trigger.waiting_since == began.isoformat()
+    world.add_work(world.run, 2)
+    work = world.execute("SELECT * FROM amop.device_usage_to_process ORDER BY id")
+    world.sensor.run = world.run | {"wait": {"max_tries": 6}}
+    with pytest.raises(AirflowFailException, match=r"not complete after 6 tries, 10 seconds apart \(2 work rows left"):
+        world.sensor.execute(context)
+    assert world.execute("SELECT * FROM amop.device_usage_to_process ORDER BY id") == work
+    status, errors = world.state()
+    assert status == "failed" and len(errors) == 1 and "after 6 tries" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("integration", "left"),
+    [("jasper", 4), ("thingspace", 4), ("pond", 2), ("ebonding", 2), ("teal", 2), ("telegence", 1)],
+)
+def test_the_family_decides_which_work_rows_count(world: World, integration: str, left: int) -> None:
+    world.complete_list()
+    world.execute(
+        "UPDATE amop.service_provider SET integration_id = (SELECT id FROM amop.integration WHERE name = %s)"
+        " WHERE id = (SELECT service_provider_id FROM amop.device_sync_run WHERE id = %s)",
+        integration, world.run["run_id"],
+    )  # fmt: skip
+    for iccid, retries, is_deleted in [("1", 0, False), ("2", 4, True), ("3", 5, True), ("4", 5, False)]:
+        world.execute(
+            "INSERT INTO amop.device_usage_to_process (run_id, kind, iccid, retry_count, is_deleted)"
+            " VALUES (%s, 'device_usage', %s, %s, %s)",
+            world.run["run_id"], iccid, retries, is_deleted,
+        )  # fmt: skip
+    with connect(world.dsn) as connection:
+        progress = staging_progress(connection, world.run["run_id"])
+    assert progress is not None
+    assert (progress.work_rows_left, world.poke()) == (left, False)
+
+
+def test_all_sensors_of_a_triggerer_share_one_connection_and_one_query(world: World) -> None:
+    async def wait_for(count: int) -> tuple[int, int, list[Any]]:
+        poller = poller_of(world.dsn)
+        queries: list[int] = []
+
+        async def counted(connection: Any, run_ids: Any) -> Any:
+            queries.append(len(run_ids))
+            return await staging_progress_of_runs(connection, run_ids)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("amop.tasks.staging_poller.staging_progress_of_runs", counted)
+            asked = [world.run["run_id"], world.other["run_id"], 999]
+            answers = await asyncio.gather(*(poller.progress(asked[number % 3]) for number in range(count)))
+        open_now = world.execute(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'amop wait_for_staging'"
+            " AND datname = current_database()"
+        )
+        assert poller_of(world.dsn) is poller
+        return open_now[0]["n"], len(queries), answers
+
+    connections, queries, answers = asyncio.run(wait_for(60))
+    assert (connections, queries) == (1, 1)
+    assert [answer and answer.run_id for answer in answers[:3]] == [world.run["run_id"], world.other["run_id"], None]
+
+
+def test_a_warehouse_that_is_away_is_an_error_of_every_poll_and_the_next_one_connects_again(world: World) -> None:
+    async def lose_it() -> Any:
+        poller = poller_of(world.dsn)
+        assert await poller.progress(world.run["run_id"]) is not None
+        world.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'amop wait_for_staging'"
+            " AND datname = current_database()"
+        )
+        with pytest.raises(psycopg.OperationalError):
+            await poller.progress(world.run["run_id"])
+        return await poller.progress(world.run["run_id"])
+
+    assert asyncio.run(lose_it()).run_id == world.run["run_id"]

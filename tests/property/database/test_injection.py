@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from amop.carriers.call_gate import PostgresCallGate
 from amop.cli import main as cli
 from amop.cli.connection import WAREHOUSE_VARIABLE
-from amop.config import INTEGRATIONS
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import transaction
 from amop.database.conninfo import conninfo_from_airflow_connection
 from amop.device_sync.sync_log import write_sync_log
@@ -224,7 +224,7 @@ def test_parameters_of_a_run_and_errors_that_end_it(warehouse_dsn: str, reliabil
         foreign = SyncRequest(text, "device_sync_jasper", "manual")
         with untouched(warehouse_dsn):
             (run,) = open_runs(warehouse_dsn, request, now=NOW)
-            if text not in INTEGRATIONS:
+            if text not in KNOWN_INTEGRATIONS:
                 assert open_runs(warehouse_dsn, foreign, now=NOW) == []
                 with pytest.raises(PipelineError, match="is not a provider of integration"):
                     check_request(warehouse_dsn, OptimizationRequest(text, "dag/run", 1))

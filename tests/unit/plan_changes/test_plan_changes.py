@@ -158,6 +158,7 @@ CHANGES = InstanceChanges(
     service_provider_id=1,
     service_provider_name="AT&T <b>",
     connection_id="carrier_jasper",
+    integration="jasper",
     time_zone="America/New_York",
     write_is_enabled=True,
     can_auto_update_rate_plans=True,

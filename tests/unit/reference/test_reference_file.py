@@ -54,7 +54,8 @@ def test_the_reference_file_of_the_sandbox_is_valid() -> None:
     ("old", "new", "line", "field", "message"),
     [
         ("integration: jasper", "integration: jaspr", 6, "service_providers[0].integration",
-         "'jaspr' is not an integration; allowed: jasper, pod19, tmobile_jasper, rogers"),
+         "'jaspr' is not an integration; allowed: jasper, pod19, tmobile_jasper, rogers, "
+         "thingspace, teal, pond, telegence, ebonding"),
         ("    time_zone: America/New_York", "    time_zone: America/New_Yrok", 9,
          "service_providers[0].time_zone",
          "'America/New_Yrok' is not a time zone; allowed: an IANA name such as 'America/New_York' or 'UTC'"),

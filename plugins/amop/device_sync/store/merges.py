@@ -31,6 +31,13 @@ def merge_devices(
     """Merge staged SIMs into ``amop.device``, all of them or only those given; return how many changed."""
 
 
+@statement("device_sync/record_imei_changes")
+def record_imei_changes(
+    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, now: datetime
+) -> None:
+    """Record the SIMs that the staged details show in other equipment."""
+
+
 @statement("device_sync/merge_details")
 def merge_details(connection: WarehouseConnection, *, run_id: int, service_provider_id: int, now: datetime) -> None:
     """Merge staged details into ``amop.device``."""

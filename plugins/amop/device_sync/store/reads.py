@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from psycopg.types.json import Jsonb
+
 from amop.database.connection import WarehouseConnection
 from amop.database.copy import CopyInto
 from amop.database.statements import statement
@@ -121,7 +123,9 @@ def collect_present_devices(connection: WarehouseConnection, *, run_id: int) -> 
 
 
 @statement("device_sync/queue_usage", needs=["device_sync/collect_present_devices"])
-def queue_usage(connection: WarehouseConnection, *, run_id: int, service_provider_id: int, is_full: bool) -> None:
+def queue_usage(
+    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, is_full: bool, has_bulk_usage: bool
+) -> None:
     """Queue the usage reads of a run: one per rate plan, version and usage type, and one per SIM without bulk usage."""
 
 
@@ -198,8 +202,10 @@ def has_usage_answer(connection: WarehouseConnection, *, run_id: int) -> bool:
 
 
 @statement("device_sync/staging_progress")
-def staging_progress(connection: WarehouseConnection, *, run_id: int) -> StagingProgress | None:
-    """Return the progress of a run's staging, None if there is no such run."""
+def staging_progress(
+    connection: WarehouseConnection, *, run_ids: list[int], count_rules: Jsonb
+) -> list[StagingProgress]:
+    """Return the progress of the staging of runs, in any order."""
 
 
 @statement("device_sync/insert_carrier_page")

@@ -44,6 +44,13 @@
   });
   addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
+    if (event.detail.requestConfig.verb === "post") {
+      tell(status === 401 ? "Your session has ended: sign in to Airflow, then press the button again."
+        : status === 403 ? "Airflow does not let you do this."
+        : status === 404 ? "This is not there any more. Load this page again."
+        : `Nothing was changed (${status}). Load this page again.`);
+      return;
+    }
     tell(status === 401 ? "Your session has ended: sign in to Airflow, then load this page again."
       : `This view could not be refreshed (${status}). What you see may be old.`);
   });
@@ -92,5 +99,10 @@
       form.addEventListener("submit", answer);
     }
   }
+  function enableButtons() {
+    for (const button of document.querySelectorAll("button.act")) button.hidden = false;
+  }
   addEventListener("DOMContentLoaded", enableApproval);
+  addEventListener("DOMContentLoaded", enableButtons);
+  addEventListener("htmx:afterSettle", enableButtons);
 })();

@@ -1,0 +1,16 @@
+-- Purpose: list the sync runs that failed or were refused since a moment; replays of the archive are excluded.
+-- Parameters: since (timestamptz).
+-- Locks: none beyond reading.
+-- Repeatable: reads only.
+SELECT
+    run.service_provider_id,
+    provider.name AS provider,
+    provider.time_zone,
+    run.error,
+    run.dag_id,
+    run.dag_run_id,
+    run.ended_at
+FROM amop.device_sync_run AS run
+INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id
+WHERE run.status IN ('failed', 'refused') AND run.ended_at > %(since)s AND run.replayed_run_id IS NULL
+ORDER BY run.id

@@ -1,0 +1,165 @@
+"""Registry of the carrier API families: what is the same for every integration that speaks one API.
+
+`Integration.family` in `amop.config` names an entry. The client classes are in `amop.carriers.registry`;
+docs/carriers.md describes the entries and docs/add-a-carrier.md how one is added.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+BINARY_MEGABYTE = 1_048_576
+DECIMAL_MEGABYTE = 1_000_000
+
+CONTROL_CENTER = "control_center"
+
+
+class UnknownFamilyError(LookupError):
+    """An integration names a carrier API family that the registry does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierRule:
+    """What identifies a SIM at the carrier."""
+
+    name: str
+    """Name of the identifier in messages, such as ``ICCID``."""
+    pattern: str
+    """Regular expression of the whole identifier."""
+
+    def accepts(self, value: object) -> bool:
+        """Return True if the value is text of this form."""
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+
+ICCID = IdentifierRule("ICCID", "[0-9]{18,22}")
+EID = IdentifierRule("EID", "[0-9]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class CountRule:
+    """Which work rows of a run and provider the clean-up waits for; by default all of them."""
+
+    ignores_deleted: bool = False
+    """Rows with ``is_deleted`` are done: the family's sync marks them instead of deleting them."""
+    maximum_retries: int | None = None
+    """Rows with this ``retry_count`` are given up by the family's sync: not waited for, but reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The carrier's limits for one account."""
+
+    calls_per_second: float
+    page_size: int
+    changes_per_sim_and_month: int | None = None
+    """Plan changes that the carrier accepts for one SIM in a month; None = no such limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the family's client can do."""
+
+    bulk_usage: bool = False
+    """Usage of all SIMs of a rate plan in pages."""
+    writes: bool = False
+    """Plan changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One carrier API."""
+
+    name: str
+    display_name: str
+    daily_sync_key: str
+    """``key_name`` of the daily-sync notice to AMOP."""
+    megabyte: int = BINARY_MEGABYTE
+    """Bytes of a megabyte in the family's prices and usage."""
+    identifier: IdentifierRule = ICCID
+    count_rule: CountRule = field(default_factory=CountRule)
+    usage_types: tuple[str, ...] = ("DATA",)
+    """Counters that the carrier reports: ``DATA``, ``SMS``, ``VOICE``."""
+    limits: Limits | None = None
+    """None for a family without a client."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def has_client(self) -> bool:
+        """True if the package can call this API; otherwise it only merges what the existing system has staged."""
+        return self.limits is not None
+
+
+CONTROL_CENTER_LIMITS = Limits(calls_per_second=5.0, page_size=50)
+"""Control Center's policy: at most 5 calls in any second and one call at a time for each API user."""
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            CONTROL_CENTER,
+            "Cisco Control Center (Jasper)",
+            "jasper_devices",
+            usage_types=("DATA", "SMS", "VOICE"),
+            limits=CONTROL_CENTER_LIMITS,
+            capabilities=Capabilities(bulk_usage=True, writes=True),
+        ),
+        Family("thingspace", "Verizon ThingSpace", "thingspace_devices", usage_types=("DATA", "SMS")),
+        Family(
+            "teal",
+            "Teal",
+            "teal_devices",
+            megabyte=DECIMAL_MEGABYTE,
+            identifier=EID,
+            count_rule=CountRule(maximum_retries=5),
+        ),
+        Family("pond", "Pond", "pond_inventories", count_rule=CountRule(ignores_deleted=True)),
+        Family(
+            "telegence",
+            "AT&T Telegence",
+            "telegence_devices",
+            count_rule=CountRule(ignores_deleted=True, maximum_retries=5),
+            usage_types=("DATA", "SMS", "VOICE"),
+        ),
+        Family(
+            "ebonding",
+            "AT&T eBonding",
+            "ebonding_devices",
+            count_rule=CountRule(ignores_deleted=True),
+            usage_types=("DATA", "SMS", "VOICE"),
+        ),
+    )
+}
+"""Every family by name."""
+
+
+def family_of(name: str, *, used_by: str) -> Family:
+    """Return a family by name.
+
+    Args:
+        name: the family's name.
+        used_by: what names it, for the message.
+
+    Raises:
+        UnknownFamilyError: the registry has no such family.
+    """
+    try:
+        return FAMILIES[name]
+    except KeyError:
+        raise UnknownFamilyError(
+            f"{used_by} names the carrier API family {name!r}, which amop.families does not have; known: "
+            f"{', '.join(sorted(FAMILIES))}. See docs/add-a-carrier.md"
+        ) from None
+
+
+def count_rules() -> dict[str, dict[str, Any]]:
+    """Return the count rules by family, as the statement that counts work rows takes them."""
+    return {
+        name: {
+            "ignores_deleted": family.count_rule.ignores_deleted,
+            "maximum_retries": family.count_rule.maximum_retries,
+        }
+        for name, family in FAMILIES.items()
+    }
