@@ -18,7 +18,8 @@ from tests.worlds.moments import machine_time
 def context(dag_id: str, params: dict[str, Any], run_id: str = f"{TRIAL_RUN_PREFIX}2026-11-20T00:00:00+00:00__") -> Any:
     """Return the context of a task in Airflow's temporary run, or in another one."""
     dag_run = SimpleNamespace(
-        dag_id=dag_id, run_id=run_id, run_type=SimpleNamespace(value="manual"), run_after=machine_time(), logical_date=None, clear_number=0,
+        dag_id=dag_id, run_id=run_id, run_type=SimpleNamespace(value="manual"),
+        run_after=machine_time(), logical_date=None, clear_number=0,
         triggering_user_name=None, start_date=machine_time(),
     )  # fmt: skip
     return {"dag_run": dag_run, "params": params, "task": SimpleNamespace(execution_timeout=None)}
