@@ -171,7 +171,7 @@ def publish_summary(work: SyncWork) -> None:
         send_sync_log(work.conninfo, work.run_id)
 
 
-@sync_task(limit=time_limits.TASK)
+@sync_task(limit=time_limits.TASK, ends_run=True)
 def notify_amop(work: SyncWork) -> None:
     """End the run as complete and send AMOP the daily-sync notice, after the merge has committed."""
     from amop.device_sync.complete_run import complete_run

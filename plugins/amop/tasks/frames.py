@@ -91,7 +91,9 @@ class SessionWork:
     """When the task began, by the warehouse's clock."""
 
 
-def sync_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def sync_task(
+    *, limit: timedelta, resumes: bool = True, ends_run: bool = False, **arguments: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function of a `SyncWork` into a task of a `ProviderRun`, its parameter ``run``.
 
     A final failure ends the sync run and its session, with one ErrorMessage to AMOP. A task that an operator cleared
@@ -100,13 +102,14 @@ def sync_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Ca
     Args:
         limit: longest time of one try.
         resumes: False for a task that works on complete runs.
+        ends_run: True for the task that completes the run: killed after that, its next try does the rest.
         **arguments: more arguments of the task.
     """
 
     def frame(function: Callable[..., Any]) -> Any:
         def in_frame(run: ProviderRun, **more: Any) -> Any:
             with recorded_failure(sync_run_id=run["run_id"]):
-                if resumes and not is_left_to_do(run["run_id"], get_current_context()):
+                if resumes and not is_left_to_do(run["run_id"], get_current_context()) and not ends_run:
                     return None
                 return function(SyncWork(warehouse_conninfo(), run, warehouse_now()), **more)
 
