@@ -26,7 +26,7 @@ def ladders(count: int) -> tuple[float, list[Ladder]]:
     """Return the seconds of 50 ladders of one new plan beside ten present ones, and the ladders."""
     instance = make_instance("default", count, seed=optimizer.SEEDS[0])
     plans, none = instance.rate_plans, np.zeros(0, dtype=np.int64)
-    inputs = InstanceInputs(instance.devices, plans, instance.eligibility, none, none, none, None)
+    inputs = InstanceInputs(instance.devices, plans, instance.eligibility, none, none, none, None, none, none)
     present = [_line(instance.rate_plans.code[number], inputs, number) for number in range(len(plans))]
     new = [
         PlanLine(

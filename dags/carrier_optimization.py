@@ -1,19 +1,18 @@
 """Rate plan optimization of one service provider: one DAG per integration, without a schedule.
 
 ### What it does
-For one provider and one billing period it finds the rate plan of every SIM that makes the carrier's bill least, and
-proves how close to the least it is:
+For one provider and one period it finds the rate plans that make the carrier's bill least, and proves how close it is:
 
 1. **open_instance** takes the session that the device sync opened, or opens one (AMOP 0 and 20 %).
 2. **group_communication_plans** puts communication plans that allow the same rate plans into comm groups.
 3. **validate_groups** decides the outcome of each group, and ends the run where a rate plan cannot be billed.
 4. **project_usage** projects the usage of the eligible SIMs (active, with usage, or activated in the period) to the
-   period's end: from their daily history where it has three days or more, else by the elapsed time (30 %).
+   period's end: from three days or more of daily history, else by the elapsed time (30 %).
 5. **assign_base** computes the cost of today's plans and of the base assignment (40 %); **solve** optimizes the whole
    provider at once, pools included, and verifies its proof (50 %).
 6. **write_results** stores plan and cost of every SIM and *proposes* the changes. **write_workbook** writes them to
-   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links once. Both are skipped
-   where a Variable is unset or S3 or SES fail for good: the result then has a `warning`.
+   S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links once. Both are skipped where
+   a Variable is unset, or S3 or SES fail: the result has a `warning`, and `amop_relay` delivers them later.
 7. **plan_changes** decides on the proposals: only proposed (settings or *Apply changes* forbid more), no go (too little
    time), approved, or **approve_changes** requests approval (*Required Actions*, `bin/amop approvals`, and by e-mail);
    **record_approval** records the answer. A newer optimization withdraws older proposals and requests.
@@ -22,8 +21,8 @@ proves how close to the least it is:
 ### How to run it
 `device_sync_<integration>` starts it automatically, as run `session_<session id>`. To start it by hand, *Trigger* it
 with the provider's id; without a session one is opened. Several providers may run side by side; a second run of one
-provider fails at once and names the running session. The form takes **any billing period**, also a closed one: then it
-uses the usage of that period's days (`amop.device_usage`), no projection, and the plans of that time where known.
+provider fails at once and names the running session. The form takes **any billing period**, also a closed one: then
+it uses that period's daily usage (`amop.device_usage`), no projection, and the plans of that time where known.
 
 ### Reading the result
 `amop.optimization_instance` has the totals, the proven `lower_bound`, the gap and any `warning`;
@@ -35,8 +34,8 @@ of the instance, and per SIM `amop.rate_plan_change`; the next sync confirms the
 
 ### When it fails
 An error of the data (the log names provider, rate plan or SIM) fails at once, ends the session with one ErrorMessage to
-AMOP, and is stored in `amop.optimization_instance.error`. Fix the cause and **trigger a new run**: an ended session is
-not reopened. From **plan_changes** on a failed task may be cleared: it resumes with the approved changes.
+AMOP, and is stored in `amop.optimization_instance.error`. Fix the cause and **clear `open_instance`** with downstream,
+which opens a new session. From **plan_changes** on clear the failed task: it resumes with the approved changes.
 """
 
 from __future__ import annotations
@@ -52,10 +51,11 @@ from amop.tasks.retries import RETRIES
 
 PARAMS = {
     "service_provider_id": Param(
-        type="integer",
+        None,
+        type=["null", "integer"],
         minimum=1,
         title="Service provider",
-        description="Id of the provider to optimize, as `bin/amop status` shows it; one of this integration.",
+        description="Required: id of the provider, as `bin/amop status` shows it; one of this integration.",
     ),
     "billing_period_id": Param(
         None,

@@ -1,4 +1,4 @@
-"""The Airflow plugin of the package: the operators' page, in Airflow's navigation and below ``/amop/``.
+"""The Airflow plugin of the package: the operators' page, in Airflow's navigation and below ``/amop/``, and its links.
 
 Airflow loads it from the plugins folder, or through the entry point ``airflow.plugins`` of the installed package.
 """
@@ -6,6 +6,7 @@ Airflow loads it from the plugins folder, or through the entry point ``airflow.p
 from airflow.plugins_manager import AirflowPlugin
 
 from amop.web.lazy_app import LazyApp
+from amop.web.task_links import PageLink
 
 
 class AmopPlugin(AirflowPlugin):
@@ -13,6 +14,7 @@ class AmopPlugin(AirflowPlugin):
 
     name = "amop"
     fastapi_apps = [{"name": "AMOP", "app": LazyApp(), "url_prefix": "/amop"}]  # noqa: RUF012 as Airflow declares it
+    global_operator_extra_links = [PageLink()]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {"name": "AMOP", "href": "amop/", "destination": "nav", "url_route": "amop", "nav_top_level": True}
     ]

@@ -86,9 +86,19 @@ def down() -> None:
     console.print("The sandbox world is stopped.")
 
 
+TEST_OPTIONS_WITH_VALUE = frozenset({"-B", "--bundle-name", "-t", "--task-params", "--env-vars", "--map-index"})
+"""Options of ``airflow tasks test`` that are followed by a value."""
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def airflow(context: typer.Context) -> None:
     """Run the airflow command line in the environment of the running world."""
+    if is_test_without_date(context.args):
+        console.print(
+            "Give a date or a run id: airflow tasks test DAG_ID TASK_ID 2026-11-20. Without one Airflow deletes the "
+            "run of this DAG that has no logical date, such as a manual run or one that waits for an approval."
+        )
+        raise typer.Exit(2)
     world = _running_world()
     program = str(Path(sys.executable).with_name("airflow"))
     with _paused_for_test_command(world, context.args):
@@ -122,6 +132,20 @@ def fix() -> None:
     with _reported_errors():
         repair(parts)
         console.print("Every part of the sandbox works again. What failed is resumed as docs/runbook.md says.")
+
+
+def is_test_without_date(arguments: list[str]) -> bool:
+    """Return True for ``tasks test`` without a date or run id, which deletes a real run."""
+    if arguments[:2] != ["tasks", "test"]:
+        return False
+    values = iter(arguments[2:])
+    given = 0
+    for value in values:
+        if value in TEST_OPTIONS_WITH_VALUE:
+            next(values, None)
+        elif not value.startswith("-"):
+            given += 1
+    return given < 3 and not {"-h", "--help"} & set(arguments)
 
 
 def _running_world() -> World:

@@ -93,9 +93,8 @@ def test_five_messages_start_one_clean_up_which_survives_a_kill_of_the_triggerer
     rows(world, "DELETE FROM amop.device_usage_to_process WHERE run_id = %s", opened["id"])
 
     def run() -> dict[str, Any]:
-        return rows(world, "SELECT status, error, usage_updated FROM amop.device_sync_run WHERE id = %s", opened["id"])[
-            0
-        ]
+        statement = "SELECT status, error, usage_updated FROM amop.device_sync_run WHERE id = %s"
+        return rows(world, statement, opened["id"])[0]
 
     wait_until(lambda: run()["status"] != "running", "the end of the clean-up", seconds=240)
     assert run() == {"status": "complete", "error": None, "usage_updated": 1}

@@ -16,7 +16,8 @@ SELECT
     array_agg((sim.kept_reason IS NOT NULL OR sim.change_limit IS NOT NULL)::integer::bigint) AS is_kept,
     array_agg(sim.sms_is_read::integer::bigint) AS sms_is_read,
     array_agg((sim.usage_mb * 1000000)::bigint) AS measured_micro_mb,
-    array_agg(sim.later_sms_usage) AS later_sms_usage
+    array_agg(sim.later_sms_usage) AS later_sms_usage,
+    array_agg(sim.history_days::bigint) AS history_days
 FROM amop.optimization_device AS sim
 LEFT JOIN amop.optimization_solved_assignment AS solved
     ON sim.device_id = solved.device_id AND solved.instance_id = %(instance_id)s

@@ -18,6 +18,7 @@ SELECT
     instance.lower_bound,
     instance.savings,
     instance.certificate,
+    instance.projection,
     instance.warning,
     instance.report_uri,
     instance.run_status,

@@ -23,6 +23,15 @@ from amop.solver import Terms
 from amop.solver.mid_cycle import LeftPlans, MidCycle, mid_cycle_of
 from amop.solver.model import NONE, Devices, Eligibility, Flags, Integers, RatePlans, micro, pools_of
 
+COPY_BASE_ASSIGNMENT = (
+    "COPY amop.optimization_base_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+)
+COPY_SOLVED_ASSIGNMENT = (
+    "COPY amop.optimization_solved_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
+)
+COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
+"""For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
+
 
 @dataclass(frozen=True, slots=True)
 class BilledDevices(ColumnRow):
@@ -49,6 +58,8 @@ class BilledDevices(ColumnRow):
     """Usage until ``usage_as_of``, 1e-6 MB."""
     later_sms_usage: npt.NDArray[np.int64]
     """Messages expected after it; 0 unless a plan change counts from its day."""
+    history_days: npt.NDArray[np.int64]
+    """Usage days that the projection is based on; 0 for one by the elapsed time, or of usage that is final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,15 @@ class LeftPlanRows(ColumnRow):
     days: npt.NDArray[np.int64]
     usage_micro_mb: npt.NDArray[np.int64]
     sms_usage: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageOfDay(ColumnRow):
+    """SIMs with usage on one usage day, as columns of one length."""
+
+    device_id: npt.NDArray[np.int64]
+    data_usage: npt.NDArray[np.int64]
+    """Bytes, above 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,10 @@ class InstanceInputs:
     """Index of the rate plan of each SIM, -1 until it is stored."""
     mid_cycle: MidCycle | None
     """What a plan change cannot affect any more, where it counts from its day; else None."""
+    measured_micro_mb: Integers
+    """Usage of each SIM until ``usage_as_of``, shape (N,)."""
+    history_days: Integers
+    """See `BilledDevices`, shape (N,)."""
 
 
 def read_inputs(connection: WarehouseConnection, instance: Instance) -> InstanceInputs:
@@ -136,6 +160,8 @@ def read_inputs(connection: WarehouseConnection, instance: Instance) -> Instance
         rate_plan_ids=rate_plan_ids,
         solved_assignment=_index_of(billed.solved_rate_plan_id[order], rate_plan_ids),
         mid_cycle=mid_cycle,
+        measured_micro_mb=billed.measured_micro_mb[order],
+        history_days=billed.history_days[order],
     )
 
 
@@ -230,7 +256,7 @@ def write_base_assignment(
 ) -> None:
     """Replace the base rate plan of each billed SIM."""
     store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_base_assignment")
-    _copy_assignment(connection, store.COPY_BASE_ASSIGNMENT, instance_id, inputs, assignment)
+    _copy_assignment(connection, COPY_BASE_ASSIGNMENT, instance_id, inputs, assignment)
 
 
 def write_solved_assignment(
@@ -238,7 +264,7 @@ def write_solved_assignment(
 ) -> None:
     """Replace the solved rate plan of each billed SIM."""
     store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_solved_assignment")
-    _copy_assignment(connection, store.COPY_SOLVED_ASSIGNMENT, instance_id, inputs, assignment)
+    _copy_assignment(connection, COPY_SOLVED_ASSIGNMENT, instance_id, inputs, assignment)
 
 
 def _copy_assignment(
@@ -263,7 +289,7 @@ def write_device_results(
     instance_id = instance.id
     remaining = days_left(instance.usage_as_of, cycle_end=instance.cycle_end, period_days=1)
     store.create_costs(connection)
-    write_numbers(connection, store.COPY_DEVICE_COSTS, device_ids, from_costs, to_costs)
+    write_numbers(connection, COPY_DEVICE_COSTS, device_ids, from_costs, to_costs)
     store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_result")
     store.add_results(
         connection,

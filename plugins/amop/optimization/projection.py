@@ -21,8 +21,8 @@ from amop.optimization.rows import Instance
 from amop.optimization.usage_history import FEWEST_DAYS, LOOKBACK, UsageHistory, usage_history
 from amop.reference.billing_period import days_in_period
 
-DAILY_HISTORY, ELAPSED_TIME = "daily_history", "elapsed_time"
-"""Values of the provider setting ``projection_method``."""
+DAILY_HISTORY, ELAPSED_TIME, SCENARIOS = "daily_history", "elapsed_time", "scenarios"
+"""Values of the provider setting ``projection_method``; the point forecast of the last is that of the first."""
 
 LARGEST_BIGINT = 2**63 - 1
 
@@ -35,7 +35,7 @@ def read_history(connection: WarehouseConnection, instance: Instance) -> UsageHi
         projected by the elapsed time.
     """
     history = None
-    if instance.projection_method == DAILY_HISTORY:
+    if instance.projection_method in {DAILY_HISTORY, SCENARIOS}:
         days = store.usage_days(
             connection,
             service_provider_id=instance.service_provider_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from decimal import Decimal
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -31,10 +32,16 @@ def verify_solution(instance: Instance, result: OptimizationResult) -> None:
         )
 
 
-def store_proof(connection: WarehouseConnection, instance: Instance, result: OptimizationResult | None) -> None:
+def store_proof(
+    connection: WarehouseConnection,
+    instance: Instance,
+    result: OptimizationResult | None,
+    expected_bill: dict[str, Any] | None,
+) -> None:
     """Store the solved cost with its lower bound, gap and certificate; an instance without SIMs costs 0.
 
-    The certificate has the terms of the bill, and when plan changes count unless they count for the whole period.
+    The certificate has the terms of the bill, and when plan changes count unless they count for the whole period. The
+    expected bill (`amop.optimization.expected_bill`) is stored with it where scenarios chose the plans.
     """
     effects = effects_of(instance)
     if result is None:
@@ -46,6 +53,7 @@ def store_proof(connection: WarehouseConnection, instance: Instance, result: Opt
             lower_bound=nothing,
             gap=nothing,
             certificate=Jsonb({}),
+            expected_bill=None,
         )
         return
     store.set_solution(
@@ -59,6 +67,7 @@ def store_proof(connection: WarehouseConnection, instance: Instance, result: Opt
             | {"terms": asdict(result.model.terms)}
             | ({} if effects.is_default else {"change_effects": effects.as_json()})
         ),
+        expected_bill=None if expected_bill is None else Jsonb(expected_bill),
     )
 
 

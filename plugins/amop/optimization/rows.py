@@ -33,6 +33,8 @@ class Instance:
     savings: Decimal | None
     """None until the results are written."""
     certificate: dict[str, Any] | None
+    projection: dict[str, Any] | None
+    """Method of the projection and its usage days; None until the SIMs are read."""
     warning: str | None
     report_uri: str | None
     run_status: str

@@ -13,17 +13,26 @@ from amop.database.connection import transaction
 from amop.optimization import store
 from amop.optimization.arrays import InstanceInputs, read_inputs, write_base_assignment, write_solved_assignment
 from amop.optimization.errors import input_errors, require_equal
+from amop.optimization.expected_bill import (
+    document_of,
+    read_scenarios,
+    reason_without_scenarios,
+    uses_scenarios,
+    verify_expected,
+)
 from amop.optimization.instances import lock_instance, running_instance
 from amop.optimization.proof import optimality_gap, store_proof, verify_solution
 from amop.optimization.rows import Instance
 from amop.reference.billing_period import days_in_period
 from amop.runs.sessions import advance_session
 from amop.solver import OptimizationResult, Terms, optimize
+from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.mid_cycle import PartedFleet, parts_as_chosen, parts_to_choose
 from amop.solver.model import Integers, from_micro
 
 log = logging.getLogger(__name__)
 
+WITHOUT_SCENARIOS = "The plans were chosen by the point forecast of the usage, not by scenarios"
 BASE_READY, SOLVED = 40, 50
 """Percent of a session after the base assignment, after the solve."""
 
@@ -73,15 +82,22 @@ def solve(conninfo: str, instance_id: int) -> None:
     instance, inputs = read_running_instance(conninfo, instance_id)
     if instance.progress >= SOLVED:
         return
-    result = _optimize(instance, inputs) if len(inputs.devices) else None
+    result, expected, warning = None, None, None
+    if len(inputs.devices) and uses_scenarios(instance):
+        warning = reason_without_scenarios(instance, inputs)
+        expected = None if warning else _optimize_expected(conninfo, instance, inputs)
+    if len(inputs.devices):
+        result = expected.at_point_forecast if expected else _optimize(instance, inputs)
     with transaction(conninfo, application_name="amop solve") as connection:
         if lock_instance(connection, instance_id).progress >= SOLVED:
             return
         if result is not None:
             assignment = result.assignment[: len(inputs.devices)]
             write_solved_assignment(connection, instance_id, inputs, assignment)
-        store_proof(connection, instance, result)
-        if result is not None and result.total_cost > result.current_cost:
+        store_proof(connection, instance, result, document_of(expected) if expected else None)
+        if warning:
+            store.add_warning(connection, instance_id=instance_id, warning=f"{WITHOUT_SCENARIOS}: {warning}")
+        if result is not None and expected is None and result.total_cost > result.current_cost:
             store.add_warning(connection, instance_id=instance_id, warning=_cost_increase_warning(result))
         advance_session(connection, instance.session_id, SOLVED)
 
@@ -113,6 +129,37 @@ def _optimize(instance: Instance, inputs: InstanceInputs) -> OptimizationResult:
         from_micro(result.lower_bound),
         optimality_gap(result),
         result.status,
+        result.seconds,
+    )
+    return result
+
+
+def _optimize_expected(conninfo: str, instance: Instance, inputs: InstanceInputs) -> ExpectedResult:
+    usage = read_scenarios(conninfo, instance, inputs)
+    with input_errors(instance):
+        result = optimize_expected(
+            inputs.devices,
+            inputs.rate_plans,
+            inputs.eligibility,
+            usage,
+            period_days=_days(instance),
+            uses_proration=instance.uses_proration,
+            prorate_allowance=instance.prorates_allowance,
+            pool_scope=instance.pool_scope,
+            min_saving_per_change=instance.minimum_saving_per_change,
+        )
+    require_equal(instance, "current cost", from_micro(result.point.current_cost), instance.current_cost)
+    require_equal(instance, "base cost", from_micro(result.point.base_cost), instance.base_cost)
+    verify_solution(instance, result.point)
+    verify_expected(instance, result)
+    log.info(
+        "%s: %s SIMs are expected to cost %s, lower bound %s (gap %.1e); the plans of the point forecast %s; %.1f s",
+        instance.service_provider_name,
+        len(inputs.devices),
+        from_micro(result.risk.expected()),
+        from_micro(result.expected_lower_bound),
+        result.gap,
+        from_micro(result.point_risk.expected()),
         result.seconds,
     )
     return result

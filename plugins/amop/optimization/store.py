@@ -29,16 +29,7 @@ from amop.optimization.rows import (
 from amop.optimization.usage_history import UsageDay
 
 if TYPE_CHECKING:
-    from amop.optimization.arrays import BilledDevices, LeftPlanRows
-
-COPY_BASE_ASSIGNMENT = (
-    "COPY amop.optimization_base_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
-)
-COPY_SOLVED_ASSIGNMENT = (
-    "COPY amop.optimization_solved_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
-)
-COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
-"""For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
+    from amop.optimization.arrays import BilledDevices, LeftPlanRows, UsageOfDay
 
 copy_rate_plan_items = CopyInto("amop.optimization_rate_plan_result", RatePlanItem)
 copy_pool_items = CopyInto("amop.optimization_pool_result", PoolItem)
@@ -322,6 +313,13 @@ def billed_devices(connection: WarehouseConnection, *, instance_id: int) -> Bill
     """Return the billed SIMs of an instance, placed and kept ones, as columns, in any order."""
 
 
+@statement("optimization/usage_of_day", types_from="amop.optimization.arrays")
+def usage_of_day(
+    connection: WarehouseConnection, *, instance_id: int, billing_period_id: int, usage_date: date
+) -> UsageOfDay:
+    """Return the usage of the billed SIMs of an instance on one usage day, as columns, without SIMs that used none."""
+
+
 # --- Costs and results ------------------------------------------------------------------------------------------------
 
 
@@ -341,8 +339,9 @@ def set_solution(
     lower_bound: Decimal,
     gap: Decimal,
     certificate: Jsonb,
+    expected_bill: Jsonb | None,
 ) -> None:
-    """Store the solved cost with its proof: lower bound, gap and certificate."""
+    """Store the solved cost with its proof: lower bound, gap and certificate; and the expected bill, if any."""
 
 
 @statement("optimization/create_costs")

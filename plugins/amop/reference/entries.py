@@ -176,7 +176,7 @@ class ServiceProviderEntry(_Entry):
     minimum_days_on_plan: int = Field(default=0, ge=0, le=LONGEST_DAYS_ON_PLAN)
     approval_above_changes: int | None = Field(default=500, ge=0, le=INTEGER_MAX)
     approval_above_amount: PositiveMoney | None = None
-    projection_method: Literal["daily_history", "elapsed_time"] = "daily_history"
+    projection_method: Literal["daily_history", "elapsed_time", "scenarios"] = "daily_history"
     rate_plans: list[RatePlanEntry] = Field(default_factory=list)
     communication_plans: list[CommunicationPlanEntry] | None = None
 

@@ -53,6 +53,23 @@ class ExpectedResult:
         return (claim.total - claim.lower_bound) / claim.total if claim.total else 0.0
 
     @property
+    def at_point_forecast(self) -> OptimizationResult:
+        """Return the result as one for the point forecast: its bill at that usage, and the proof of its gap there."""
+        point, cost = self.point, self.point.model.bill(self.assignment)
+        proof = point.certificate.changes
+        if proof is not None:
+            count = count_changes(point.model, self.assignment)
+            proof = replace(proof, change_count=count, objective=cost + proof.min_saving * count)
+        return replace(
+            point,
+            assignment=self.assignment,
+            total_cost=cost,
+            certificate=replace(point.certificate, bill=cost, changes=proof),
+            status="optimal" if cost == point.lower_bound and proof is None else "within_gap",
+            changes=self.changes,
+        )
+
+    @property
     def changes(self) -> int:
         """Return the number of SIMs that leave a known current plan, those that must move included."""
         current = self.bills.model.devices.current_rate_plan

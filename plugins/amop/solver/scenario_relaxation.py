@@ -23,12 +23,12 @@ from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
 
 SAMPLE_SIZE = 16_384
 """SIMs of the sample; it is taken of components at least four times as large."""
-SAMPLE_CUTS, LARGE_CUTS = 120, 24
-"""Cuts of a sample or small component, and of a large component after the prices of its sample."""
+SAMPLE_CUTS, SEED_CUTS, LARGE_CUTS = 120, 24, 100
+"""Cuts of a sample or small component; of a large component the prices of its sample, and further cuts."""
 STEP_SHARES = (0.3, 1.0)
 """Steps from the best prices towards the optimum of the master problem, in turn."""
-TOLERANCE = 1e-7
-"""Relative gap between the master problem and the best bound at which cutting planes end."""
+TOLERANCE, LARGE_TOLERANCE = 1e-7, 1e-5
+"""Relative gap between the master problem and the best bound at which cutting planes end; of large components."""
 MIN_WEIGHT = 1e-6
 """Smaller weights of the master problem are numerical noise."""
 
@@ -130,6 +130,11 @@ class ScenarioBound:
         self._component, self._size = component, size
         self._weight = len(component.component.rows) / size
         self._assignments: dict[bytes, npt.NDArray[np.int16]] = {}
+        # A copy in the order of the search. Of a large fleet it is half as large as the input, and precise enough.
+        kind = np.float64 if size < 4 * SAMPLE_SIZE else np.float32
+        self._usage = np.empty((size, component.bills.count), dtype=kind)
+        for at in chunks(size):
+            self._usage[at] = component.bills.usage(component.component.rows[at])
 
     def bound_and_excess(self, price: Doubles) -> tuple[float, Doubles]:
         """Return the expected bound at the prices, 1e-6 currency, and a supergradient, shape (K, S)."""
@@ -138,7 +143,7 @@ class ScenarioBound:
         bound, excess = 0.0, np.zeros(price.shape)
         chosen = np.empty(self._size, dtype=np.int16)
         for at in chunks(self._size):
-            usage = bills.usage(component.rows[at]).astype(np.float64)
+            usage = self._usage[at].astype(np.float64)
             classes, best = component.class_of[at], component.unpooled_cost[at].copy()
             option = np.full(len(usage), NONE)
             for pool, data in enumerate(_data_costs(usage, price)):
@@ -169,19 +174,19 @@ def solve_scenario_relaxation(component: ScenarioComponent) -> ScenarioRelaxatio
     start = np.repeat(inner.highest[:, None] / 2, scenarios, axis=1)
     size = SAMPLE_SIZE if count >= 4 * SAMPLE_SIZE else count
     small = ScenarioBound(component, size)
-    best, bound, binding = _cutting_planes(small, inner.highest, [start], SAMPLE_CUTS)
+    best, bound, binding = _cutting_planes(small, inner.highest, [start], SAMPLE_CUTS, TOLERANCE)
     whole = small
     if size < count:
         whole = ScenarioBound(component, count)
-        prices = [price for _, price in sorted(binding, key=lambda pair: -pair[0])[:LARGE_CUTS]]
-        best, bound, binding = _cutting_planes(whole, inner.highest, [best, *prices], LARGE_CUTS)
+        prices = [price for _, price in sorted(binding, key=lambda pair: -pair[0])[:SEED_CUTS]]
+        best, bound, binding = _cutting_planes(whole, inner.highest, [best, *prices], LARGE_CUTS, LARGE_TOLERANCE)
     binding.sort(key=lambda pair: -pair[0])
     weights = np.array([weight for weight, _ in binding])
     return ScenarioRelaxation(best, bound, [whole.assignment(price) for _, price in binding], weights / weights.sum())
 
 
 def _cutting_planes(
-    box: ScenarioBound, highest: Doubles, prices: Sequence[Doubles], more: int
+    box: ScenarioBound, highest: Doubles, prices: Sequence[Doubles], more: int, tolerance: float
 ) -> tuple[Doubles, float, list[tuple[float, Doubles]]]:
     """Return the best prices, their bound, and the binding prices with their weights in the master problem.
 
@@ -189,7 +194,8 @@ def _cutting_planes(
         box: the bound to maximize.
         highest: highest price of each pool, shape (K,), currency per MB.
         prices: prices to begin with, the best first, shape (K, S) each.
-        more: number of further cuts.
+        more: largest number of further cuts.
+        tolerance: relative gap between the master problem and the best bound at which no further cut is made.
     """
     shape = prices[0].shape
     top = np.repeat(highest, shape[1])
@@ -200,7 +206,7 @@ def _cutting_planes(
             price = prices[number + 1]
         else:
             peak, ceiling = master.solve()
-            if ceiling - best_bound <= TOLERANCE * abs(best_bound):
+            if ceiling - best_bound <= tolerance * abs(best_bound):
                 break
             share = STEP_SHARES[number % len(STEP_SHARES)]
             price = best + share * (peak.reshape(shape) - best)

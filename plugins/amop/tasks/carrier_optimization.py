@@ -9,11 +9,11 @@ import logging
 from typing import Any
 
 from airflow.sdk import Asset, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from amop import ids, time_limits
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo, warehouse_now
-from amop.tasks.dag_runs import requested_at
+from amop.tasks.dag_runs import is_trial, requested_at
 from amop.tasks.failures import recorded_failure
 from amop.tasks.frames import InstanceOfSession, SessionWork, session_task
 from amop.tasks.optimization_report import WriteWorkbookOperator, mail_report
@@ -35,6 +35,10 @@ def open_instance(integration: str) -> InstanceOfSession:
 
     context = get_current_context()
     params, dag_run, now = context["params"], context["dag_run"], warehouse_now()
+    if params["service_provider_id"] is None:
+        raise AirflowFailException(
+            "service_provider_id is not set: give the id of a provider of this integration (`bin/amop status`)"
+        )
     request = OptimizationRequest(
         integration=integration,
         opened_by=f"{dag_run.dag_id}/{dag_run.run_id}",
@@ -49,6 +53,8 @@ def open_instance(integration: str) -> InstanceOfSession:
         check_request(warehouse_conninfo(), request)
     except (PipelineError, SessionNotFoundError) as error:  # a wrong id must not end the session that it names
         raise AirflowFailException(str(error)) from error
+    if is_trial(dag_run):
+        raise AirflowSkipException("The request is valid. A trial (airflow tasks test) opens no session")
     with recorded_failure(session_id=request.optimization_session_id):
         instance = open_instance_of(warehouse_conninfo(), request, now=now)
     deliver_session_messages(instance["session_id"])

@@ -10,6 +10,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 
 from amop import time_limits
+from amop.runs.take_over import TRIAL_RUN_PREFIX
 
 START_ONCE: dict[str, Any] = {
     "logical_date": None,
@@ -36,6 +37,11 @@ def is_active(dag_id: str, dag_run_id: str) -> bool:
     """Return True while a DAG run is queued or running in Airflow; False for one that has ended or was deleted."""
     count = get_current_context()["ti"].get_dr_count(dag_id=dag_id, run_ids=[dag_run_id], states=["queued", "running"])
     return bool(count)
+
+
+def is_trial(dag_run: Any) -> bool:
+    """Return True for ``airflow tasks test``: one task runs alone, so it opens no session and sends AMOP nothing."""
+    return str(dag_run.run_id).startswith(TRIAL_RUN_PREFIX)
 
 
 def run_address(dag_run: Any) -> str:

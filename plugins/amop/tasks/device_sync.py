@@ -21,7 +21,7 @@ from amop.runs.sync_runs import load_run
 from amop.tasks.back_fill import is_back_fill
 from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
-from amop.tasks.dag_runs import START_ONCE, is_active, requested_at
+from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
@@ -59,7 +59,7 @@ def select_providers(integration: str) -> list[ProviderRun]:
             service_provider_ids=params["service_provider_ids"],
             full_sync=params["full_sync"],
             modified_since=_aware(modified_since) if modified_since else None,
-            optimization=params["optimization"],
+            optimization="never" if is_trial(dag_run) else params["optimization"],
             requested_at=requested_at(dag_run, now),
             allow_mass_deactivation=params["allow_mass_deactivation"],
             allow_implausible=params["allow_implausible"],
@@ -171,7 +171,7 @@ def publish_summary(work: SyncWork) -> None:
         send_sync_log(work.conninfo, work.run_id)
 
 
-@sync_task(limit=time_limits.TASK)
+@sync_task(limit=time_limits.TASK, completes=True)
 def notify_amop(work: SyncWork) -> None:
     """End the run as complete and send AMOP the daily-sync notice, after the merge has committed."""
     from amop.device_sync.complete_run import complete_run

@@ -91,7 +91,9 @@ class SessionWork:
     """When the task began, by the warehouse's clock."""
 
 
-def sync_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+def sync_task(
+    *, limit: timedelta, resumes: bool = True, completes: bool = False, **arguments: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """Turn a function of a `SyncWork` into a task of a `ProviderRun`, its parameter ``run``.
 
     A final failure ends the sync run and its session, with one ErrorMessage to AMOP. A task that an operator cleared
@@ -100,13 +102,15 @@ def sync_task(*, limit: timedelta, resumes: bool = True, **arguments: Any) -> Ca
     Args:
         limit: longest time of one try.
         resumes: False for a task that works on complete runs.
+        completes: True for the task that completes the run: it is also called for a complete run, because it may have
+            been killed between the completion and the rest of its work.
         **arguments: more arguments of the task.
     """
 
     def frame(function: Callable[..., Any]) -> Any:
         def in_frame(run: ProviderRun, **more: Any) -> Any:
             with recorded_failure(sync_run_id=run["run_id"]):
-                if resumes and not is_left_to_do(run["run_id"], get_current_context()):
+                if resumes and not is_left_to_do(run["run_id"], get_current_context()) and not completes:
                     return None
                 return function(SyncWork(warehouse_conninfo(), run, warehouse_now()), **more)
 

@@ -367,5 +367,12 @@ class StagingReadySensor(BaseSensorOperator):
 
 
 def _waiting_since(context: Context) -> datetime | None:
-    """Return when the DAG run began: its tries count from there, however often the sensor or Airflow is restarted."""
-    return getattr(context.get("dag_run"), "start_date", None)
+    """Return when the sensor began to wait: the tries count from there, however often Airflow is restarted.
+
+    A sensor that an operator clears waits anew, whether its DAG run still runs or not.
+    """
+    task_instance: Any = context.get("ti")
+    if task_instance is None:
+        return None
+    first = task_instance.get_first_reschedule_date(context) if context.get("task_reschedule_count") else None
+    return first or getattr(task_instance, "start_date", None)

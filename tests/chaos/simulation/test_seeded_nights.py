@@ -68,7 +68,7 @@ def test_a_seed_repeats_its_faults_and_many_seeds_draw_faults_of_every_kind(simu
     counts = simulation.undisturbed(0).counts
     assert draw_faults(7, counts) == draw_faults(7, counts) != draw_faults(8, counts)
     drawn = [fault for seed in range(300) for fault in draw_faults(seed, counts)]
-    assert {fault.kind for fault in drawn} == set(Kind)
+    assert {fault.kind for fault in drawn} == set(Kind) - {Kind.CRASH}, "a crash needs a server of its own"
     assert {(fault.place, fault.is_after) for fault in drawn if fault.kind == Kind.KILL} == {
         (place, is_after) for place in ("statement", "commit", "call") for is_after in (False, True)
     }

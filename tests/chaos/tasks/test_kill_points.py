@@ -162,7 +162,7 @@ def test_what_is_compared_is_a_whole_day_and_tells_a_difference(world: KillWorld
         "amop_outbox",
     }
     assert [text.count('"Progress": ') for text in day.messages].count(1) == 6
-    assert len(day.objects) == 3 and all(day.objects.values())
+    assert len(day.objects) == 4 and all(day.objects.values())
     assert (day.optimization_runs, day.notifications, day.messages_again) == (1, 1, 0)
     assert day.calls[LIST] == 3 and day.calls["PUT /devices/{iccid}"] == 5
     before, after = world.undisturbed(Step.SYNC), day

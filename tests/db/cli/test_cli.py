@@ -90,7 +90,8 @@ def test_a_wrong_file_ends_with_status_2_and_every_problem(
     reference.write_text(text.replace("integration: jasper", "integration: jaspr"), encoding="utf-8")
     status, out, err = run(capsys, "load-reference", str(reference))
     assert (status, out) == (2, "")
-    assert "reference.yaml:11: service_providers[0].integration: 'jaspr' is not an integration" in err
+    line = 1 + text.splitlines().index("    integration: jasper")
+    assert f"reference.yaml:{line}: service_providers[0].integration: 'jaspr' is not an integration" in err
     assert err.endswith("1 problem(s); nothing was loaded\n")
 
 

@@ -381,7 +381,7 @@ def test_status_shows_forecast_and_realised_savings_projection_errors_and_change
     assert (saved["projection_error_percent"], saved["weighted_error_percent"]) == ("-21.88", "21.88")
     exit_status, out, _ = run_cli(capsys, "status")
     assert exit_status == 0
-    for text in ("Last optimizations", "24.000000", "Their plan changes", "Realised savings", "6.000000", "-21.88"):
+    for text in ("Last optimizations", "24.00", "Their plan changes", "Realised savings", "6.00", "-21.88"):
         assert text in out
 
 

@@ -243,7 +243,9 @@ def test_the_trigger_survives_its_serialization_and_yields_the_outcome_once(worl
 def test_the_params_of_the_run_limit_the_wait_and_those_of_its_message_come_first(world: World) -> None:
     began = present() - timedelta(seconds=61)
     context: Any = {
-        "dag_run": SimpleNamespace(triggering_user_name="operator", start_date=began),
+        "dag_run": SimpleNamespace(triggering_user_name="operator", clear_number=0),
+        "ti": SimpleNamespace(start_date=began, try_number=1, max_tries=3),
+        "task": world.sensor,
         "params": {"max_tries": 7, "delay": 10, "no_progress_limit": None},
     }
     with pytest.raises(TaskDeferred) as deferred:

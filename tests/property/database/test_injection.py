@@ -354,4 +354,4 @@ def test_parameters_of_the_dags(airflow_database: Path, reliability: RecordFault
 
 def _is_free_text(schema: dict[str, Any]) -> bool:
     kinds = schema.get("type", ())
-    return "string" in ([kinds] if isinstance(kinds, str) else kinds) and "format" not in schema
+    return "string" in ([kinds] if isinstance(kinds, str) else kinds) and schema.get("format") in {None, "multiline"}

@@ -94,7 +94,7 @@ def test_the_gap_of_the_expected_bill_is_small_and_the_saving_real_in_every_prof
     usage = random_scenarios(fleet, 1, 24)
     result = optimize_scenarios(fleet, usage, time_limit=0)
     verify_scenarios(result.certificate, result.bills, result.assignment)
-    assert result.gap < 0.002
+    assert result.gap < 0.003
     assert result.risk.total < result.point_risk.total or profile == "single_plan"  # which leaves no choice
 
 
