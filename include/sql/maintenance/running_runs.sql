@@ -1,6 +1,7 @@
 -- Purpose: list the running sync runs, replays of the archive included, whose DAG run Airflow can be asked about: not
---   those of `airflow dags test`, which may be in the metadata database of another machine, nor trials of one task.
--- Parameters: none.
+--   those of `airflow dags test`, which may be in the metadata database of another machine, nor trials of one task, nor
+--   the staging of the existing system (dag_id `existing_system_dag_id`), which Airflow does not know.
+-- Parameters: existing_system_dag_id.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
@@ -15,5 +16,6 @@ INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provid
 WHERE
     run.status = 'running'
     AND NOT run.is_one_process
+    AND run.dag_id <> %(existing_system_dag_id)s
     AND NOT starts_with(run.dag_run_id, '__airflow_temporary_run_')
 ORDER BY run.id

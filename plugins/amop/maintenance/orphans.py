@@ -34,7 +34,7 @@ def end_orphans(conninfo: str, *, now: datetime, is_active: IsActive) -> list[st
         is_active: asked about DAG runs, without an open transaction.
     """
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
-        runs = store.running_runs(connection)
+        runs = store.running_runs(connection, existing_system_dag_id=ids.DEVICE_NOTIFICATION_DAG)
     errors = [_end_run(conninfo, run, now) for run in runs if not is_active(run.dag_id, run.dag_run_id)]
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         sessions = store.open_sessions(connection)

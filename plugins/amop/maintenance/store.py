@@ -494,7 +494,7 @@ def package_gauges(connection: WarehouseConnection, *, now: datetime) -> Package
 
 
 @statement("maintenance/running_runs")
-def running_runs(connection: WarehouseConnection) -> list[RunningRun]:
+def running_runs(connection: WarehouseConnection, *, existing_system_dag_id: str) -> list[RunningRun]:
     """Return the running sync runs whose DAG runs Airflow can be asked about."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from amop import time_limits
+from amop import ids, time_limits
 from amop.runs.store import HoldingRun
 
 IsActive = Callable[[str, str], bool]
@@ -35,6 +35,8 @@ def reason_to_take_over(
     since = f"has sent no heartbeat since {holder.alive_at:%Y-%m-%d %H:%M:%S %Z}"
     if now - holder.alive_at > time_limits.STALE_AFTER:
         return since
+    if holder.dag_id == ids.DEVICE_NOTIFICATION_DAG:
+        return None  # the existing system stages it, without heartbeats
     if now - holder.alive_at <= LATE_HEARTBEATS * time_limits.HEARTBEAT or is_read():
         return None
     if holder.is_one_process:
@@ -58,6 +60,7 @@ def may_adopt(
     """
     return (
         not holder.dag_run_id.startswith(TRIAL_RUN_PREFIX)
+        and holder.dag_id != ids.DEVICE_NOTIFICATION_DAG
         and now - holder.alive_at <= time_limits.STALE_AFTER
         and holder.billing_period_id == billing_period_id
         and (holder.is_full or not full_sync)

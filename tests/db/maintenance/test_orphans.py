@@ -54,7 +54,10 @@ def test_a_run_of_an_active_dag_run_is_left_alone_and_so_is_its_session(world: W
     assert (world.run(run_id)["status"], world.session_of(run_id)["status"]) == ("running", "running")
 
 
-@pytest.mark.parametrize("column", ["is_one_process = true", "dag_run_id = '__airflow_temporary_run_x'"])
+@pytest.mark.parametrize(
+    "column",
+    ["is_one_process = true", "dag_run_id = '__airflow_temporary_run_x'", "dag_id = 'device_notification'"],
+)
 def test_airflow_is_not_asked_about_a_run_that_it_does_not_schedule(world: WatchdogWorld, column: str) -> None:
     run_id = world.open_sync()
     world.rows(f"UPDATE amop.device_sync_run SET {column} WHERE id = %s", run_id)

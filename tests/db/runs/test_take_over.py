@@ -80,6 +80,13 @@ def test_a_run_that_may_still_be_alive_keeps_its_provider(world: SyncWorld, afte
     assert f"is held by run {first} of device_sync_jasper" in world.run(second)["error"]
 
 
+def test_a_run_that_the_existing_system_stages_keeps_its_provider_without_heartbeats(world: SyncWorld) -> None:
+    first = world.open("staged")
+    world.rows("UPDATE amop.device_sync_run SET dag_id = 'device_notification' WHERE id = %s RETURNING id", first)
+    second = open_next(world, after=LATE)
+    assert (world.run(first)["status"], world.run(second)["status"]) == ("running", "refused")
+
+
 def test_a_run_whose_process_still_reads_keeps_its_provider_without_heartbeats(world: SyncWorld) -> None:
     first = world.open("disconnected")
     with psycopg.connect(world.dsn) as reader:
