@@ -98,16 +98,16 @@ def test_five_messages_start_one_clean_up_which_survives_a_kill_of_the_triggerer
 
     wait_until(lambda: run()["status"] != "running", "the end of the clean-up", seconds=240)
     assert run() == {"status": "complete", "error": None, "usage_updated": 1}
-    wait_until(
-        lambda: len(rows(world, "SELECT 1 FROM amop.queue_message WHERE removed_at IS NOT NULL")) >= 5,
-        "the deletion of all messages",
-    )
-    outcomes = rows(
-        world,
-        "SELECT outcome, count(*) AS n FROM amop.queue_message WHERE attributes ->> 'ServiceProviderId' = %s"
-        " AND NOT attributes ? 'Source' GROUP BY outcome ORDER BY outcome",
-        str(PROVIDER),
-    )
-    assert outcomes == [{"outcome": "ignored", "n": 4}, {"outcome": "started", "n": 1}]
+
+    def outcomes() -> dict[str, int]:
+        """Count the outcomes of the messages that this test has sent and that are deleted from the queue."""
+        statement = (
+            "SELECT outcome, count(*) AS n FROM amop.queue_message WHERE attributes ->> 'ServiceProviderId' = %s"
+            " AND NOT attributes ? 'Source' AND removed_at IS NOT NULL GROUP BY outcome"
+        )
+        return {row["outcome"]: row["n"] for row in rows(world, statement, str(PROVIDER))}
+
+    wait_until(lambda: sum(outcomes().values()) >= 5, "the deletion of all messages")
+    assert outcomes() == {"ignored": 4, "started": 1}
     key = f"daily_sync:{opened['id']}:{PROVIDER}"
     assert len(rows(world, "SELECT 1 FROM amop.amop_outbox WHERE dedupe_key = %s", key)) == 1
