@@ -15,7 +15,7 @@ from amop.cli.output import AsJson, print_json, print_table, print_text
 from amop.config import INTEGRATIONS
 from amop.database.connection import transaction
 from amop.maintenance.status import Status, read_status
-from amop.maintenance.store import CarrierOutage, LastOptimization, OutboxCounts
+from amop.maintenance.store.status import CarrierOutage, LastOptimization, OutboxCounts
 from amop.notifications.deliver import unsent as unsent_notifications
 from amop.page import formatting
 from amop.page.today import Today, read_today

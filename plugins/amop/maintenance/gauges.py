@@ -8,8 +8,8 @@ from datetime import datetime
 from psycopg import IsolationLevel
 
 from amop.database.connection import transaction
-from amop.maintenance import store
-from amop.maintenance.store import PackageGauges, ProviderGauges
+from amop.maintenance.store import gauges as store
+from amop.maintenance.store.gauges import PackageGauges, ProviderGauges
 
 CALLS_A_DAY = 5 * 86_400
 """Calls that the vendor's policy of 5 a second allows an API user in a day."""

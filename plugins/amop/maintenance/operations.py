@@ -7,8 +7,8 @@ from datetime import datetime
 
 from amop import ids
 from amop.database.connection import transaction
-from amop.maintenance import store
-from amop.maintenance.store import ListedRun, ListedSession
+from amop.maintenance.store import status as store
+from amop.maintenance.store.status import ListedRun, ListedSession
 from amop.runs.sessions import cancel_session as cancel
 from amop.runs.sync_runs import end_run as end
 

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from amop import ids
 from amop.database.connection import transaction
-from amop.maintenance import store
-from amop.maintenance.store import OpenSession, RunningRun
+from amop.maintenance.store import watchdog as store
+from amop.maintenance.store.watchdog import OpenSession, RunningRun
 from amop.runs.sessions import end_instance_of_failed_session, fail_session
 from amop.runs.sync_runs import end_run, load_run
 from amop.runs.take_over import IsActive

@@ -16,8 +16,8 @@ from functools import partial
 from amop.archive.archive_run import archive_run
 from amop.archive.page_archive import ArchivePath, delete_days_before
 from amop.database.connection import WarehouseConnection, connect
-from amop.maintenance import store
-from amop.maintenance.store import InstanceTable, RunTable
+from amop.maintenance.store import retention as store
+from amop.maintenance.store.retention import InstanceTable, RunTable
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from psycopg import IsolationLevel
 
 from amop.clock import utc_now
 from amop.database.connection import transaction
-from amop.maintenance import store
+from amop.maintenance.store import status as store
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from amop import time_limits
 from amop.database.connection import WarehouseConnection, transaction
-from amop.maintenance import store
-from amop.maintenance.store import StaleRun, StaleSession
+from amop.maintenance.store import watchdog as store
+from amop.maintenance.store.watchdog import StaleRun, StaleSession
 from amop.runs.sessions import end_instance_of_failed_session, fail_session, touch_session
 from amop.runs.sync_runs import end_run
 

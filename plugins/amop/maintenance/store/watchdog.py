@@ -1,0 +1,89 @@
+"""SQL of the watchdog: runs and sessions whose process or DAG run is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from amop.database.connection import WarehouseConnection
+from amop.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class StaleRun:
+    """A running sync run without progress and without a heartbeat."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    service_provider_id: int
+    service_provider_name: str
+    pages: int
+    alive_at: datetime
+    """The later of its last progress and its last heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSession:
+    """A running optimization session without a heartbeat."""
+
+    id: int
+    service_provider_id: int
+    service_provider_name: str
+    integration: str
+    opened_by: str
+    progress: int
+    alive_at: datetime
+    """The latest heartbeat of the session and its sync run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRun:
+    """A running sync run and the DAG run that executes it."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    attempt: int
+    service_provider_id: int
+    service_provider_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A running optimization session whose sync has ended."""
+
+    id: int
+    service_provider_id: int
+    service_provider_name: str
+    integration: str
+    opened_by: str
+    progress: int
+    sync_dag_id: str | None
+    """DAG of the sync that fed the session, None for a session without a sync."""
+    sync_dag_run_id: str | None
+
+
+@statement("maintenance/record_watchdog_check")
+def record_watchdog_check(connection: WarehouseConnection, *, now: datetime, longest_gap: timedelta) -> datetime:
+    """Record a check of the watchdog; return since when it has checked without a gap."""
+
+
+@statement("maintenance/stale_runs")
+def stale_runs(connection: WarehouseConnection, *, stale_since: datetime) -> list[StaleRun]:
+    """Return and lock the running runs without progress and without a heartbeat since a moment."""
+
+
+@statement("maintenance/stale_sessions")
+def stale_sessions(connection: WarehouseConnection, *, stale_since: datetime) -> list[StaleSession]:
+    """Return and lock the running sessions without a heartbeat since a moment."""
+
+
+@statement("maintenance/running_runs")
+def running_runs(connection: WarehouseConnection, *, existing_system_dag_id: str) -> list[RunningRun]:
+    """Return the running sync runs whose DAG runs Airflow can be asked about."""
+
+
+@statement("maintenance/open_sessions")
+def open_sessions(connection: WarehouseConnection) -> list[OpenSession]:
+    """Return the running sessions whose sync does not run."""
