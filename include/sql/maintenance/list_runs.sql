@@ -23,6 +23,13 @@ SELECT
     run.devices_merged_at,
     run.usage_merged_at,
     run.staging_removed_at,
+    (
+        SELECT max(newer.id) FROM amop.device_sync_run AS newer
+        WHERE
+            newer.service_provider_id = run.service_provider_id
+            AND newer.id > run.id
+            AND (newer.devices_merged_at IS NOT NULL OR newer.usage_merged_at IS NOT NULL)
+    ) AS newer_merged_run_id,
     run.optimization_session_id,
     integration.supports_optimization,
     run.warnings || run.report_warnings AS warnings,

@@ -81,6 +81,16 @@ def plan_resumption(run: ListedRun) -> Resumption:
         )
     if run.staging_removed_at is not None:
         raise OperationError(f"{label} cannot be resumed: its staging has expired. Trigger a new run")
+    if run.newer_merged_run_id is not None:
+        raise OperationError(
+            f"{label} cannot be resumed: run {run.newer_merged_run_id} was opened later and has merged, and nothing "
+            "older overwrites anything newer. Trigger a new run"
+        )
+    if run.dag_id == ids.DEVICE_NOTIFICATION_DAG:
+        raise OperationError(
+            f"{label} was staged by the existing system: correct its staging (`bin/amop messages check {run.id}`), "
+            "then clear cleanup.wait_for_staging of its DAG run with downstream tasks"
+        )
     if run.status == "refused" and run.pages == 0:
         raise OperationError(f"{label} was refused at its start: {run.error}. Trigger a new run")
     after = CLEANUP_TASKS + (OPTIMIZATION_TASKS if run.supports_optimization else ())

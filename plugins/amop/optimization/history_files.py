@@ -58,7 +58,7 @@ def scenarios_of_history(
     start = (period_start - EPOCH).days
     if not len(day) or not start <= int(day.max()) + 1 <= start + period_days:
         ends = str(EPOCH + timedelta(days=int(day.max()))) if len(day) else "no date"
-        text = f"ends with {ends}, but the period is from {period_start} to {period_start + timedelta(period_days - 1)}"
+        text = f"ends with {ends}, but the period begins on {period_start} and has {period_days} days"
         problems.add(Problem(table.file, 0, "date", text))
     problems.raise_if_any()
     last = int(day.max())

@@ -90,9 +90,15 @@ def open_runs(
         is_active: asked about the DAG run of a run that holds its provider without heartbeats.
 
     Raises:
-        PipelineError: a requested provider does not exist or belongs to another integration.
+        PipelineError: a requested provider does not exist or belongs to another integration, or ``modified_since`` is
+            in the future.
         psycopg.OperationalError: the warehouse cannot be reached.
     """
+    if request.modified_since is not None and request.modified_since > now:
+        raise PipelineError(
+            f"modified_since is {request.modified_since.isoformat()}, in the future: the carrier would list no SIM, "
+            "and the next list would begin at this run"
+        )
     runs = []
     for provider in requested_providers(conninfo, request.integration, request.service_provider_ids):
         try:

@@ -72,8 +72,9 @@ def report_rejected() -> None:
     if rejected:
         texts = "; ".join(f"{message.message_id}: {message.reason}" for message in rejected)
         raise AirflowFailException(
-            f"{len(rejected)} messages were rejected ({texts}). They are in the dead-letter queue and in "
-            "amop.queue_message (`bin/amop messages received`)"
+            f"{len(rejected)} messages were rejected ({texts}). Correct the causes and send them again; clearing this "
+            "task repeats nothing. `bin/amop messages received` shows them; they are in the dead-letter queue, too, if "
+            "the queue has one"
         )
 
 

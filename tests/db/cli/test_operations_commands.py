@@ -109,10 +109,18 @@ def test_a_run_that_cannot_be_resumed_says_what_to_do(
     assert f"`bin/amop runs end {run_id}` ends it first" in run(capsys, "runs", "resume", str(run_id))[2]
     fail(world, run_id)
     assert "trigger a new run" in run(capsys, "runs", "resume", str(run_id))[2]  # Airflow has another run
-    world.rows("UPDATE amop.device_sync_run SET staging_removed_at = now()")
+    newer = world.open_sync("tuesday")
+    world.rows("UPDATE amop.device_sync_run SET status = 'complete', usage_merged_at = now() WHERE id = %s", newer)
+    status, _, error = run(capsys, "runs", "resume", str(run_id))
+    assert (status, f"cannot be resumed: run {newer} was opened later and has merged" in error) == (1, True)
+    world.rows("UPDATE amop.device_sync_run SET status = 'failed', usage_merged_at = null WHERE id = %s", newer)
+    world.rows("UPDATE amop.device_sync_run SET dag_id = 'device_notification' WHERE id = %s", run_id)
+    assert "clear cleanup.wait_for_staging of its DAG run" in run(capsys, "runs", "resume", str(run_id))[2]
+    world.rows("UPDATE amop.device_sync_run SET dag_id = 'device_sync_jasper' WHERE id = %s", run_id)
+    world.rows("UPDATE amop.device_sync_run SET staging_removed_at = now() WHERE id = %s", run_id)
     status, _, error = run(capsys, "runs", "resume", str(run_id))
     assert (status, "its staging has expired. Trigger a new run" in error) == (1, True)
-    world.rows("UPDATE amop.device_sync_run SET status = 'complete'")
+    world.rows("UPDATE amop.device_sync_run SET status = 'complete' WHERE id = %s", run_id)
     status, output, _ = run(capsys, "runs", "resume", str(run_id))
     assert (status, "already complete, nothing to do" in output) == (0, True)
     assert "there is no device sync run 99" in run(capsys, "runs", "resume", "99")[2]

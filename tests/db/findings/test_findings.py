@@ -135,6 +135,8 @@ def test_an_ineligible_plan_costs_what_the_cheapest_eligible_one_saves(world: Fi
 def test_an_unknown_activation_costs_the_charge_of_the_days_before_the_sim_was_listed(world: FindingsWorld) -> None:
     listed = CYCLE_END - timedelta(days=21)
     world.add_device("1", "Large 300", [0.1], first_listed=listed, date_activated=None)
+    assert world.check() == {}, "the date of a provider's first sync says nothing about when a SIM was activated"
+    world.add_device("2", "Large 300", [0.1], first_listed=listed - timedelta(days=1))
     row = only(world)
     assert (row["kind"], row["amount"]) == ("unknown_activation", money(str(Decimal(9) * 10 / 31)))
     assert words(row).endswith("21 of 31 days (plan Large 300)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from amop import time_limits
 from amop.device_sync import fetch
+from amop.runs.errors import PipelineError
 from amop.runs.sync_runs import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.moments import present
@@ -98,19 +99,25 @@ def test_a_run_whose_process_still_reads_keeps_its_provider_without_heartbeats(w
 @pytest.mark.parametrize(
     ("request_of", "after"),
     [
-        ({"full_sync": True}, LATE),
-        ({"modified_since": present() - timedelta(days=3)}, LATE),
-        ({}, time_limits.STALE_AFTER + timedelta(seconds=1)),
+        (lambda: {"full_sync": True}, LATE),
+        (lambda: {"modified_since": present() - timedelta(days=3)}, LATE),
+        (dict, time_limits.STALE_AFTER + timedelta(seconds=1)),
     ],
     ids=["a full list is asked for", "another list is asked for", "its list is old"],
 )
 def test_a_run_that_asks_for_something_else_ends_the_old_one_and_starts_its_own_scan(
-    world: SyncWorld, request_of: dict[str, Any], after: timedelta
+    world: SyncWorld, request_of: Callable[[], dict[str, Any]], after: timedelta
 ) -> None:
     world.sync("before", full_sync=True)
     first = world.open("killed")
     assert world.run(first)["is_full"] is False
-    second = open_next(world, after=after, **request_of)
+    second = open_next(world, after=after, **request_of())
     assert second != first
     assert (world.run(first)["status"], world.run(second)["status"]) == ("failed", "running")
     assert "was taken over by next" in world.run(first)["error"]
+
+
+def test_a_list_of_changes_in_the_future_is_refused_before_a_run_is_opened(world: SyncWorld) -> None:
+    with pytest.raises(PipelineError, match=r"modified_since is .*, in the future: the carrier would list no SIM"):
+        open_next(world, after=timedelta(0), modified_since=present() + timedelta(minutes=1))
+    assert world.rows("SELECT 1 FROM amop.device_sync_run") == []

@@ -65,7 +65,11 @@ def test_the_same_files_give_the_same_answer_whatever_the_order_of_the_lines(fol
         ("d1,2026-11-02,0.01", "d1,2026-11-02,-1", "column usage_mb: '-1' is negative"),
         ("d1,2026-11-02,0.01", "d1,2026-11-01,0.01", "column date: '2026-11-01' has another line for this device"),
         ("d1,2026-11-02,0.01", "d1,2026-11-02,9999999999", "column usage_mb: '9999999999' is too large for one day"),
-        ("d1,2026-11-02,0.01", "d1,2027-01-02,0.01", "column date: ends with 2027-01-02, but the period is from"),
+        (
+            "d1,2026-11-02,0.01",
+            "d1,2027-01-02,0.01",
+            "column date: ends with 2027-01-02, but the period begins on 2026-11-01",
+        ),
     ],
 )
 def test_a_wrong_history_is_named_with_line_column_and_value(folder: Folder, old: str, new: str, message: str) -> None:
@@ -80,7 +84,14 @@ def test_a_wrong_history_is_named_with_line_column_and_value(folder: Folder, old
 def test_a_history_that_ends_before_the_period_begins_is_refused(folder: Folder) -> None:
     status, _, err = folder.run(*with_history(folder, history(START - timedelta(days=5))))
     assert status == 2
-    assert "ends with 2026-10-27, but the period is from 2026-11-01 to 2026-11-30" in err
+    assert "ends with 2026-10-27, but the period begins on 2026-11-01 and has 30 days" in err
+
+
+def test_a_period_at_the_end_of_the_calendar_is_refused_like_any_other(folder: Folder) -> None:
+    arguments = with_history(folder, history(START + timedelta(days=9)))
+    arguments[arguments.index("--period-start") + 1] = "9999-12-31"
+    status, _, err = folder.run(*arguments)
+    assert (status, "but the period begins on 9999-12-31" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

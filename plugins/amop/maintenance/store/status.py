@@ -33,6 +33,8 @@ class ListedRun:
     devices_merged_at: datetime | None
     usage_merged_at: datetime | None
     staging_removed_at: datetime | None
+    newer_merged_run_id: int | None
+    """A later run of the provider that has merged: this run must not merge any more."""
     optimization_session_id: int | None
     supports_optimization: bool
     warnings: list[str]
