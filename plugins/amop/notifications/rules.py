@@ -35,10 +35,10 @@ KINDS: dict[str, str] = {
 """Every kind of notification by the name with which it is switched off, with its title."""
 
 RECENT = timedelta(days=1)
-"""Events that are older than this are not told of: the relay was off, or this version has just been installed."""
+"""Events that are older than this are not reported: the relay was off, or this version has just been installed."""
 
 OUTAGE = timedelta(minutes=15)
-"""An outage of a carrier or of AMOP that lasts this long is told of."""
+"""An outage of a carrier or of AMOP that lasts this long is reported."""
 
 DAILY = timedelta(days=1)
 """A complete sync must have started within this time before the hour at which it is due."""
@@ -144,7 +144,7 @@ def of_failed_task(dag_id: str, dag_run_id: str, task_id: str, provider: str, er
         task_id: the task.
         provider: name of its provider, empty if it has none.
         error: the error's text.
-        day: the present date; the same cause is told of once a day.
+        day: the present date; the same cause is reported once a day.
     """
     return Notification(
         kind="task_failed",

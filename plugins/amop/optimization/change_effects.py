@@ -61,7 +61,7 @@ class ChangeEffects:
         return np.asarray(counts)
 
     def any_counts(self, *, days_left: int) -> bool:
-        """Return True if any change counts in the period, of which so many days are left."""
+        """Return True if any change counts in the period, given the days that are left of it."""
         return any(_counts(effect, days_left=days_left) for effect in (self.upgrade, self.downgrade))
 
 

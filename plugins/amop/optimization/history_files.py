@@ -31,8 +31,8 @@ def scenarios_of_history(
 ) -> ScenarioFile:
     """Return scenarios of each SIM's usage of a billing period.
 
-    A SIM with fewer active days than the period has was activated so many days before the period's end; its earlier
-    days are no history.
+    A SIM whose active days are fewer than those of the period was activated within it. Its days before the activation
+    are not part of its history.
 
     Args:
         path: file of the history.

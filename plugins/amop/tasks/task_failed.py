@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WATCHDOG_TASK = "end_stale_work"
-"""The one task that sends a message without the warehouse, so that an outage of it is told of once."""
+"""The one task that sends a message without the warehouse, so that its outage is reported once."""
 
 
 class TaskFailed(BaseNotifier):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from amop.tasks.device_sync import ANY_DEVICES
 from amop.tasks.notification_queue import NotificationQueueTrigger, messages_of_events, notifications_asset
 from sandbox.world.aws_resources import QUEUE
 from tests.worlds.dag_world import Day
+from tests.worlds.moments import machine_time
 
 SIMS = [f"890117000000000000{number:02}" for number in range(3)]
 MESSAGE = {
@@ -182,7 +183,7 @@ def test_the_watcher_receives_attributes_and_leaves_the_message_on_the_queue(
     (message,) = messages_of_events({"triggering_asset_events": events})
     assert message.attributes == MESSAGE
     assert message.sent_at is not None and message.sent_at.tzinfo is UTC
-    assert abs((datetime.now(UTC) - message.sent_at).total_seconds()) < 60  # noqa: TID251 moto has the machine's clock
+    assert abs((machine_time() - message.sent_at).total_seconds()) < 60, "the emulator has the machine's clock"
     assert len(existing.left()) == 1
 
 

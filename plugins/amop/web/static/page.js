@@ -40,7 +40,7 @@
     problem.hidden = !text;
   }
   addEventListener("htmx:beforeRequest", (event) => {
-    if (document.hidden && event.target.id === "today") event.preventDefault(); // no refresh that nobody sees
+    if (document.hidden && event.target.id === "today") event.preventDefault(); // no refresh of a hidden page
   });
   addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
