@@ -44,7 +44,7 @@ def read_list_page(
     number = page_number - (window.first_page or 1) + 1
     is_gap = False
     try:
-        page = _request(client, window, number)
+        page = _request(client, window, number, position.next_after)
     except CarrierRequestError as error:
         if not position.list_is_whole or not _may_be_refused_date(window, number, client, error, clock()):
             raise
@@ -66,9 +66,9 @@ def read_list_page(
     _stage_page(connection, run, position, windows, window, page, clock(), is_gap=is_gap)
 
 
-def _request(client: CarrierClient, window: ListWindow, number: int) -> DevicePage:
+def _request(client: CarrierClient, window: ListWindow, number: int, after: str | None = None) -> DevicePage:
     return client.list_devices_page(
-        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number
+        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number, after=after
     )
 
 
@@ -212,6 +212,7 @@ def _begin_next_window(
             device_count=0,
             is_last_page=False,
             is_gap=False,
+            next_after=None,
             now=now,
         )
 

@@ -126,6 +126,7 @@ def stage_list_page(
         device_count=len(page.devices),
         is_last_page=page.is_last_page,
         is_gap=is_gap,
+        next_after=page.next_after,
         now=now,
     )
 
