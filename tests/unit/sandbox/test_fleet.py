@@ -281,4 +281,4 @@ def test_the_command_writes_the_reference_file_and_summarizes_the_fleets(tmp_pat
     run("--out", str(tmp_path / "reference.yaml"))
     assert (tmp_path / "reference.yaml").read_text() == reference_yaml() == run()
     summary = run("--summary", "--devices-per-account", "100", "--as-of", "2026-11-24T12:00:00+00:00")
-    assert summary.count("100 SIMs, period") == 4
+    assert summary.count("100 SIMs, period") == 5
