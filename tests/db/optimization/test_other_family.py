@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -123,7 +124,7 @@ def test_an_optimized_integration_on_another_api_goes_from_its_list_to_changed_p
     assert {iccid: plain_server.account.sims[iccid].rate_plan for iccid in proposed} == proposed
 
 
-def optimized(dsn: str, instance_id: int) -> tuple[dict[str, object], list[dict[str, object]]]:
+def optimized(dsn: str, instance_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return an instance and the results of its SIMs."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         instance = connection.execute(
