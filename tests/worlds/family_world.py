@@ -46,7 +46,9 @@ class FamilyWorld(SyncWorld):
         return run.run_id
 
     @contextmanager
-    def client(self, api_key: str | None = None, *, clock: SimulatedClock | None = None) -> Iterator[CarrierClient]:
+    def client(  # type: ignore[override]  # the families share a protocol, not a class
+        self, api_key: str | None = None, *, clock: SimulatedClock | None = None
+    ) -> Iterator[CarrierClient]:
         """Yield a client of the provider's account, on the real clock or on another."""
         key = api_key or self.carrier.api_key
         account = account_at(self.carrier, self.integration, key, calls_per_second=self.calls_per_second)
