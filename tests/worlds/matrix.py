@@ -30,15 +30,25 @@ from tests.worlds.scratch import scratch_directory
 PATIENCE_SECONDS = 3600.0
 
 
-def play(world: World, api: AirflowApi, plan: Plan, *, seconds: float = PATIENCE_SECONDS) -> list[Outcome]:
-    """Play a plan in a running world, beside the undisturbed runs that it is compared with; return all outcomes."""
+def play(
+    world: World, api: AirflowApi, plan: Plan, *, follows: bool = True, seconds: float = PATIENCE_SECONDS
+) -> list[Outcome]:
+    """Play a plan in a running world, beside the undisturbed runs that it is compared with; return all outcomes.
+
+    Args:
+        world: the world, with a fault switch.
+        api: its Airflow.
+        plan: the DAG runs to play.
+        follows: do what the sentences say, and compare again.
+        seconds: patience.
+    """
     plan.add_undisturbed()
     integrations = {cell.provider.integration for group in plan.groups for cell in group.cells}
     dags = {group.dag_id for group in plan.groups} | {ids.carrier_optimization_dag(name) for name in integrations}
     api.wait_for_dags({*dags, ids.AMOP_RELAY_DAG})
     with providers_of_matrix(world, api, plan.providers, world.directory):
         sync_providers(world, api, [cell.provider for group in plan.optimizations for cell in group.cells])
-        return Matrix(world, api).play(plan.groups, seconds=seconds)
+        return Matrix(world, api, follows=follows).play(plan.groups, seconds=seconds)
 
 
 def main(document: Path, wanted: str = "") -> int:

@@ -62,8 +62,8 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
-        """Return True if the rows are those of an undisturbed day, at the latest after what the sentence says."""
-        return not self.differences or (bool(self.followed) and not self.left)
+        """Return True if the rows are those of an undisturbed day, or a sentence says what leads to them."""
+        return not self.differences or (bool(self.sentence) and not self.left)
 
 
 class Phase(Enum):
@@ -106,10 +106,12 @@ class Matrix:
     Args:
         world: the world; its fault switch is installed.
         api: its Airflow.
+        follows: do what the sentences of ended runs say, and compare again.
     """
 
-    def __init__(self, world: World, api: AirflowApi) -> None:
+    def __init__(self, world: World, api: AirflowApi, *, follows: bool) -> None:
         self._world = world
+        self._follows = follows
         self._api = api
         self._switch = FaultSwitch(world.directory / "airflow")
         self._approver = Approver(api)
@@ -174,7 +176,7 @@ class Matrix:
 
     def _judge(self, group: Group) -> None:
         group.outcomes = [self._outcome(group, cell) for cell in group.cells]
-        group.phase = Phase.FOLLOWING if self._follow(group) else Phase.DONE
+        group.phase = Phase.FOLLOWING if self._follows and self._follow(group) else Phase.DONE
 
     def _press(self, group: Group) -> None:
         """Remove the faults of a group and press its handles, those of later tasks first."""

@@ -19,6 +19,68 @@ OPTIMIZED = ("jasper", "rogers")
 """Integrations of the cells of the optimization."""
 UNDISTURBED = "undisturbed"
 
+COVERING_DAYS: tuple[tuple[str, str, tuple[tuple[str, Action], ...]], ...] = (
+    (
+        "jasper",
+        "always",
+        (
+            ("cleanup.should_optimize", Action.CLEAR_FAILED),
+            ("cleanup.trigger_optimization", Action.CLEAR_FAILED),
+        ),
+    ),
+    (
+        "rogers",
+        "never",
+        (
+            ("sync.queue_sync", Action.CLEAR_RUN),
+            ("sync.publish_notification", Action.CLEAR_RUN),
+            ("cleanup.merge_devices", Action.CLEAR_RUN),
+            ("cleanup.notify_amop", Action.CLEAR_RUN),
+        ),
+    ),
+    (
+        "pod19",
+        "never",
+        (
+            ("sync.fetch_devices", Action.CLEAR_DOWNSTREAM),
+            ("sync.archive_pages", Action.CLEAR),
+            ("cleanup.merge_usage", Action.CLEAR_DOWNSTREAM),
+            ("cleanup.update_communication_plans", Action.CLEAR_DOWNSTREAM),
+        ),
+    ),
+    (
+        "tmobile_jasper",
+        "never",
+        (
+            ("sync.fetch_usage", Action.CLEAR_DOWNSTREAM),
+            ("cleanup.wait_for_staging", Action.MARK_SUCCESS),
+            ("cleanup.check_quality", Action.CLEAR),
+            ("cleanup.publish_summary", Action.MARK_SUCCESS),
+        ),
+    ),
+    ("rogers", "never", (("select_providers", Action.DELETE_RUN),)),
+)
+"""Integration, param ``optimization``, and the tasks that fail, of each day of the covering subset."""
+
+COVERING_OPTIMIZATIONS: dict[str, Action] = {
+    "open_instance": Action.CLEAR_DOWNSTREAM,
+    "group_communication_plans": Action.CLEAR_FAILED,
+    "validate_groups": Action.CLEAR_RUN,
+    "project_usage": Action.MARK_FAILED,
+    "assign_base": Action.DELETE_RUN,
+    "solve": Action.MARK_SUCCESS,
+    "write_results": Action.CLEAR,
+    "write_workbook": Action.CLEAR,
+    "publish_report": Action.CLEAR_FAILED,
+    "mail_report": Action.MARK_SUCCESS,
+    "plan_changes": Action.CLEAR_DOWNSTREAM,
+    "approve_changes": Action.CLEAR_RUN,
+    "record_approval": Action.CLEAR_FAILED,
+    "apply_changes": Action.CLEAR_FAILED,
+    "verify_changes": Action.MARK_SUCCESS,
+}
+"""Task of the optimization → what is pressed, in the covering subset."""
+
 
 class Plan:
     """The DAG runs of a matrix, each with providers of its own."""
@@ -40,25 +102,28 @@ class Plan:
 
     def add_undisturbed(self) -> None:
         """Add an undisturbed run of every DAG, first: the others are compared with it."""
-        others, self.daily, self.optimizations = (self.daily, self.optimizations), [], []
-        for integration in sorted({cell.provider.integration for group in others[0] for cell in group.cells}):
-            self.add_day(integration, f"{UNDISTURBED}_{integration}", [])
-        for integration in sorted({cell.provider.integration for group in others[1] for cell in group.cells}):
+        days, optimizations = self.daily, self.optimizations
+        self.daily, self.optimizations = [], []
+        for integration, optimization in sorted({(_integration(day), day.conf["optimization"]) for day in days}):
+            self.add_day(integration, f"{UNDISTURBED}_{integration}", [], optimization=optimization)
+        for integration in sorted({_integration(run) for run in optimizations}):
             self.add_optimization(integration, f"{UNDISTURBED}_{integration}", None, None)
-        self.daily += others[0]
-        self.optimizations += others[1]
+        self.daily += days
+        self.optimizations += optimizations
 
     def provider(self, integration: str, *, applies_changes: bool = False) -> Provider:
         """Return a new provider."""
         return Provider(next(self._ids), integration, applies_changes)
 
-    def add_day(self, integration: str, name: str, pressed: Sequence[tuple[str, Action]]) -> None:
+    def add_day(
+        self, integration: str, name: str, pressed: Sequence[tuple[str, Action]], *, optimization: str = "always"
+    ) -> None:
         """Add a run of the daily DAG: one provider for each task that fails, and one whose day is not disturbed."""
         cells = [Cell(self.provider(integration), task, DAILY_TASKS[task], action) for task, action in pressed]
         cells.append(Cell(self.provider(integration)))
         conf: dict[str, Any] = {
             "service_provider_ids": [cell.provider.id for cell in cells],
-            "optimization": "always",
+            "optimization": optimization,
         }
         self.daily.append(Group(ids.device_sync_dag(integration), f"{RUN_PREFIX}{name}", cells, conf, SYNC_TABLES))
 
@@ -69,6 +134,18 @@ class Plan:
         dag_id = ids.carrier_optimization_dag(integration)
         conf: dict[str, Any] = {"service_provider_id": provider.id}
         self.optimizations.append(Group(dag_id, f"{RUN_PREFIX}{name}", [cell], conf, OPTIMIZATION_TABLES))
+
+
+def _integration(group: Group) -> str:
+    return group.cells[0].provider.integration
+
+
+def covering_subset(plan: Plan) -> None:
+    """Add every task at least once and every action at least once: what the end-to-end tests play."""
+    for integration, optimization, pressed in COVERING_DAYS:
+        plan.add_day(integration, f"covering_{integration}_{len(plan.daily)}", pressed, optimization=optimization)
+    for (task, action), integration in zip(COVERING_OPTIMIZATIONS.items(), cycle(OPTIMIZED)):
+        plan.add_optimization(integration, f"covering_{task}", task, action)
 
 
 def whole_matrix(plan: Plan, wanted: str = "") -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.worlds.matrix_cells import DAILY_TASKS, OPTIMIZATION_TASKS, Action
-from tests.worlds.matrix_days import Outcome
+
+if TYPE_CHECKING:  # every test session imports this module
+    from tests.worlds.matrix_days import Outcome
 
 TITLE = "What operators press"
 HEADING = f"\n## {TITLE}\n"

@@ -144,6 +144,16 @@ class HoldingRun:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedSession:
+    """A session that has failed."""
+
+    is_latest: bool
+    """Whether its provider has no later session."""
+    has_begun: bool
+    """Whether its optimization had opened an instance."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewerRun:
     """A later run of the same provider that has merged."""
 
@@ -379,6 +389,11 @@ def find_session(connection: WarehouseConnection, *, session_id: int) -> Session
 @statement("runs/session_status")
 def session_status(connection: WarehouseConnection, *, session_id: int) -> str | None:
     """Return the status of a session, None if there is none."""
+
+
+@statement("runs/failed_session")
+def failed_session(connection: WarehouseConnection, *, session_id: int) -> FailedSession | None:
+    """Return what decides whether a failed session may be replaced, None for one that has not failed."""
 
 
 @statement("runs/lock_session")
