@@ -129,4 +129,4 @@ def _add_connections(world: World, api: AirflowApi, providers: Sequence[Provider
 
 
 def _set_slots(api: AirflowApi, pool: str, slots: int) -> None:
-    api.request("PATCH", f"/pools/{pool}?update_mask=slots", {"pool": pool, "slots": slots})
+    api.request("PATCH", f"/pools/{pool}?update_mask=slots", {"pool": pool, "slots": slots, "include_deferred": False})
