@@ -49,9 +49,14 @@ class FaultSwitch:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(place)
 
-    def remove(self, run_id: str) -> None:
-        """Remove all faults of a DAG run."""
-        shutil.rmtree(_file(self._home, run_id, "", 0).parent, ignore_errors=True)
+    def remove(self, run_id: str, task_id: str | None = None) -> None:
+        """Remove the faults of a DAG run, or those of one task of it."""
+        folder = _file(self._home, run_id, "", 0).parent
+        if task_id is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            for file in folder.glob(f"{task_id}.*"):
+                file.unlink()
 
 
 def _file(home: Path, run_id: str, task_id: str, map_index: int) -> Path:

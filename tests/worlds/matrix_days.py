@@ -33,6 +33,9 @@ RUN_ACTIONS = frozenset({Action.CLEAR_FAILED, Action.CLEAR_RUN, Action.DELETE_RU
 RUNS_AT_ONCE = 14
 """DAG runs under way: more would wait for each other until the sensors' limits expire."""
 
+UNFINISHED_CHANGES = frozenset({"no_go", "waiting", "approved", "stopped"})
+"""Statuses of plan changes whose reason says what is to be done."""
+
 OF_SIMS = ("device", "device_usage", "device_history", "device_missing", "communication_plan")
 """Tables that are compared after a new run: the counters of that run itself differ from those of a first one."""
 
@@ -86,9 +89,18 @@ class Group:
     cells: Sequence[Cell]
     conf: dict[str, Any]
     tables: dict[str, str]
+    is_chain: bool = False
+    """All cells are of the first provider, whose tasks fail one after another; each is pressed when it has failed."""
     phase: Phase = Phase.PLANNED
+    pressed: int = 0
+    """Number of cells of a chain that have been pressed."""
     seconds: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def baseline(self) -> tuple[str, str]:
+        """Return what it has in common with the undisturbed run that it is compared with."""
+        return self.dag_id, str(self.conf.get("optimization", ""))
 
     @property
     def is_undisturbed(self) -> bool:
@@ -97,7 +109,9 @@ class Group:
 
     def map_index(self, cell: Cell) -> int:
         """Return the map index of a cell's task; -1 for a task that is not mapped."""
-        return list(self.cells).index(cell) if cell.task is not None and "." in cell.task else -1
+        if cell.task is None or "." not in cell.task:
+            return -1
+        return 0 if self.is_chain else list(self.cells).index(cell)
 
 
 class Matrix:
@@ -115,8 +129,8 @@ class Matrix:
         self._api = api
         self._switch = FaultSwitch(world.directory / "airflow")
         self._approver = Approver(api)
-        self._undisturbed: dict[str, dict[str, list[str]]] = {}
-        """DAG id → the rows of its undisturbed run."""
+        self._undisturbed: dict[tuple[str, str], dict[str, list[str]]] = {}
+        """`Group.baseline` → the rows of the undisturbed run."""
 
     def play(self, groups: Sequence[Group], *, seconds: float) -> list[Outcome]:
         """Play all groups side by side and return the outcome of every cell.
@@ -157,7 +171,9 @@ class Matrix:
         state = self._api.run_state(group.dag_id, group.run_id)
         if group.phase in {Phase.FAILING, Phase.RECOVERING, Phase.FOLLOWING} and state not in {*ENDED, None}:
             return
-        if group.phase is Phase.FAILING:
+        if group.phase is Phase.FAILING and group.is_chain:
+            self._press_next(group)
+        elif group.phase is Phase.FAILING:
             self._press(group)
             group.phase = Phase.RECOVERING
         elif group.phase is Phase.RECOVERING:
@@ -166,17 +182,35 @@ class Matrix:
             if group.is_undisturbed:
                 assert state == "success", f"{group.run_id}: the undisturbed run is {state}"
                 with self._warehouse() as connection:
-                    self._undisturbed[group.dag_id] = rows_of(connection, group.cells[0].provider.id, group.tables)
+                    self._undisturbed[group.baseline] = rows_of(connection, group.cells[0].provider.id, group.tables)
                 group.phase = Phase.DONE
-            elif group.dag_id in self._undisturbed:
+            elif group.baseline in self._undisturbed:
                 self._judge(group)
         elif group.phase is Phase.FOLLOWING and self._is_settled(group):
             self._judge_again(group)
             group.phase = Phase.DONE
 
     def _judge(self, group: Group) -> None:
-        group.outcomes = [self._outcome(group, cell) for cell in group.cells]
+        group.outcomes = [self._outcome(group, cell) for cell in (group.cells[-1:] if group.is_chain else group.cells)]
         group.phase = Phase.FOLLOWING if self._follows and self._follow(group) else Phase.DONE
+
+    def _press_next(self, group: Group) -> None:
+        """Remove the fault of the next cell of a chain, which must have failed, and press its handle."""
+        cell = group.cells[group.pressed]
+        assert cell.task is not None and cell.action is not None
+        index = group.map_index(cell)
+        (state,) = [
+            task["state"] for task in self._tasks(group) if (task["task_id"], task["map_index"]) == (cell.task, index)
+        ]
+        if state != "failed":  # the press before it has not led to here
+            group.outcomes = [Outcome(cell, {"task_instance": [f"- {cell.task} failed", f"+ {cell.task} {state}"]}, "")]
+            group.phase = Phase.DONE
+            return
+        self._switch.remove(group.run_id, cell.task)
+        press(self._api, cell.action, group.dag_id, group.run_id, cell.task, index)
+        group.pressed += 1
+        if group.pressed == len(group.cells):
+            group.phase = Phase.RECOVERING
 
     def _press(self, group: Group) -> None:
         """Remove the faults of a group and press its handles, those of later tasks first."""
@@ -213,9 +247,11 @@ class Matrix:
         with self._warehouse() as connection:
             found = latest(connection, cell.provider.id)
             different = differences(
-                self._undisturbed[group.dag_id], rows_of(connection, cell.provider.id, group.tables)
+                self._undisturbed[group.baseline], rows_of(connection, cell.provider.id, group.tables)
             )
-        errors = [found[name] for name in ("error", "session_error", "instance_error", "changes_reason")]
+        errors = [found[name] for name in ("error", "session_error", "instance_error")]
+        if found["changes_status"] in UNFINISHED_CHANGES:
+            errors.append(found["changes_reason"])
         return Outcome(cell, different, next((error for error in errors if error), "") if different else "")
 
     def _follow(self, group: Group) -> bool:
@@ -252,7 +288,7 @@ class Matrix:
                     continue
                 is_new_sync = outcome.followed == "a new run" and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
-                undisturbed = {name: self._undisturbed[group.dag_id][name] for name in tables}
+                undisturbed = {name: self._undisturbed[group.baseline][name] for name in tables}
                 outcome.left = differences(undisturbed, rows_of(connection, outcome.cell.provider.id, tables))
 
     @contextmanager

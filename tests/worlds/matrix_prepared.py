@@ -21,7 +21,7 @@ from amop.device_sync.summary import summarize
 from amop.runs.sync_runs import SyncRequest, open_runs
 from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.world import World
-from tests.worlds.matrix_world import Provider
+from tests.worlds.matrix_world import LISTED, Provider
 from tests.worlds.moments import present
 
 THREADS = 6
@@ -54,7 +54,7 @@ def _sync(world: World, provider: Provider) -> None:
         port=None,
         login=provider.user,
         password=world.secrets.carrier_api_key,
-        extra={"calls_per_second": 5},
+        extra={"calls_per_second": 5, "list_since": f"{now - LISTED:%Y-%m-%d}"},
     )
     gate = PostgresCallGate(dsn, account.gate_key, account.calls_per_second)
     fetch.queue_sync(dsn, run_id)

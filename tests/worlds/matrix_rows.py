@@ -81,7 +81,7 @@ NOT_COMPARED = re.compile(
     r"|next_attempt_at|sent_at|inputs_read_at|details_tried_at|reported_in|summary)$"
 )
 
-MASKED = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?|Matrix \d+")
+MASKED = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?|Matrix \d+|ServiceProviderId\W+\d+")
 
 LATEST = """
 SELECT run.id AS run, run.status, run.error, session.id AS session, session.status AS session_status,

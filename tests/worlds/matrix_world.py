@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,21 @@ from ruamel.yaml import YAML
 
 from amop import ids
 from sandbox.carrier.catalogue import SERVICE_PROVIDERS, provider_of
+from sandbox.carrier.fleet import MODIFIED_WITHIN_DAYS
 from sandbox.carrier.reference_file import reference_document
 from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.e2e_world import sandbox_page
+from tests.worlds.moments import present
 
 SIMS = 12
 DETAIL_CALLS = 2
 CHANGES = 2
 """Most plan changes of one optimization."""
 POOL_SLOTS = 32
+LISTED = timedelta(days=MODIFIED_WITHIN_DAYS + 10)
+"""The device list begins this long ago: no SIM was modified before, and no older window has to be read."""
 CONNECTIONS_AT_ONCE = 50
 
 
@@ -119,7 +124,7 @@ def _add_connections(world: World, api: AirflowApi, providers: Sequence[Provider
             "host": world.carrier_address,
             "login": provider.user,
             "password": world.secrets.carrier_api_key,
-            "extra": json.dumps({"calls_per_second": 5}),
+            "extra": json.dumps({"calls_per_second": 5, "list_since": f"{present() - LISTED:%Y-%m-%d}"}),
         }
         for provider in providers
     ]
