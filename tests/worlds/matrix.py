@@ -2,7 +2,7 @@
 
     python -m tests.worlds.matrix docs/reliability.md ["mark success"]
 
-A second argument selects cells by a part of their name, such as ``merge_devices`` or ``mark success``; the other
+A second argument, a regular expression, selects cells by a part of their name, such as ``clear it$``; the other
 cells of the table stay as they are.
 """
 

@@ -22,7 +22,7 @@ from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
-from tests.worlds.matrix_cells import Action
+from tests.worlds.matrix_cells import OWN_WORK, Action
 from tests.worlds.matrix_handles import POLL_SECONDS, Approver, press
 from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, rows_of
 from tests.worlds.matrix_world import Provider
@@ -58,6 +58,8 @@ class Outcome:
     differences: dict[str, list[str]]
     sentence: str
     """What the warehouse tells the operator; empty where nothing is left to do."""
+    is_skipped: bool = False
+    """True: the task was marked as success, and only its own work is missing."""
     followed: str = ""
     """What was done because the sentence says so."""
     left: dict[str, list[str]] = field(default_factory=dict)
@@ -129,8 +131,8 @@ class Matrix:
         self._api = api
         self._switch = FaultSwitch(world.directory / "airflow")
         self._approver = Approver(api)
-        self._undisturbed: dict[tuple[str, str], dict[str, list[str]]] = {}
-        """`Group.baseline` → the rows of the undisturbed run."""
+        self._undisturbed: dict[tuple[str, str], int] = {}
+        """`Group.baseline` → the provider of the undisturbed run."""
 
     def play(self, groups: Sequence[Group], *, seconds: float) -> list[Outcome]:
         """Play all groups side by side and return the outcome of every cell.
@@ -181,8 +183,7 @@ class Matrix:
         elif group.phase is Phase.SETTLING and self._is_settled(group):
             if group.is_undisturbed:
                 assert state == "success", f"{group.run_id}: the undisturbed run is {state}"
-                with self._warehouse() as connection:
-                    self._undisturbed[group.baseline] = rows_of(connection, group.cells[0].provider.id, group.tables)
+                self._undisturbed[group.baseline] = group.cells[0].provider.id
                 group.phase = Phase.DONE
             elif group.baseline in self._undisturbed:
                 self._judge(group)
@@ -244,15 +245,31 @@ class Matrix:
         return int(row["n"]) == 0
 
     def _outcome(self, group: Group, cell: Cell) -> Outcome:
+        own_work = OWN_WORK.get(cell.task or "", ()) if cell.action is Action.MARK_SUCCESS else ()
         with self._warehouse() as connection:
             found = latest(connection, cell.provider.id)
-            different = differences(
-                self._undisturbed[group.baseline], rows_of(connection, cell.provider.id, group.tables)
+            different = self._differences(connection, group, cell, group.tables)
+            is_skipped = bool(different and own_work) and not self._differences(
+                connection, group, cell, group.tables, own_work
             )
+        if is_skipped:
+            return Outcome(cell, {}, "", is_skipped=True)
         errors = [found[name] for name in ("error", "session_error", "instance_error")]
         if found["changes_status"] in UNFINISHED_CHANGES:
             errors.append(found["changes_reason"])
         return Outcome(cell, different, next((error for error in errors if error), "") if different else "")
+
+    def _differences(
+        self,
+        connection: psycopg.Connection[Any],
+        group: Group,
+        cell: Cell,
+        tables: dict[str, str],
+        without: Sequence[str] = (),
+    ) -> dict[str, list[str]]:
+        """Return what a cell's provider differs in from that of the undisturbed run."""
+        undisturbed = rows_of(connection, self._undisturbed[group.baseline], tables, without)
+        return differences(undisturbed, rows_of(connection, cell.provider.id, tables, without))
 
     def _follow(self, group: Group) -> bool:
         """Do what the sentences of a group say; return False if there is nothing to do."""
@@ -288,8 +305,7 @@ class Matrix:
                     continue
                 is_new_sync = outcome.followed == "a new run" and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
-                undisturbed = {name: self._undisturbed[group.baseline][name] for name in tables}
-                outcome.left = differences(undisturbed, rows_of(connection, outcome.cell.provider.id, tables))
+                outcome.left = self._differences(connection, group, outcome.cell, tables)
 
     @contextmanager
     def _warehouse(self) -> Iterator[psycopg.Connection[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import count, cycle
 from typing import Any
@@ -187,12 +188,12 @@ def covering_subset(plan: Plan) -> None:
 
 
 def whole_matrix(plan: Plan, wanted: str = "") -> None:
-    """Add every task with every action, or those whose name has a text, each with a provider of its own.
+    """Add every task with every action, or those whose name matches, each with a provider of its own.
 
     Only the tasks that start the optimization, and the most common action, are played with a session.
     """
     for action, integration in zip(Action, cycle(INTEGRATIONS)):
-        tasks = [task for task in DAILY_TASKS if wanted in f"{task}, {action}"]
+        tasks = [task for task in DAILY_TASKS if re.search(wanted, f"{task}, {action}")]
         name = f"{action.name.lower()}_{integration}"
         with_session = [task for task in tasks if task in STARTING_TASKS or ("." in task and action in WITH_SESSION)]
         mapped = [task for task in tasks if "." in task and task not in with_session]
@@ -203,7 +204,7 @@ def whole_matrix(plan: Plan, wanted: str = "") -> None:
         for task in tasks:
             if "." not in task:  # it fails for all providers of the run
                 plan.add_day(integration, f"{name}_{task}", [(task, action)], optimization="never")
-    cells = [(task, action) for task, action in _optimization_cells() if wanted in f"{task}, {action}"]
+    cells = [(task, action) for task, action in _optimization_cells() if re.search(wanted, f"{task}, {action}")]
     for (task, action), integration in zip(cells, cycle(OPTIMIZED)):
         plan.add_optimization(integration, f"{action.name.lower()}_{task}", task, action)
 

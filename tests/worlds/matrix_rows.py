@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -106,20 +107,29 @@ def latest(connection: psycopg.Connection[Any], provider: int) -> dict[str, Any]
     return dict(row)
 
 
-def rows_of(connection: psycopg.Connection[Any], provider: int, tables: dict[str, str]) -> dict[str, list[str]]:
-    """Return the rows of the tables that belong to a provider's latest run and optimization, as text."""
+def rows_of(
+    connection: psycopg.Connection[Any], provider: int, tables: dict[str, str], without: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Return the rows of the tables that belong to a provider's latest run and optimization, as text.
+
+    Args:
+        connection: the warehouse.
+        provider: id of the provider.
+        tables: table → the statement that reads its rows.
+        without: columns that are left out.
+    """
     of = latest(connection, provider)
     return {
-        table: sorted(_text(next(iter(row.values()))) for row in connection.execute(statement, of))  # type: ignore[call-overload]
+        table: sorted(_text(next(iter(row.values())), without) for row in connection.execute(statement, of))  # type: ignore[call-overload]
         for table, statement in tables.items()
     }
 
 
-def _text(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any], without: Collection[str]) -> str:
     compared = {
         name: value is not None if name.endswith("_at") else value
         for name, value in row.items()
-        if not NOT_COMPARED.search(name)
+        if not NOT_COMPARED.search(name) and name not in without
     }
     return MASKED.sub("…", mask_numbers(json.dumps(compared, sort_keys=True)))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # every test session imports this module
 TITLE = "What operators press"
 HEADING = f"\n## {TITLE}\n"
 
-SAME, RESUMED, NEW_RUN, WRONG = "same", "same, resumed", "same, new run", "**wrong**"
+SAME, SKIPPED, RESUMED, NEW_RUN, WRONG = "same", "skipped", "same, resumed", "same, new run", "**wrong**"
 
 NOT_PLAYED = "—"
 
@@ -26,6 +26,7 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
 {played} of {cells} cells were played, {wrong} of them are wrong.
 
 * *{same}*: the handle alone leads to the rows of an undisturbed day.
+* *{skipped}*: the same, but for the work of the task itself, which was marked as success.
 * *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,
   or to the optimization, of an undisturbed day.
@@ -47,6 +48,7 @@ def chapter_of_matrix(outcomes: Sequence[Outcome], before: str = "") -> str:
         played=len(found) - found.count(NOT_PLAYED),
         wrong=found.count(WRONG),
         same=SAME,
+        skipped=SKIPPED,
         resumed=RESUMED,
         new_run=NEW_RUN,
         nothing=NOT_PLAYED,
@@ -74,7 +76,9 @@ def _word(outcomes: Sequence[Outcome]) -> str:
     if not all(outcome.is_right for outcome in outcomes):
         return WRONG
     followed = {outcome.followed.partition(":")[0] for outcome in outcomes if outcome.differences}
-    return NEW_RUN if "a new run" in followed else RESUMED if followed else SAME
+    if followed:
+        return NEW_RUN if "a new run" in followed else RESUMED
+    return SKIPPED if any(outcome.is_skipped for outcome in outcomes) else SAME
 
 
 def kept_chapter(document: str) -> str:
