@@ -58,6 +58,8 @@ class Outcome:
     differences: dict[str, list[str]]
     sentence: str
     """What the warehouse tells the operator; empty where nothing is left to do."""
+    is_chained: bool = False
+    """True: it is one of several failures of the same day, which was compared at its end."""
     is_skipped: bool = False
     """True: the task was marked as success, and only its own work is missing."""
     followed: str = ""
@@ -114,6 +116,13 @@ class Group:
         if cell.task is None or "." not in cell.task:
             return -1
         return 0 if self.is_chain else list(self.cells).index(cell)
+
+
+def _own_work(chain: Group | None, cell: Cell) -> list[str]:
+    """Return the columns that a day lacks because a task was marked as success: of one cell, or of all of a chain."""
+    cells = [cell] if chain is None else chain.cells
+    marked = [cell.task for cell in cells if cell.action is Action.MARK_SUCCESS and cell.task is not None]
+    return [column for task in marked for column in OWN_WORK.get(task, ())]
 
 
 class Matrix:
@@ -192,7 +201,7 @@ class Matrix:
             group.phase = Phase.DONE
 
     def _judge(self, group: Group) -> None:
-        group.outcomes = [self._outcome(group, cell) for cell in (group.cells[-1:] if group.is_chain else group.cells)]
+        group.outcomes = [self._outcome(group, cell) for cell in group.cells]
         group.phase = Phase.FOLLOWING if self._follows and self._follow(group) else Phase.DONE
 
     def _press_next(self, group: Group) -> None:
@@ -245,7 +254,7 @@ class Matrix:
         return int(row["n"]) == 0
 
     def _outcome(self, group: Group, cell: Cell) -> Outcome:
-        own_work = OWN_WORK.get(cell.task or "", ()) if cell.action is Action.MARK_SUCCESS else ()
+        own_work = _own_work(group if group.is_chain else None, cell)
         with self._warehouse() as connection:
             found = latest(connection, cell.provider.id)
             different = self._differences(connection, group, cell, group.tables)
@@ -253,11 +262,12 @@ class Matrix:
                 connection, group, cell, group.tables, own_work
             )
         if is_skipped:
-            return Outcome(cell, {}, "", is_skipped=True)
+            return Outcome(cell, {}, "", is_skipped=True, is_chained=group.is_chain)
         errors = [found[name] for name in ("error", "session_error", "instance_error")]
         if found["changes_status"] in UNFINISHED_CHANGES:
             errors.append(found["changes_reason"])
-        return Outcome(cell, different, next((error for error in errors if error), "") if different else "")
+        sentence = next((error for error in errors if error), "") if different else ""
+        return Outcome(cell, different, sentence, is_chained=group.is_chain)
 
     def _differences(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # every test session imports this module
 TITLE = "What operators press"
 HEADING = f"\n## {TITLE}\n"
 
+CHAINED = "same, in a chain"
 SAME, SKIPPED, RESUMED, NEW_RUN, WRONG = "same", "skipped", "same, resumed", "same, new run", "**wrong**"
 
 NOT_PLAYED = "—"
@@ -26,6 +27,8 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
 {played} of {cells} cells were played, {wrong} of them are wrong.
 
 * *{same}*: the handle alone leads to the rows of an undisturbed day.
+* *{chained}*: several tasks of one day failed one after another, and each handle led on; the day ends with the same
+  rows. This is the subset that the end-to-end tests play.
 * *{skipped}*: the same, but for the work of the task itself, which was marked as success.
 * *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,
@@ -48,6 +51,7 @@ def chapter_of_matrix(outcomes: Sequence[Outcome], before: str = "") -> str:
         played=len(found) - found.count(NOT_PLAYED),
         wrong=found.count(WRONG),
         same=SAME,
+        chained=CHAINED,
         skipped=SKIPPED,
         resumed=RESUMED,
         new_run=NEW_RUN,
@@ -59,7 +63,8 @@ def chapter_of_matrix(outcomes: Sequence[Outcome], before: str = "") -> str:
 def _played(outcomes: Sequence[Outcome]) -> dict[tuple[str, Action], str]:
     cells: dict[tuple[str, Action], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        if outcome.cell.task is not None and outcome.cell.action is not None:
+        is_judged = not outcome.differences or outcome.followed or not outcome.is_right
+        if is_judged and outcome.cell.task is not None and outcome.cell.action is not None:
             cells[outcome.cell.task, outcome.cell.action].append(outcome)
     return {cell: _word(found) for cell, found in cells.items()}
 
@@ -78,6 +83,8 @@ def _word(outcomes: Sequence[Outcome]) -> str:
     followed = {outcome.followed.partition(":")[0] for outcome in outcomes if outcome.differences}
     if followed:
         return NEW_RUN if "a new run" in followed else RESUMED
+    if all(outcome.is_chained and not outcome.differences for outcome in outcomes):
+        return CHAINED
     return SKIPPED if any(outcome.is_skipped for outcome in outcomes) else SAME
 
 
