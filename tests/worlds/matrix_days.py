@@ -262,7 +262,8 @@ class Matrix:
                 connection, group, cell, group.tables, own_work
             )
         if is_skipped:
-            return Outcome(cell, {}, "", is_skipped=True, is_chained=group.is_chain)
+            marked = cell.action is Action.MARK_SUCCESS
+            return Outcome(cell, {}, "", is_skipped=marked, is_chained=group.is_chain)
         errors = [found[name] for name in ("error", "session_error", "instance_error")]
         if found["changes_status"] in UNFINISHED_CHANGES:
             errors.append(found["changes_reason"])

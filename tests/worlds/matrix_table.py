@@ -83,9 +83,9 @@ def _word(outcomes: Sequence[Outcome]) -> str:
     followed = {outcome.followed.partition(":")[0] for outcome in outcomes if outcome.differences}
     if followed:
         return NEW_RUN if "a new run" in followed else RESUMED
-    if all(outcome.is_chained and not outcome.differences for outcome in outcomes):
-        return CHAINED
-    return SKIPPED if any(outcome.is_skipped for outcome in outcomes) else SAME
+    if any(outcome.is_skipped for outcome in outcomes):
+        return SKIPPED
+    return CHAINED if all(outcome.is_chained for outcome in outcomes) else SAME
 
 
 def kept_chapter(document: str) -> str:
