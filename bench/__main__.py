@@ -87,10 +87,10 @@ def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "Providers that wait": lambda: _waiting(50 if quick else 500),
         "Projection of usage: elapsed time and daily history": lambda: projection.table(projection.measure()),
         "Sync: limits lifted": lambda: sync.limits_lifted(
-            [10_000] if quick else [10_000, 100_000], 10_000 if quick else 100_000
+            [10_000] if quick else [10_000, 100_000], 10_000 if quick else 50_000
         ),
         "Sync: the vendor's limit": lambda: sync.vendor_limit(10 if quick else sync.CALLS),
-        "Sync: loaders alone": lambda: sync.loaders(10_000 if quick else 500_000),
+        "Sync: loaders alone": lambda: sync.loaders(10_000 if quick else 200_000),
     }
 
 

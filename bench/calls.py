@@ -8,7 +8,8 @@ import typer
 
 from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
-from bench.sync_process import NOW, account_of
+from bench.account import account_of
+from bench.sync_process import NOW
 
 
 def main(

@@ -20,12 +20,11 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.account import PLANS
 from sandbox.carrier.rate_limit import CallLimiter
 from sandbox.http_server import LOOPBACK, request_json
 
-USER, KEY = "api_bench", "bench-key-of-no-value"
 STATS = "/sandbox/stats"
-PLANS = [f"Plan {number}" for number in range(10)]
 JITTER = 0.25
 """Largest deviation of a response time from the mean, as a share of it."""
 OUTLIER_SECONDS = 2.0

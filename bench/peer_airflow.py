@@ -1,6 +1,6 @@
 """The peer that Airflow itself offers: `HttpOperator` with pagination, then `insert_rows` of the PostgreSQL hook.
 
-Runs in the package's environment, which has both providers, but imports nothing of the package.
+Runs in the package's environment, which has both providers.
 
 python -m bench.peer_airflow postgresql://… http://127.0.0.1:8010
 """
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from typing import Any
 from urllib.parse import quote
+
+from bench.account import peak_megabytes
 
 CREATE = "CREATE TABLE device (iccid text PRIMARY KEY, status text, rate_plan text, communication_plan text)"
 COLUMNS = ["iccid", "status", "rate_plan", "communication_plan"]
@@ -60,7 +61,7 @@ def main(dsn: str, base_url: str) -> None:
     cost = {
         "seconds": time.perf_counter() - begun,
         "cpu_seconds": time.process_time() - processor,
-        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_megabytes": peak_megabytes(),
     }
     print(json.dumps(cost))
 

@@ -140,7 +140,7 @@ def _measure(warehouse: Warehouse, command: list[str], base_url: str, count: int
         text=True,
         check=False,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": "."},
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"},
     )
     if done.returncode:
         raise PeerUnavailableError(f"failed: {(done.stderr.strip().splitlines() or ['no output'])[-1][:200]}")

@@ -9,7 +9,6 @@ python -m bench.sync_process CONNINFO http://127.0.0.1:8010 first --calls-per-se
 from __future__ import annotations
 
 import json
-import resource
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,13 +17,12 @@ from typing import Annotated
 import psycopg
 import typer
 
-from amop.carriers.account import CarrierAccount
 from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
 from amop.device_sync import fetch
 from amop.device_sync.merge import merge_devices
 from amop.runs.sync_runs import SyncRequest, open_runs
-from bench.carrier import KEY, USER
+from bench.account import account_of, peak_megabytes
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 INTEGRATION = "jasper"
@@ -52,20 +50,6 @@ class SyncCost:
         return self.staging_seconds + self.merge_seconds
 
 
-def account_of(base_url: str, calls_per_second: float) -> CarrierAccount:
-    """Return the account that `bench.carrier` serves."""
-    return CarrierAccount.from_connection_fields(
-        connection_id="carrier_bench",
-        service_provider_name="Bench",
-        host=base_url,
-        schema=None,
-        port=None,
-        login=USER,
-        password=KEY,
-        extra={"calls_per_second": calls_per_second},
-    )
-
-
 def main(
     conninfo: Annotated[str, typer.Argument(help="Migrated warehouse with one provider.")],
     base_url: Annotated[str, typer.Argument(help="Address of the carrier.")],
@@ -78,7 +62,8 @@ def main(
     fetch.queue_sync(conninfo, run_id)
     account = account_of(base_url, calls_per_second)
     gate = PostgresCallGate(conninfo, account.gate_key, account.calls_per_second)
-    start, positions, moments, processor = _megabytes(), [_wal(conninfo)], [time.perf_counter()], time.process_time()
+    start, positions = peak_megabytes(), [_wal(conninfo)]
+    moments, processor = [time.perf_counter()], time.process_time()
     with ControlCenterClient(account, gate) as client:
         sims = fetch.fetch_devices(conninfo, run_id, client)
     moments.append(time.perf_counter())
@@ -93,7 +78,7 @@ def main(
         staging_seconds=moments[1] - moments[0],
         merge_seconds=moments[2] - begun,
         cpu_seconds=time.process_time() - processor,
-        peak_megabytes=_megabytes(),
+        peak_megabytes=peak_megabytes(),
         start_megabytes=start,
         staging_wal_bytes=positions[1] - positions[0],
         merge_wal_bytes=_wal(conninfo) - positions[1],
@@ -115,10 +100,6 @@ def _wal(conninfo: str) -> int:
     with psycopg.connect(conninfo) as connection:
         row = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
     return int(row[0]) if row else 0
-
-
-def _megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

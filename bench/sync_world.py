@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from amop.database.migrations import migrate
-from bench.carrier import PLANS
+from bench.account import PLANS
 from bench.sync_process import SyncCost
 from sandbox.world.postgres import SUPERUSER, EmbeddedPostgres
 
