@@ -79,10 +79,12 @@ NOT_COMPARED = re.compile(
     r"(^id|(?<!sim)_id|_ids|_guid|_as_of|^as_of|usage_date|valid_from|cycle_start|cycle_end|_since|_deadline)$"
     r"|^(modification_order|modified_since|attempt|attempts|clear_number|opened_by|dedupe_key|report_uri|certificate"
     r"|changes_planned_by|changes_decided_by|changes_reason|decided_by|doubt_count|started_at|heartbeat_at"
-    r"|next_attempt_at|sent_at|inputs_read_at|details_tried_at|reported_in|summary)$"
+    r"|group_key|comm_group_key|next_attempt_at|sent_at|inputs_read_at|details_tried_at|reported_in|summary)$"
 )
 
-MASKED = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?|Matrix \d+|ServiceProviderId\W+\d+")
+MASKED = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?|Matrix \d+|(ServiceProviderId|DeviceCount)\W+\d+")
+"""Moments, and what a message says of its provider: a session that replaces a failed one already counts its SIMs."""
+
 
 LATEST = """
 SELECT run.id AS run, run.status, run.error, session.id AS session, session.status AS session_status,
