@@ -1,5 +1,5 @@
 -- Purpose: prepare the transaction for joins over all SIMs of a provider: memory enough not to spill to disk (a million
---   SIMs take 200 MB), and joins by hash, because sorting texts by the rules of a language takes longer than all the rest.
+--   SIMs take 200 MB), and joins by hash, because sorting texts by the rules of a language takes longer than the rest.
 -- Parameters: none.
 -- Locks: none; in force until this transaction ends.
 -- Repeatable: yes.

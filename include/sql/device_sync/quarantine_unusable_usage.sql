@@ -31,7 +31,13 @@ unusable AS (
         usage.usage_type,
         'usage adds up beyond bigint'
     -- It takes nine million smaller records of one SIM to add up beyond bigint.
-    FROM (SELECT DISTINCT iccid, usage_type FROM counted WHERE counted.usage > 1000000000000) AS large
+    FROM (
+        SELECT DISTINCT
+            counted.iccid,
+            counted.usage_type
+        FROM counted
+        WHERE counted.usage > 1000000000000
+    ) AS large
     CROSS JOIN LATERAL (
         SELECT every_usage.* FROM amop.counted_usage AS every_usage
         WHERE
