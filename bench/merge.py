@@ -122,6 +122,9 @@ WHERE stat.schemaname = 'amop' AND (n_dead_tup > 50 + 0.2 * greatest(reltuples, 
 """
 """The tables that autovacuum would clean by PostgreSQL's default settings."""
 
+BARE = {"merge_devices": "bare MERGE of devices", "merge_usage": "bare MERGEs of usage"}
+"""Task → what it is compared with."""
+
 GOAL = 1.2
 RERUN_GOAL_MEGABYTES = 1.0
 GROWTH_GOAL = 1.10
@@ -292,9 +295,9 @@ def table(count: int, growth_count: int) -> list[str]:
             more, goal = " | ", ""
         rows.append(f"| {name} | {cost.seconds:.2f} | {cost.wal_megabytes:.2f} | {cost.rows:,} | {more} | {goal} |")
     return [
-        f"{count:,} SIMs over {count:,}, of which 2 % differ; a durable server, a checkpoint before each step. The bare"
-        " statements only write `device` and `device_usage`; the tasks also check completeness and plausibility, keep the"
-        " history and the quarantine, and find missing SIMs.",
+        f"{count:,} SIMs over {count:,}, of which 2 % differ; a durable server, a checkpoint before each step. The"
+        " bare statements only write `device` and `device_usage`; the tasks also check completeness and plausibility,"
+        " keep the history and the quarantine, and find missing SIMs.",
         "",
         *rows,
         "",
