@@ -41,7 +41,7 @@ from amop.tasks.retries import RETRIES
 
 with DAG(
     dag_id=ids.AMOP_RELAY_DAG,
-    dag_display_name="AMOP relay",
+    dag_display_name="Relay and watchdog",
     description="Retries undelivered AMOP callbacks and reports; ends stale runs and sessions; notifies operators.",
     doc_md=__doc__,
     schedule=timedelta(seconds=45),
