@@ -60,7 +60,9 @@ PARSE = """
 import os, sys, time
 import airflow.dag_processing.processor, airflow.dag_processing.dagbag, airflow.serialization.serialized_objects
 import airflow.providers.standard.operators.python
+from airflow import plugins_manager
 from airflow.sdk import DAG, task
+plugins_manager.ensure_plugins_loaded()
 import importlib.util
 times = []
 for path in sys.argv[1:]:
@@ -198,6 +200,7 @@ def _parse(files: list[Path], home: Path) -> list[float]:
         **os.environ,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
     }
     done = subprocess.run(
