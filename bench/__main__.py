@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, merge, optimizer, projection, waiting
+from bench import baselines, merge, optimizer, orchestration, projection, scale, waiting
 from bench.instances import make_instance
 from bench.warehouse import solve_seconds
 
@@ -81,6 +81,11 @@ def main(
         ("Plan changes", lambda: _changes(10_000 if quick else 100_000)),
         ("Providers that wait", lambda: _waiting(50 if quick else 500)),
         ("Staging to main tables", lambda: merge.table(20_000 if quick else 1_000_000, 5_000 if quick else 20_000)),
+        ("Orchestration", lambda: orchestration.table(100 if quick else 300)),
+        (
+            "Scale",
+            lambda: scale.table([1_000, 10_000] if quick else [1_000, 10_000, 100_000], 10_000 if quick else 100_000),
+        ),
         ("Projection of usage: elapsed time and daily history", lambda: projection.table(projection.measure())),
     ]
     for title, measure in sections:

@@ -209,6 +209,39 @@ def _parse(files: list[Path], home: Path) -> list[float]:
     return [float(each) for each in done.stdout.split()[-len(files) :]]
 
 
+def table(sims: int) -> list[str]:
+    """Return the section of ``docs/benchmarks.md``."""
+    days = {
+        "the README's settings": measure_day(sims=sims),
+        "Airflow's defaults": measure_day(AIRFLOW_DEFAULTS, sims=sims),
+    }
+    at_rest, with_relay = measure_relay()
+    parsed = measure_parsing()
+    slowest = max(parsed, key=lambda name: parsed[name])
+    return [
+        f"A day of {len(INTEGRATIONS)} providers with {sims:,} SIMs each, all started at once on the local executor."
+        " The critical path is the longest chain of task durations of one provider.",
+        "",
+        "| settings | seconds | critical path | beyond it | goal |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {cost.wall_seconds:.1f} | {cost.critical_seconds:.1f} | {cost.overhead_seconds:.1f}"
+            f" | {_verdict(cost.overhead_seconds, DAY_GOAL_SECONDS)} |"
+            for name, cost in days.items()
+        ),
+        "",
+        f"All processes of a world at rest use {at_rest:.3f} cores, and {with_relay:.3f} with `amop_relay` unpaused:"
+        f" {with_relay - at_rest:.3f} cores for it.",
+        "",
+        f"The DAG file that takes longest to parse, `{slowest}`, takes {parsed[slowest]:.2f} processor seconds more"
+        f" than an empty one. {_verdict(parsed[slowest], PARSE_GOAL_SECONDS)}.",
+    ]
+
+
+def _verdict(seconds: float, goal: float) -> str:
+    return f"≤ {goal:g} s: {'met' if seconds <= goal else '**missed**'}"
+
+
 def main(what: Annotated[str, typer.Argument(help="day, defaults, relay or parse.")]) -> None:
     """Print one measurement."""
     if what == "parse":

@@ -118,8 +118,9 @@ def _sizes(conninfo: str) -> dict[str, int]:
     return {table: int(size) for table, (size,) in zip(TABLES, sizes, strict=True)}
 
 
-def table(counts: list[int], history_sims: int) -> list[str]:
-    """Return the section of ``docs/benchmarks.md``."""
+def table(counts: list[int]) -> list[str]:
+    """Return the section of ``docs/benchmarks.md``; the 60 days of usage are those of the largest fleet."""
+    history_sims = max(counts)
     points = [measure_point(count) for count in counts]
     empty, filled = measure_history(history_sims)
     names = list(points[0].per_sim)
@@ -139,7 +140,7 @@ def table(counts: list[int], history_sims: int) -> list[str]:
 
 def main(counts: Annotated[list[int], typer.Argument(help="Numbers of SIMs.")]) -> None:
     """Print the section."""
-    print("\n".join(table(counts, max(counts))))
+    print("\n".join(table(counts)))
 
 
 if __name__ == "__main__":
