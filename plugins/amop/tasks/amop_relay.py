@@ -21,14 +21,12 @@ from amop.tasks.dag_runs import is_active
 from amop.tasks.failures import is_last_try
 from amop.tasks.gauges import export_gauges
 from amop.tasks.notifications import notify_operators
+from amop.tasks.task_failed import REACHED_WAREHOUSE
 
 log = logging.getLogger(__name__)
 
 RETRY_DELAY = timedelta(seconds=15)
 """Short: while the task is up for retry, no other run of the relay starts."""
-
-REACHED_WAREHOUSE = "reached_warehouse"
-"""Key of the XCom value of a failed run that had reached the warehouse: its failure was not an outage of it."""
 
 
 class AmopAwayError(AirflowException):

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 RELAY_TASK = "watch_and_deliver"
 """The one task that sends a message without the warehouse, so that its outage is reported once."""
 
+REACHED_WAREHOUSE = "reached_warehouse"
+"""Key of its XCom value in a failed run that had reached the warehouse: the failure was not an outage of it."""
+
 
 class TaskFailed(BaseNotifier):
     """Notify operators of a task that has failed for good, once for each cause.
@@ -75,8 +78,6 @@ def _write(notification: Notification, context: Context, error: str, run_id: int
 
 def _failed_before(ti: Any) -> bool:
     """Return True if the previous run failed because it could not reach the warehouse: operators were notified then."""
-    from amop.tasks.amop_relay import REACHED_WAREHOUSE
-
     previous = ti.get_previous_ti()
     if previous is None or str(previous.state) != "failed":
         return False

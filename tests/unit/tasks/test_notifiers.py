@@ -130,7 +130,7 @@ def test_a_warehouse_that_is_away_is_told_of_once_by_the_relay(
     monkeypatch.setattr(task_failed, "_write", away)
     monkeypatch.setattr(notifiers, "sender", lambda: sent.append)
     before = None if previous is None else SimpleNamespace(state=previous, run_id="before")
-    pushed = {(task_id, amop_relay.REACHED_WAREHOUSE, "before"): True} if reached else {}
+    pushed = {(task_id, task_failed.REACHED_WAREHOUSE, "before"): True} if reached else {}
     ti = SimpleNamespace(
         dag_id=dag_id,
         run_id="r",

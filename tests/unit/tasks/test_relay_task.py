@@ -10,7 +10,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from amop.tasks import amop_relay
-from amop.tasks.amop_relay import REACHED_WAREHOUSE, AmopAwayError, watch_and_deliver
+from amop.tasks.amop_relay import AmopAwayError, watch_and_deliver
+from amop.tasks.task_failed import REACHED_WAREHOUSE
 
 STEPS = [
     "end_stale_work",
