@@ -16,8 +16,12 @@ export UV_HTTP_TIMEOUT ?= 180
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
+<<<<<<< HEAD
 	mutants bench docs lock clean matrix lint-code lint-sql lint-types lint-imports \
 	lint-dependencies
+=======
+	mutants bench ratios docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
+>>>>>>> main
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -117,6 +121,9 @@ mutants: setup  ## plant the faults of tools/mutants.toml and show which the tes
 
 bench: setup  ## run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python -m bench docs/benchmarks.md
+
+ratios: setup  ## compare a few ratios of the benchmarks with those kept in bench/ratios.toml, in half a minute
+	$(BIN)/python -m bench.guard
 
 docs: setup  ## write docs/DAGS.md from the DAGs
 	$(BIN)/python -m tools.dag_list docs/DAGS.md

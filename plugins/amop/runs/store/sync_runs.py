@@ -1,17 +1,14 @@
-"""SQL of sync runs and optimization sessions."""
+"""SQL of sync runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import RowCount, statement
-from amop.messages.bodies import SessionFacts
 from amop.runs.run_warning import RunWarning
-from amop.runs.session_window import DayOfSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,57 +176,6 @@ class EndedRun:
     optimization_session_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An optimization session with its provider and billing period; times are UTC."""
-
-    id: int
-    session_guid: UUID
-    service_provider_id: int
-    service_provider_name: str
-    billing_period_id: int
-    cycle_start: datetime
-    cycle_end: datetime
-    status: str
-    """``running``, ``complete``, ``failed`` or ``cancelled``."""
-    progress: int
-    """Percent: 0, 20, 30, 40, 50 or 100."""
-    error: str | None
-    opened_by: str
-    started_at: datetime
-    heartbeat_at: datetime
-    ended_at: datetime | None
-
-    @property
-    def is_running(self) -> bool:
-        """True until the session has ended."""
-        return self.status == "running"
-
-
-@dataclass(frozen=True, slots=True)
-class RunningSession:
-    """The session of a provider that runs now."""
-
-    id: int
-    service_provider_id: int
-    service_provider_name: str
-    opened_by: str
-    progress: int
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class RunningWork:
-    """The work in progress for a provider, each None where there is none."""
-
-    session_id: int | None
-    sync_run_id: int | None
-    changes_instance_id: int | None
-
-
-# --- Sync runs --------------------------------------------------------------------------------------------------------
-
-
 @statement("runs/active_providers")
 def active_providers(
     connection: WarehouseConnection, *, integration: str, service_provider_ids: list[int]
@@ -349,6 +295,7 @@ def add_run_warning(connection: WarehouseConnection, *, run_id: int, warning: st
 @statement("runs/warnings_of_instance")
 def warnings_of_instance(connection: WarehouseConnection, *, instance_id: int) -> list[RunWarning]:
     """Return the warnings of the sync runs that the inputs of an optimization instance came from, oldest first."""
+<<<<<<< HEAD:plugins/amop/runs/store.py
 
 
 # --- Optimization sessions --------------------------------------------------------------------------------------------
@@ -452,3 +399,5 @@ def running_work(
     connection: WarehouseConnection, *, service_provider_id: int, alive_since: datetime, changes_since: datetime
 ) -> RunningWork:
     """Return the work in progress for a provider."""
+=======
+>>>>>>> main:plugins/amop/runs/store/sync_runs.py
