@@ -16,12 +16,8 @@ export UV_HTTP_TIMEOUT ?= 180
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
-<<<<<<< HEAD
-	mutants bench docs lock clean matrix lint-code lint-sql lint-types lint-imports \
-	lint-dependencies
-=======
-	mutants bench ratios docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
->>>>>>> main
+	mutants bench ratios docs lock clean matrix lint-code lint-sql lint-types \
+	lint-imports lint-dependencies
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'

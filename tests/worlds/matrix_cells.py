@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 DAILY_TASKS: dict[str, str] = {
-    "select_providers": "amop.runs.sync_runs:open_runs",
+    "select_providers": "amop.runs.opening:open_runs",
     "sync.queue_sync": "amop.tasks.frames:warehouse_now",
     "sync.fetch_devices": "amop.tasks.frames:warehouse_now",
     "sync.fetch_usage": "amop.tasks.frames:warehouse_now",

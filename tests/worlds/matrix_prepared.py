@@ -18,7 +18,7 @@ from amop.device_sync.complete_run import complete_run
 from amop.device_sync.merge import merge_devices, merge_usage
 from amop.device_sync.quality import check_quality
 from amop.device_sync.summary import summarize
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.world import World
 from tests.worlds.matrix_world import LISTED, Provider

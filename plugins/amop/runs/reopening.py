@@ -75,7 +75,7 @@ def replace_session_of_complete_run(conninfo: str, run_id: int, *, clear_number:
         run = load_run(connection, run_id)
         if not run.is_complete or run.optimization_session_id is None:
             return
-        failed = store.failed_session(connection, session_id=run.optimization_session_id)
+        failed = store.sessions.failed_session(connection, session_id=run.optimization_session_id)
         if failed is None or not failed.is_latest or newer_merged_run(connection, run) is not None:
             return
         # No attempt of the run had this number: a complete run is not reopened.
