@@ -8,10 +8,7 @@ SELECT
         FROM amop.optimization_session AS later
         WHERE later.service_provider_id = failed.service_provider_id AND later.id > failed.id
     ) AS is_latest,
-    EXISTS (
-        SELECT 1
-        FROM amop.optimization_instance AS instance
-        WHERE instance.session_id = failed.id
-    ) AS has_begun
+    instance.id IS NOT NULL AS has_begun
 FROM amop.optimization_session AS failed
+LEFT JOIN amop.optimization_instance AS instance ON failed.id = instance.session_id
 WHERE failed.id = %(session_id)s AND failed.status = 'failed'
