@@ -34,6 +34,10 @@ class AccountKeys:
         self._keys = keys
         self.refused: set[str] = set()
 
+    def copy(self, user: str, to: str) -> None:
+        """Give another account the key of an account."""
+        self._keys[to] = self._keys[user]
+
     def is_valid(self, user: str, password: str) -> bool:
         """Return True for the key of an account, unless the account's key is refused."""
         known = self._keys.get(user)

@@ -12,7 +12,7 @@ from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.protocol import CarrierClient
 from amop.carriers.registry import CLIENTS
 from amop.config import KNOWN_INTEGRATIONS
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.catalogue import provider_of
 from sandbox.carrier.running import RunningCarrier
 from sandbox.carrier.sign_in import connection_extra

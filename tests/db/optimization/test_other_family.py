@@ -23,7 +23,7 @@ from amop.optimization.instances import OptimizationRequest, check_request, open
 from amop.plan_changes.apply import apply_changes, verify_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.account import CarrierAccount as SandboxAccount
 from sandbox.carrier.catalogue import provider_of
 from sandbox.carrier.fleet import billing_cycle, generate_fleet
