@@ -74,7 +74,6 @@ CHAPTERS: Sequence[Chapter] = (
             "chaos/*/test_kill*",
             "chaos/*/test_family_faults.py::*dies*",
             "e2e/test_killed_daemons.py::*killed*",
-            "e2e/test_device_notification.py",
             "db/*/test_apply_changes.py",
         ),
     ),
