@@ -42,8 +42,8 @@ AIRFLOW_DEFAULTS = {
 DAY_TIMEOUT_SECONDS = 200
 DAY_GOAL_SECONDS = 15.0
 PARSE_GOAL_SECONDS = 0.3
-REST_SECONDS = 95
-"""Two runs of the relay."""
+REST_SECONDS = 70
+"""More than one run of the relay."""
 
 SYNC_CHAIN = ("select_providers", "sync.queue_sync", "sync.fetch_devices", "sync.fetch_usage")
 CLEANUP_CHAIN = (
