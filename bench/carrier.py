@@ -87,13 +87,13 @@ class _Server:
         self._outliers = outliers
         self._limiter = CallLimiter(is_enforced=is_limited)
         self._dice = random.Random("latency")
-        self._seconds = 0.0
+        self._seconds: list[float] = []
         self._arrived: list[float] = []
 
     def answer(self, target: str, transport: Any) -> None:
         """Answer a request after the response time that the dice give."""
         if target == STATS:
-            own = {"latency_seconds": self._seconds, "arrived": self._arrived}
+            own = {"seconds": self._seconds, "arrived": self._arrived}
             transport.write(_response(200, json.dumps(self._limiter.stats() | own).encode()))
             return
         now = time.monotonic()
@@ -106,7 +106,7 @@ class _Server:
         body = self._pages[_page_number(target) - 1]
         is_outlier = self._outliers > 0 and self._dice.random() < self._outliers
         seconds = OUTLIER_SECONDS if is_outlier else self._latency * self._dice.uniform(1 - JITTER, 1 + JITTER)
-        self._seconds += seconds
+        self._seconds.append(seconds)
         if seconds:
             asyncio.get_running_loop().call_later(seconds, self._send, transport, body)
         else:
@@ -158,7 +158,7 @@ class BenchCarrier:
         self.base_url = f"http://{LOOPBACK}:{port}"
 
     def stats(self) -> dict[str, Any]:
-        """Return the call counters, the sum of the response times (seconds), and when each call arrived (monotonic)."""
+        """Return the call counters, the response time of each admitted call, and when each call arrived (seconds)."""
         stats: dict[str, Any] = request_json(LOOPBACK, self.port, "GET", STATS)
         return stats
 

@@ -10,6 +10,7 @@ python bench/peer_programs.py dlt-tuned postgresql://… http://127.0.0.1:8010 1
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import sys
@@ -226,6 +227,9 @@ def _staging_rows(count: int) -> list[tuple[Any, ...]]:
     ]
 
 
+IMPORTS = {"dlt": ("dlt", "pyarrow", "psycopg2"), "requests": ("psycopg",), "load": ("pyarrow", "psycopg", "asyncpg")}
+"""First word of a program → modules to import before the time begins, as those of the package are."""
+
 PROGRAMS: dict[str, Callable[[str, str, int], float | None]] = {
     "dlt-default": dlt_default,
     "dlt-tuned": dlt_tuned,
@@ -244,6 +248,8 @@ def main(program: str, dsn: str, base_url: str, count: str) -> None:
     if program == "singer":
         singer(dsn, base_url, int(count))
         return
+    for module in ("requests", *IMPORTS[program.partition("-")[0]]):
+        importlib.import_module(module)
     begun, processor = time.perf_counter(), time.process_time()
     seconds = PROGRAMS[program](dsn, base_url, int(count))
     cost = {
