@@ -1,6 +1,6 @@
 """Run the benchmarks and write docs/benchmarks.md: ``make bench``. All ratios are measured in one run.
 
-python -m bench docs/benchmarks.md           everything, about 15 minutes on a quiet machine with two cores
+python -m bench docs/benchmarks.md           everything, about 20 minutes on a quiet machine with two cores
 python -m bench --quick benchmarks.md        small sizes only
 python -m bench --section "Sync: the vendor's limit" docs/benchmarks.md     measure and replace one section
 """

@@ -166,7 +166,7 @@ def _pace_row(server: Warehouse, calls: int, latency: int, outliers: float, goal
         "outliers": f"{100 * outliers:.0f} %",
         "mean with outliers, ms": f"{1000 * mean:.0f}",
         "times the floor": f"{ratio:.3f}",
-        "times the best possible": f"{wall / _best_possible(spent):.3f}",
+        "times the best possible": f"{wall / best_possible(spent):.3f}",
         "goal": f"{goal:.2f}",
         "reached": "met" if ratio <= goal else "**missed**",
         "calls": f"{len(arrived)} (least possible {calls + FREE_CALLS})",
@@ -174,7 +174,7 @@ def _pace_row(server: Warehouse, calls: int, latency: int, outliers: float, goal
     }
 
 
-def _best_possible(spent: list[float]) -> float:
+def best_possible(spent: list[float]) -> float:
     """Return the seconds between the same two calls if each were sent the moment that the carrier would admit it."""
     arrivals: list[float] = []
     for number in range(len(spent)):
