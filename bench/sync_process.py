@@ -21,7 +21,7 @@ from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
 from amop.device_sync import fetch
 from amop.device_sync.merge import merge_devices
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from bench.account import account_of, peak_megabytes
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
