@@ -17,7 +17,7 @@ from amop.database.connection import WarehouseConnection
 from amop.device_sync.list_guards import CHECKED_PAGES, check_list_paging
 from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import ListedPage, stage_list_pages
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import record_progress
 
 log = logging.getLogger(__name__)
