@@ -1,5 +1,5 @@
--- Purpose: let the operators' page list the plan changes of a large fleet within its time limit: a change carries what it
---   is sorted by, and the sums by plan and the saving curve are stored with the results instead of added up for each
+-- Purpose: let the operators' page list the plan changes of a large fleet within its time limit: a change carries what
+--   it is sorted by, and the sums by plan and the saving curve are stored with the results instead of added up for each
 --   view. Rows of instances whose results are still stored are filled in.
 -- Parameters: none.
 -- Locks: rate_plan_change, exclusively, until its rows are filled in and its indexes are built.
@@ -11,7 +11,8 @@ ADD COLUMN from_cost numeric(24, 6),
 ADD COLUMN to_cost numeric(24, 6);
 COMMENT ON COLUMN amop.rate_plan_change.iccid IS
 'Of the SIM, so that a list of changes can be sorted by it; null in rows of a version before this column.';
-COMMENT ON COLUMN amop.rate_plan_change.projected_usage_mb IS 'As in optimization_device_result, which expires earlier.';
+COMMENT ON COLUMN amop.rate_plan_change.projected_usage_mb IS
+'As in optimization_device_result, which expires earlier.';
 COMMENT ON COLUMN amop.rate_plan_change.from_cost IS 'As in optimization_device_result, which expires earlier.';
 COMMENT ON COLUMN amop.rate_plan_change.to_cost IS 'As in optimization_device_result, which expires earlier.';
 
