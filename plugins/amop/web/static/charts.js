@@ -27,12 +27,13 @@ addEventListener("DOMContentLoaded", () => {
     const day = { day: "2-digit", month: "short", timeZone: "UTC" };
     const label = chart.is_monthly ? { month: "short", year: "numeric", timeZone: "UTC" } : day;
     const named = (seconds) => new Date(seconds * 1000).toLocaleDateString("en-GB", label);
+    const margin = chart.is_monthly ? 0 : 43200; // half a day, so that the first and the last column are whole
     const options = {
       width: figure.clientWidth,
       height: HEIGHT,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: { drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
+      scales: { x: { range: (_, first, last) => [first - margin, last + margin] }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
       axes: [
         { ...axis, space: 70, values: (_, splits) => splits.map(named), splits: () => spread(chart.moments, figure.clientWidth / 80) },
         { ...axis, size: 80, values: (_, splits) => splits.map((value) => value.toLocaleString("en-US")) },
