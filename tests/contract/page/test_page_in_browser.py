@@ -242,7 +242,7 @@ def test_a_typo_in_a_what_if_is_said_beside_its_field_and_nothing_is_started(
     plans.fill(world.plan_table().replace("Small 1,0.9", "Small 1,O.9"))
     size.fill("two")
     page.get_by_role("button", name="Compute").click()
-    expect(page.locator("#plans-fault")).to_contain_text("line 2: rate_charge 'O.9' is no number")
+    expect(page.locator("#plans-fault")).to_contain_text("line 5: rate_charge 'O.9' is no number")
     expect(page.locator("#size-fault")).to_contain_text("'two' is no whole number")
     expect(plans).to_be_focused()
     expect(plans).to_have_attribute("aria-invalid", "true")

@@ -198,7 +198,7 @@ def test_the_form_of_a_what_if_is_checked_by_the_rules_of_its_run(server: Airflo
     table = world.plan_table()
     assert check(server, "user", table) == {}
     assert (
-        "line 2: rate_charge 'O.9'" in check(server, "user", table.replace("Small 1,0.9", "Small 1,O.9"))["rate_plans"]
+        "line 5: rate_charge 'O.9'" in check(server, "user", table.replace("Small 1,0.9", "Small 1,O.9"))["rate_plans"]
     )
     faults = check(server, "user", table + "New,1,0,5,0.75,1,0,true,Flet,Smal 1\n", size="9")
     assert list(faults) == ["rate_plans"]
