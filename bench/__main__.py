@@ -1,8 +1,8 @@
 """Run the benchmarks and write docs/benchmarks.md: ``make bench``. All ratios are measured in one run.
 
-python -m bench docs/benchmarks.md                   everything, about 30 minutes on a quiet machine with two cores
-python -m bench --only Forecasts docs/benchmarks.md  measure one section again and leave the others as they are
-python -m bench --quick benchmarks.md                small sizes only
+python -m bench docs/benchmarks.md           everything, about 35 minutes on a quiet machine with two cores
+python -m bench --quick benchmarks.md        small sizes only
+python -m bench --section "Sync: the vendor's limit" docs/benchmarks.md     measure and replace one section
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,9 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, forecast, ladders, optimizer, page, projection, waiting
+from bench import baselines, forecast, ladders, optimizer, page, projection, sync, waiting
 from bench.instances import make_instance
-from bench.tables import goal, markdown
+from bench.markdown import goal, markdown, with_section
 from bench.warehouse import solve_seconds
 
 console = Console(highlight=False, width=180)
@@ -33,70 +32,84 @@ PROVED = "proved: a bill with at most this number of changes is at most this muc
 """Heading of the gap of one point of the trade-off curve."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section of the file."""
-
-    title: str
-    measure: Callable[[bool], list[str]]
-    """Returns the lines below the heading; with True of small sizes only."""
-
-
 def main(
     target: Annotated[Path, typer.Argument(help="Markdown file to write.")],
     quick: Annotated[bool, typer.Option(help="Small sizes only.")] = False,
-    only: Annotated[str | None, typer.Option(help="Heading of the only section to measure again.")] = None,
+    section: Annotated[list[str] | None, typer.Option(help="Only this section; may be repeated.")] = None,
 ) -> None:
-    """Run the benchmarks and write the tables."""
+    """Run all benchmarks, or some sections, and write the tables."""
     begun = time.perf_counter()
-    wanted = [section for section in SECTIONS if only in {None, section.title}]
-    if not wanted:
-        raise typer.BadParameter(f"the sections are: {'; '.join(section.title for section in SECTIONS)}")
-    kept = _sections_of(target) if only else {}
-    for section in wanted:
-        with console.status(section.title):
-            lines = [f"Measured on {datetime.now(UTC):%Y-%m-%d}.", "", *section.measure(quick)]
-        kept[section.title] = "\n".join(lines).strip()
-        console.print("\n".join([section.title, *lines]))
-    listed = [section.title for section in SECTIONS if section.title in kept]
-    text = "\n\n".join([_introduction(), *(f"## {title}\n\n{kept[title]}" for title in listed)])
-    target.write_text(text + "\n", encoding="utf-8")
-    console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
-
-
-def _introduction() -> str:
-    return (
-        "# Benchmarks\n\n"
-        f"Written by `make bench`: Python {platform.python_version()}, two cores of {platform.machine()}, of which the "
-        "optimizer uses one. The instances are those of `bench/instances.py`: profile, size and seed make one. Every "
-        "result is verified; the seconds of that are not in the tables."
-    )
-
-
-def _sections_of(file: Path) -> dict[str, str]:
-    """Return the text of each section of a written file by its heading."""
-    parts = file.read_text(encoding="utf-8").split("\n## ")[1:] if file.exists() else []
-    return {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
-
-
-def _gap_and_time(quick: bool) -> list[str]:
+    if section:
+        _replace_sections(target, section, quick)
+        return
     lines = [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: Python {platform.python_version()}, one core of"
+        f" {platform.machine()}. The instances are those of `bench/instances.py`: profile, size and seed make one."
+        " Every result is verified; the seconds of that are not in the tables.",
+        "",
+        "## Gap and time",
+        "",
         "The gap is (bill - proved lower bound) / bill. Up to 3,000 SIMs are solved by branch and bound (here 1,000,"
         f" at most {PROOF_SECONDS:.0f} s); the bound of larger fleets is that of the dual prices.",
         "",
     ]
     seeds = optimizer.SEEDS
     sizes = [(1_000, seeds[:2]), (10_000, seeds), (100_000, seeds), (1_000_000, seeds[:2])]
-    for count, chosen in sizes[:2] if quick else sizes:
-        is_small = count <= 1_000
-        solved = optimizer.measure(
-            count,
-            chosen,
-            repeats=1 if is_small else optimizer.REPEATS,
-            time_limit=PROOF_SECONDS if is_small else 0.0,
-        )
-        lines += markdown(optimizer.summary(solved))
-    return lines
+    for count, seeds in sizes[:2] if quick else sizes:
+        with console.status(f"{count:,} SIMs"):
+            is_small = count <= 1_000
+            solved = optimizer.measure(
+                count,
+                seeds,
+                repeats=1 if is_small else optimizer.REPEATS,
+                time_limit=PROOF_SECONDS if is_small else 0.0,
+            )
+        table = markdown(optimizer.summary(solved))
+        lines += table
+        console.print("\n".join(table))
+    for title, measure in _sections(quick).items():
+        with console.status(title):
+            table = measure()
+        lines += [f"## {title}", "", *table, ""]
+        console.print("\n".join([title, *table]))
+    target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
+
+
+def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
+    """Return the functions that measure the sections after the first one, by title."""
+    return {
+        "Baselines": lambda: _baselines(1_000 if quick else 10_000),
+        "Memory, determinism, warehouse": lambda: _resources(quick),
+        "Plan changes": lambda: _changes(10_000 if quick else 100_000),
+        "What-if ladders": lambda: _ladders(10_000 if quick else 100_000),
+        "Operators' page and findings": lambda: page.section(20_000 if quick else 1_000_000),
+        "Providers that wait": lambda: _waiting(50 if quick else 500),
+        "Projection of usage: elapsed time and daily history": lambda: projection.table(projection.measure()),
+        "Forecasts": lambda: forecast.section(seeds=1 if quick else 10),
+        "Sync: limits lifted": lambda: sync.limits_lifted(
+            [10_000] if quick else [10_000, 100_000], 10_000 if quick else 50_000
+        ),
+        "Sync: the vendor's limit": lambda: sync.vendor_limit(10 if quick else sync.CALLS),
+        "Sync: loaders alone": lambda: sync.loaders(10_000 if quick else 200_000),
+    }
+
+
+def _replace_sections(target: Path, titles: list[str], quick: bool) -> None:
+    """Measure some sections and replace them in the file.
+
+    Raises:
+        typer.BadParameter: there is no such section.
+    """
+    known = _sections(quick)
+    for title in titles:
+        if title not in known:
+            raise typer.BadParameter(f"no section {title!r}; known are {', '.join(known)}")
+        table = known[title]()
+        console.print("\n".join(table))
+        target.write_text(with_section(target.read_text(encoding="utf-8"), title, table), encoding="utf-8")
 
 
 def _baselines(count: int) -> list[str]:
@@ -197,22 +210,6 @@ def _ladders(count: int) -> list[str]:
             }
         ]
     )
-
-
-SECTIONS: list[Section] = [
-    Section("Gap and time", _gap_and_time),
-    Section("Baselines", lambda quick: _baselines(1_000 if quick else 10_000)),
-    Section("Memory, determinism, warehouse", _resources),
-    Section("Plan changes", lambda quick: _changes(10_000 if quick else 100_000)),
-    Section("What-if ladders", lambda quick: _ladders(10_000 if quick else 100_000)),
-    Section("Operators' page and findings", lambda quick: page.section(20_000 if quick else 1_000_000)),
-    Section("Providers that wait", lambda quick: _waiting(50 if quick else 500)),
-    Section(
-        "Projection of usage: elapsed time and daily history", lambda _quick: projection.table(projection.measure())
-    ),
-    Section("Forecasts", lambda quick: forecast.section(seeds=1 if quick else 10)),
-]
-"""The sections in their order; each is measured and written on its own."""
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ import typer
 
 from amop.findings.check import check_provider
 from bench.findings import NOW, add_fleet, server
+from bench.markdown import goal, markdown
 from bench.page_fleet import PROVIDERS, PageFleet, add_page
-from bench.tables import goal, markdown
 from tests.worlds import moments
 from tests.worlds.airflow_server import AirflowServer, airflow_server
 from tests.worlds.page_world import set_database_moment

@@ -14,7 +14,7 @@ from amop.cli.output import AsJson, print_json, print_table, print_text
 from amop.database.connection import connect
 from amop.device_sync.store import reports
 from amop.messages import store
-from amop.runs.store import find_run
+from amop.runs.store.sync_runs import find_run
 
 COLUMNS = ("received_at", "message_id", "outcome", "run_id", "deliveries", "dag_run_id", "reason")
 
