@@ -59,10 +59,11 @@ addEventListener("DOMContentLoaded", () => {
   const redraw = () => figures.forEach(draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth === width) return;
-    width = innerWidth;
-    for (const [figure, made] of drawn) made.setSize({ width: figure.clientWidth, height: HEIGHT });
+  const resized = new ResizeObserver((seen) => {
+    for (const { target } of seen) {
+      const made = drawn.get(target);
+      if (made.width !== target.clientWidth) made.setSize({ width: target.clientWidth, height: HEIGHT });
+    }
   });
+  figures.forEach((figure) => resized.observe(figure));
 });
