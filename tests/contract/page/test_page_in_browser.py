@@ -261,6 +261,12 @@ def test_time_series_are_drawn_in_both_themes_and_printed_as_the_server_drew_the
     chromium: Browser, server: AirflowServer, world: PageWorld
 ) -> None:
     visitor = visit(chromium, server, color_scheme="light")
+    world.execute(  # a chart of savings needs a second billing period
+        "INSERT INTO amop.realised_saving SELECT %s, usage_read_at, applied_changes, forecast_saving, old_plans_cost,"
+        " applied_plans_cost, realised_saving, projected_usage_mb, real_usage_mb, absolute_error_mb, projection_error,"
+        " weighted_error, measured_at FROM amop.realised_saving",
+        world.instance_id,
+    )
     for path in (f"sim/{world.sims[3]}", "savings"):
         page = visitor.open(path)
         chart, picture = page.locator("figure .uplot"), page.locator("figure > svg")
@@ -273,6 +279,7 @@ def test_time_series_are_drawn_in_both_themes_and_printed_as_the_server_drew_the
         expect(chart).to_be_hidden()
         expect(picture).to_be_visible()
         page.emulate_media(media="screen", color_scheme="light")
+    world.execute("DELETE FROM amop.realised_saving WHERE instance_id = %s", world.instance_id)
     without = visit(chromium, server, java_script_enabled=False).open(f"sim/{world.sims[3]}")
     expect(without.locator("figure > svg")).to_be_visible()
     assert visitor.problems == []
