@@ -104,8 +104,9 @@ mutants: setup  ## plant the faults of tools/mutants.toml and show which the tes
 bench: setup  ## run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python -m bench docs/benchmarks.md
 
-docs: setup  ## write docs/DAGS.md from the DAGs
+docs: setup  ## write docs/DAGS.md and docs/configuration.md from the code
 	$(BIN)/python -m tools.dag_list docs/DAGS.md
+	$(BIN)/python -m tools.configuration docs/configuration.md
 
 lock: setup  ## resolve the requirements*.in files into the requirements*.txt locks
 	$(BIN)/python -m tools.lock

@@ -24,7 +24,10 @@ class StoredCircuit:
 class FailingApiUser:
     """An API user whose carrier is failing."""
 
+    account: str
+    """Provider and connection; the hash of the API user where no failure has recorded them."""
     api_user: str
+    """Hash of the API user."""
     failures: int
     failing_since: datetime | None
     open_until: datetime | None
