@@ -31,7 +31,7 @@ from amop.device_sync.staging import (
 )
 from amop.device_sync.store import reads
 from amop.runs.sessions import advance_session, session_is_running
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import stage_list_page, store_answer
 from amop.device_sync.store import reads
 from amop.runs.errors import ListGuardError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import record_progress
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
 from amop.runs.errors import MergeRefusedError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import newer_merged_run, outdated_text, require_step, running_run
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from amop.optimization.rows import Instance, Provider
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import advance_session, fail_session, load_session, lock_session, open_session
-from amop.runs.store import Session, end_instance_of_session
+from amop.runs.store.sessions import Session, end_instance_of_session
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
-from amop.runs.store import warnings_of_instance
+from amop.runs.store.sync_runs import warnings_of_instance
 
 LISTED_SESSIONS = 500
 CURVE_POINTS = 40

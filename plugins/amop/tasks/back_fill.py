@@ -32,7 +32,7 @@ def is_back_fill(context: Any) -> bool:
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def select_back_fill(integration: str) -> list[dict[str, Any]]:
     """Return the providers whose archived responses a back-fill run replays; none in every other run."""
-    from amop.runs.sync_runs import requested_providers
+    from amop.runs.opening import requested_providers
 
     context = get_current_context()
     if not is_back_fill(context):

@@ -42,7 +42,7 @@ FIRST_POLL_SECONDS = 5
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def select_providers(integration: str) -> list[ProviderRun]:
     """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
-    from amop.runs.sync_runs import SyncRequest, open_runs
+    from amop.runs.opening import SyncRequest, open_runs
 
     context = get_current_context()
     if is_back_fill(context):
