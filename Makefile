@@ -16,7 +16,7 @@ export UV_HTTP_TIMEOUT ?= 180
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
-	mutants bench docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
+	mutants bench ratios docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -113,6 +113,9 @@ mutants: setup  ## plant the faults of tools/mutants.toml and show which the tes
 
 bench: setup  ## run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python -m bench docs/benchmarks.md
+
+ratios: setup  ## compare a few ratios of the benchmarks with those kept in bench/ratios.toml, in half a minute
+	$(BIN)/python -m bench.guard
 
 docs: setup  ## write docs/DAGS.md and docs/configuration.md from the code
 	$(BIN)/python -m tools.dag_list docs/DAGS.md

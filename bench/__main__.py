@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, optimizer, projection, sync, waiting
+from bench import baselines, merge, optimizer, orchestration, projection, scale, sync, waiting
 from bench.instances import make_instance
 from bench.markdown import markdown, with_section
 from bench.warehouse import solve_seconds
@@ -91,6 +91,9 @@ def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
         ),
         "Sync: the vendor's limit": lambda: sync.vendor_limit(10 if quick else sync.CALLS),
         "Sync: loaders alone": lambda: sync.loaders(10_000 if quick else 200_000),
+        "Staging to main tables": lambda: merge.table(20_000 if quick else 1_000_000, 5_000 if quick else 20_000),
+        "Orchestration": lambda: orchestration.table(100 if quick else 300),
+        "Scale": lambda: scale.table([1_000, 10_000, *([] if quick else [100_000])]),
     }
 
 

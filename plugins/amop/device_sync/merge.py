@@ -49,6 +49,7 @@ def _lock_run(connection: WarehouseConnection, run_id: int) -> SyncRun:
     """
     run = running_run(connection, run_id)
     merges.lock_provider(connection, service_provider_id=run.service_provider_id)
+    merges.prepare_for_all_devices(connection)
     newer = newer_merged_run(connection, run)
     if newer is not None:
         raise MergeRefusedError(outdated_text(run, newer))
