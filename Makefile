@@ -16,7 +16,8 @@ export UV_HTTP_TIMEOUT ?= 180
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
-	mutants bench ratios docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
+	mutants bench ratios docs lock clean matrix lint-code lint-sql lint-types \
+	lint-imports lint-dependencies
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -103,6 +104,9 @@ reliability: setup browser image  ## run the fault-injection tests and write doc
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	$(PYTEST) tests/e2e
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
+
+matrix: setup  ## fail every task of a day, press every handle, and write the table: make matrix K="merge_devices" for a part
+	$(BIN)/python -m tests.worlds.matrix docs/reliability.md "$(K)"
 
 simulate: export AMOP_SEEDS := $(or $(SEEDS),100)
 simulate: setup  ## run nights with faults that seeds draw: make simulate SEEDS=1000

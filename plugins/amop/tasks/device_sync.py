@@ -23,6 +23,7 @@ from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
+from amop.tasks.reopening import replace_session_of_cleared_run
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
@@ -192,6 +193,7 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     """Continue only if the integration is optimized and a session was opened for this run."""
     from amop.device_sync.complete_run import session_to_optimize
 
+    replace_session_of_cleared_run(work.run_id, get_current_context())
     session = session_to_optimize(work.conninfo, work.run_id)
     if session is None:
         raise AirflowSkipException("No optimization session runs for this sync")

@@ -60,6 +60,16 @@ class RunningWork:
     changes_instance_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class FailedSession:
+    """A session that has failed."""
+
+    is_latest: bool
+    """Whether its provider has no later session."""
+    has_begun: bool
+    """Whether its optimization had opened an instance."""
+
+
 @statement("runs/has_billing_period")
 def has_billing_period(connection: WarehouseConnection, *, service_provider_id: int, billing_period_id: int) -> bool:
     """Return True if the billing period belongs to the provider."""
@@ -95,6 +105,11 @@ def find_session(connection: WarehouseConnection, *, session_id: int) -> Session
 @statement("runs/session_status")
 def session_status(connection: WarehouseConnection, *, session_id: int) -> str | None:
     """Return the status of a session, None if there is none."""
+
+
+@statement("runs/failed_session")
+def failed_session(connection: WarehouseConnection, *, session_id: int) -> FailedSession | None:
+    """Return what decides whether a failed session may be replaced, None for one that has not failed."""
 
 
 @statement("runs/lock_session")
