@@ -42,6 +42,8 @@ AIRFLOW_DEFAULTS = {
 DAY_TIMEOUT_SECONDS = 200
 DAY_GOAL_SECONDS = 15.0
 PARSE_GOAL_SECONDS = 0.3
+SETTLE_SECONDS = 45
+"""After its start Airflow parses all files, which is not what is measured."""
 REST_SECONDS = 95
 """Two runs of the relay."""
 
@@ -156,14 +158,26 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def measure_relay() -> tuple[float, float]:
-    """Return the share of a core that all processes of a world use at rest, and with the relay unpaused."""
+@dataclass(frozen=True, slots=True)
+class RelayCost:
+    """Processor time of all processes of a world, in shares of a core."""
+
+    at_rest: float
+    with_relay: float
+    runs: int
+    """Runs of the relay in the measured time."""
+
+
+def measure_relay() -> RelayCost:
+    """Return what all processes of a world use at rest, and with the relay unpaused."""
     with running_world({}, sims=100) as (world, api):
         api.wait_for_dags({ids.AMOP_RELAY_DAG}, unpause=False)
-        time.sleep(20)  # the first parsing of all files
+        time.sleep(SETTLE_SECONDS)
         at_rest = _core_share(world)
         api.pause(ids.AMOP_RELAY_DAG, is_paused=False)
-        return at_rest, _core_share(world)
+        with_relay = _core_share(world)
+        runs = api.request("GET", f"/dags/{ids.AMOP_RELAY_DAG}/dagRuns?state=success")["total_entries"]
+        return RelayCost(at_rest, with_relay, int(runs))
 
 
 def _core_share(world: World) -> float:
@@ -215,7 +229,7 @@ def table(sims: int) -> list[str]:
         "the README's settings": measure_day(sims=sims),
         "Airflow's defaults": measure_day(AIRFLOW_DEFAULTS, sims=sims),
     }
-    at_rest, with_relay = measure_relay()
+    relay = measure_relay()
     parsed = measure_parsing()
     slowest = max(parsed, key=lambda name: parsed[name])
     return [
@@ -230,8 +244,8 @@ def table(sims: int) -> list[str]:
             for name, cost in days.items()
         ),
         "",
-        f"All processes of a world at rest use {at_rest:.3f} cores, and {with_relay:.3f} with `amop_relay` unpaused:"
-        f" {with_relay - at_rest:.3f} cores for it.",
+        f"All processes of a world at rest use {relay.at_rest:.3f} cores, and {relay.with_relay:.3f} while `amop_relay`"
+        f" runs {relay.runs} times in {REST_SECONDS} s, with one task each.",
         "",
         f"The DAG file that takes longest to parse, `{slowest}`, takes {parsed[slowest]:.2f} processor seconds more"
         f" than an empty one. {_verdict(parsed[slowest], PARSE_GOAL_SECONDS)}.",
@@ -248,8 +262,7 @@ def main(what: Annotated[str, typer.Argument(help="day, defaults, relay or parse
         for name, seconds in measure_parsing().items():
             print(f"{name:28} {seconds:6.3f} s")
     elif what == "relay":
-        at_rest, with_relay = measure_relay()
-        print(f"at rest {at_rest:.3f} cores, with the relay {with_relay:.3f} cores")
+        print(measure_relay())
     else:
         cost = measure_day(AIRFLOW_DEFAULTS if what == "defaults" else None)
         print(f"{cost.wall_seconds:.1f} s, critical path {cost.critical_seconds:.1f} s, {cost.overhead_seconds:.1f} s")

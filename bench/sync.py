@@ -142,6 +142,12 @@ def vendor_limit(calls: int) -> list[str]:
         f" {CALLS_BEFORE} by which the account is known and the {FREE_CALLS} that an idle account may make at once.",
         "",
         *markdown(rows),
+        "At 200 ms five calls fill a second exactly: a call that is faster than the mean must wait, and a slower one"
+        " cannot catch up, so the best possible client needs 1.04 times the floor. The gate adds the spread of the"
+        " response times, because it cannot know whether a call was late before or after its arrival (ADR 3). Tried"
+        " before: a window after the end of calls, 1.23 times the floor at 200 ms. Not used: TCP acknowledgements as"
+        " proof of the arrival, since they come up to 40 ms late and a gateway may count later than it acknowledges.",
+        "",
         f"{PROCESSES} processes at once on one account (response times of 100 ms, outliers): {both} calls,"
         f" {violations} violations.",
         "",

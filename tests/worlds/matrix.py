@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
@@ -24,7 +25,7 @@ from tests.worlds.matrix_days import Matrix, Outcome
 from tests.worlds.matrix_plan import Plan, whole_matrix
 from tests.worlds.matrix_prepared import sync_providers
 from tests.worlds.matrix_table import write_chapter
-from tests.worlds.matrix_world import providers_of_matrix
+from tests.worlds.matrix_world import SIMS, providers_of_matrix
 from tests.worlds.scratch import scratch_directory
 
 PATIENCE_SECONDS = 3600.0
@@ -32,8 +33,8 @@ PATIENCE_SECONDS = 3600.0
 
 def play(
     world: World, api: AirflowApi, plan: Plan, *, follows: bool = True, seconds: float = PATIENCE_SECONDS
-) -> list[Outcome]:
-    """Play a plan in a running world, beside the undisturbed runs that it is compared with; return all outcomes.
+) -> Iterator[Outcome]:
+    """Play a plan in a running world, beside the undisturbed runs that it is compared with; yield the outcomes.
 
     Args:
         world: the world, with a fault switch.
@@ -48,7 +49,7 @@ def play(
     api.wait_for_dags({*dags, ids.AMOP_RELAY_DAG})
     with providers_of_matrix(world, api, plan.providers, world.directory):
         sync_providers(world, api, plan.optimized_providers)
-        return Matrix(world, api, follows=follows).play(plan.groups, seconds=seconds)
+        yield from Matrix(world, api, follows=follows).play(plan.groups, seconds=seconds)
 
 
 def main(document: Path, wanted: str = "") -> int:
@@ -58,21 +59,21 @@ def main(document: Path, wanted: str = "") -> int:
     directory = scratch_directory("amop-matrix-")
     FaultSwitch(directory / "airflow").install()
     begun = time.monotonic()
+    played, wrong = 0, 0
     try:
-        started = launch(directory, "up", "--no-first-sync", "--devices", "12", "--latency-ms", "2")
+        started = launch(directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2")
         assert started.returncode == 0, started.stdout + started.stderr
         world = World(directory)
         world.load()
-        outcomes = play(world, AirflowApi(world.ui_address), plan)
+        for outcome in play(world, AirflowApi(world.ui_address), plan):
+            typer.echo(text_of(outcome))
+            write_chapter(document, [outcome])  # what has been seen stays, even if the command is interrupted
+            played, wrong = played + 1, wrong + (not outcome.is_right)
     finally:
         launch(directory, "down")
         shutil.rmtree(directory, ignore_errors=True)
-    seconds = time.monotonic() - begun
-    for outcome in outcomes:
-        typer.echo(text_of(outcome))
-    write_chapter(document, outcomes)
-    typer.echo(f"{len(outcomes)} days in {seconds:.0f} s")
-    return sum(not outcome.is_right for outcome in outcomes)
+    typer.echo(f"{played} days in {time.monotonic() - begun:.0f} s, {wrong} of them wrong")
+    return wrong
 
 
 def text_of(outcome: Outcome) -> str:

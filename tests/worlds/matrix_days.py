@@ -98,7 +98,6 @@ class Group:
     phase: Phase = Phase.PLANNED
     pressed: int = 0
     """Number of cells of a chain that have been pressed."""
-    seconds: float = 0.0
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -143,8 +142,8 @@ class Matrix:
         self._undisturbed: dict[tuple[str, str], int] = {}
         """`Group.baseline` → the provider of the undisturbed run."""
 
-    def play(self, groups: Sequence[Group], *, seconds: float) -> list[Outcome]:
-        """Play all groups side by side and return the outcome of every cell.
+    def play(self, groups: Sequence[Group], *, seconds: float) -> Iterator[Outcome]:
+        """Play all groups side by side and yield the outcomes of the cells of each that has ended.
 
         Args:
             groups: with one undisturbed run of each DAG.
@@ -156,13 +155,12 @@ class Matrix:
             for group in under_way:
                 self._step(group)
                 if group.phase is Phase.DONE:
-                    group.seconds = time.monotonic() - begun
+                    yield from group.outcomes
             self._approver.answer()
             assert time.monotonic() - begun < seconds, f"not within {seconds:.0f} s: " + ", ".join(
                 f"{group.run_id} ({group.phase.name})" for group in under_way
             )
             time.sleep(POLL_SECONDS)
-        return [outcome for group in groups for outcome in group.outcomes]
 
     def _trigger(self, group: Group, run_id: str, conf: dict[str, Any]) -> None:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
