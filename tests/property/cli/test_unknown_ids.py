@@ -66,7 +66,7 @@ NUMBERED = [
     Named(path, parameter)
     for path in commands()
     for parameter in command_of(path).params
-    if parameter.type.name in {"integer", "integer range"} and parameter.name not in NOT_IDS
+    if getattr(parameter, "min", None) == 1 and parameter.name not in NOT_IDS  # every id is at least 1
 ]
 
 
