@@ -34,13 +34,7 @@ class Named:
         """Return the arguments of the command with this id."""
         option = self.parameter.opts[0]
         given = [option, value] if option.startswith("--") else [value]
-        others = [
-            text
-            for other in command_of(self.command).params
-            if other.required and other is not self.parameter
-            for text in (other.opts[0], "1")
-        ]
-        return [*self.command, *others, *given]
+        return [*self.command, *given]
 
     def __str__(self) -> str:
         return f"{' '.join(self.command)} {self.parameter.opts[0]}"
