@@ -107,13 +107,14 @@ class CarrierAccount:
             address.is_loopback,
             limits,
             _limited_account(extra, where),
-            *(_text(extra, name, where) for name in ("client_id", "client_secret", "account_name")),
+            client_id=_text(extra.get("client_id"), "client_id", where),
+            client_secret=_text(extra.get("client_secret"), "client_secret", where),
+            account_name=_text(extra.get("account_name"), "account_name", where),
         )
 
 
-def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
+def _text(value: Any, name: str, where: str) -> str | None:
     """Return a text of the extra, None without it."""
-    value = extra.get(name)
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
