@@ -121,8 +121,9 @@ bench: setup  ## run the benchmarks and write docs/benchmarks.md
 ratios: setup  ## compare a few ratios of the benchmarks with those kept in bench/ratios.toml, in half a minute
 	$(BIN)/python -m bench.guard
 
-docs: setup  ## write docs/DAGS.md from the DAGs
+docs: setup  ## write docs/DAGS.md and docs/configuration.md from the code
 	$(BIN)/python -m tools.dag_list docs/DAGS.md
+	$(BIN)/python -m tools.configuration docs/configuration.md
 
 lock: setup  ## resolve the requirements*.in files into the requirements*.txt locks
 	$(BIN)/python -m tools.lock

@@ -1,6 +1,6 @@
 """Run the benchmarks and write docs/benchmarks.md: ``make bench``. All ratios are measured in one run.
 
-python -m bench docs/benchmarks.md           everything, about 20 minutes on a quiet machine with two cores
+python -m bench docs/benchmarks.md           everything, about 35 minutes on a quiet machine with two cores
 python -m bench --quick benchmarks.md        small sizes only
 python -m bench --section "Sync: the vendor's limit" docs/benchmarks.md     measure and replace one section
 """
@@ -18,9 +18,21 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, merge, optimizer, orchestration, projection, scale, sync, waiting
+from bench import (
+    baselines,
+    forecast,
+    ladders,
+    merge,
+    optimizer,
+    orchestration,
+    page,
+    projection,
+    scale,
+    sync,
+    waiting,
+)
 from bench.instances import make_instance
-from bench.markdown import markdown, with_section
+from bench.markdown import goal, markdown, with_section
 from bench.warehouse import solve_seconds
 
 console = Console(highlight=False, width=180)
@@ -84,8 +96,11 @@ def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "Baselines": lambda: _baselines(1_000 if quick else 10_000),
         "Memory, determinism, warehouse": lambda: _resources(quick),
         "Plan changes": lambda: _changes(10_000 if quick else 100_000),
+        "What-if ladders": lambda: _ladders(10_000 if quick else 100_000),
+        "Operators' page and findings": lambda: page.section(20_000 if quick else 1_000_000),
         "Providers that wait": lambda: _waiting(50 if quick else 500),
         "Projection of usage: elapsed time and daily history": lambda: projection.table(projection.measure()),
+        "Forecasts": lambda: forecast.section(seeds=1 if quick else 10),
         "Sync: limits lifted": lambda: sync.limits_lifted(
             [10_000] if quick else [10_000, 100_000], 10_000 if quick else 50_000
         ),
@@ -194,6 +209,22 @@ def _waiting(providers: int) -> list[str]:
             ]
         ),
     ]
+
+
+def _ladders(count: int) -> list[str]:
+    seconds, found = ladders.ladders(count)
+    gap = max((ladder.cost - ladder.bound) / ladder.cost for ladder in found)
+    return markdown(
+        [
+            {
+                "new plans to choose from": len(found),
+                "SIMs": f"{count:,}",
+                "seconds": f"{seconds:.1f}",
+                f"goal: at most {ladders.LONGEST} s": goal(seconds <= ladders.LONGEST),
+                "widest gap between a bill and its bound": f"{gap:.1e}",
+            }
+        ]
+    )
 
 
 if __name__ == "__main__":

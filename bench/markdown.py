@@ -33,3 +33,8 @@ def with_section(text: str, title: str, lines: Iterable[str]) -> str:
     if not found:
         kept += ["", heading, "", *lines]
     return "\n".join(kept).rstrip() + "\n"
+
+
+def goal(is_met: bool) -> str:
+    """Return how a goal is marked."""
+    return "met" if is_met else "**MISSED**"

@@ -49,27 +49,25 @@ from amop.config import INTEGRATIONS
 from amop.tasks.carrier_optimization import optimization_steps
 from amop.tasks.retries import RETRIES
 
+
+def _optional_id(title: str, description: str) -> Param:
+    return Param(
+        None, type=["null", "integer"], minimum=1, maximum=ids.LARGEST_ID, title=title, description=description
+    )
+
+
 PARAMS = {
-    "service_provider_id": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Service provider",
-        description="Required: id of the provider, as `bin/amop status` shows it; one of this integration.",
+    "service_provider_id": _optional_id(
+        "Service provider",
+        "Required: id of the provider, as `bin/amop status` shows it; one of this integration.",
     ),
-    "billing_period_id": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Billing period",
-        description="One of its periods (amop.billing_period), past ones too; empty = the session's, or the current.",
+    "billing_period_id": _optional_id(
+        "Billing period",
+        "One of its periods (amop.billing_period), past ones too; empty = the session's, or the current.",
     ),
-    "optimization_session_id": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Optimization session",
-        description="Id of the running session to continue, opened by a device sync; empty = open one.",
+    "optimization_session_id": _optional_id(
+        "Optimization session",
+        "Id of the running session to continue, opened by a device sync; empty = open one.",
     ),
     "apply_changes": Param(
         "provider_setting",

@@ -12,7 +12,7 @@ For every active service provider of the integration, side by side:
 * *Trigger* with the form: pick providers by id, request a full list, or force (`always`) or forbid (`never`) the
   optimization. `auto` optimizes once a day when fewer than 8 days of the billing period are left, and on its last day
   every time: the rule of `optimization_window`, which then starts syncs automatically.
-* `airflow dags test device_sync_jasper` runs it in one process, live, as a new run.
+* `airflow dags test device_sync_jasper 2026-11-20` runs it in one process, live, as the run of that date.
 * *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, missing from two full lists in a row;
   *Allow implausible answers* lets a run merge that was refused because too much changed. Check its figures first.
 * **Days in the past**: `airflow backfill create` replays the carrier responses of those days into history; it calls no
@@ -46,7 +46,7 @@ PARAMS = {
     "service_provider_ids": Param(
         [],
         type="array",
-        items={"type": "integer", "minimum": 1},
+        items={"type": "integer", "minimum": 1, "maximum": ids.LARGEST_ID},
         title="Service providers",
         description="Ids of the providers to sync; empty = all active ones of this integration.",
     ),

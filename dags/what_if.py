@@ -39,6 +39,7 @@ PARAMS = {
     "service_provider_id": Param(
         type="integer",
         minimum=1,
+        maximum=ids.LARGEST_ID,
         title="Service provider",
         description="Id of a provider of this integration, as `bin/amop status` shows it.",
     ),

@@ -20,6 +20,9 @@ NOTIFICATIONS_OFF_VARIABLE = "amop_notifications_off"
 SYNC_DUE_HOUR_VARIABLE = "amop_sync_due_hour_local"
 """Optional hour of each provider's local day at which its daily sync must be complete."""
 
+LARGEST_ID = 2**53 - 1
+"""Largest id that is accepted: a number that JSON carries exactly, far below the limit of bigint."""
+
 OWNER = "amop"
 
 STARTER_ROLE = "amop_starter"

@@ -3,6 +3,7 @@
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
+    coalesce(account, 'API user ' || api_user) AS account,
     api_user,
     failures,
     failing_since,

@@ -38,7 +38,10 @@ class CallTurn:
 class FailingApiUser:
     """An API user whose carrier is failing."""
 
+    account: str
+    """Provider and connection; the hash of the API user where no failure has recorded them."""
     api_user: str
+    """Hash of the API user."""
     failures: int
     failing_since: datetime | None
     open_until: datetime | None

@@ -7,26 +7,26 @@ from dataclasses import asdict
 import typer
 
 from amop.carriers import call_gate
-from amop.carriers.store import FailingApiUser
 from amop.cli.connection import warehouse_conninfo
 from amop.cli.output import AsJson, print_json, print_table, print_text
+
+COLUMNS = ("account", "failures", "failing_since", "open_until", "last_failure")
 
 app = typer.Typer(no_args_is_help=True, help="List the carriers that are failing; probe them at once.")
 
 
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
-    """Show the API users whose carrier is failing, since when, and when the next call is made."""
+    """Show the accounts whose carrier is failing, since when, and when the next call is made."""
     found = call_gate.failing_api_users(warehouse_conninfo())
     if as_json:
         print_json([asdict(each) for each in found])
     else:
-        columns = list(FailingApiUser.__dataclass_fields__)
-        print_table("Failing carriers", columns, [list(asdict(each).values()) for each in found])
+        print_table("Failing carriers", COLUMNS, [[getattr(each, name) for name in COLUMNS] for each in found])
 
 
 @app.command("probe")
 def probe_command() -> None:
     """Let the next call probe every failing carrier at once, for instance after it has reported its recovery."""
     count = call_gate.allow_next_call(warehouse_conninfo())
-    print_text(f"{count} API users may call their carrier at once; a task that waits resumes at its own time")
+    print_text(f"{count} accounts may call their carrier at once; a task that waits resumes at its own time")

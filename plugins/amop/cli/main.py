@@ -1,7 +1,8 @@
 """The command line ``amop``, also ``python -m amop.cli``; each command group is a module of this package.
 
 The warehouse is that of the environment variable ``AIRFLOW_CONN_AMOP_WAREHOUSE``, else Airflow's connection
-``amop_warehouse``. Exit status: 0 success, 1 failure, 2 wrong usage, invalid file or no warehouse defined.
+``amop_warehouse``. Exit status: 0 success, 1 failure, 2 wrong usage, invalid file, unknown id or no warehouse
+defined.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         typer.main.get_command(app).main(args=arguments, prog_name="amop")
     except ReferenceFileError as error:
         _fail(f"{error}\n{len(error.problems)} problem(s); nothing was loaded", WRONG_USAGE)
-    except (WarehouseNotDefinedError, ConnectionFormError) as error:
+    except (WarehouseNotDefinedError, ConnectionFormError, operations.UnknownIdError) as error:
         _fail(str(error), WRONG_USAGE)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         _fail("the warehouse has no such table: run `bin/amop migrate` first", FAILED)

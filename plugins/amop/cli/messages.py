@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from amop.cli.connection import warehouse_conninfo
-from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.cli.known_ids import warehouse_with
+from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.messages import outbox
 from amop.messages.store import UndeliveredReport, UnsentMessage
 
 app = typer.Typer(no_args_is_help=True, help="List undelivered messages and reports; send refused messages again.")
 
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows of each list.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Maximum number of rows of each list.")]
 Session = Annotated[int | None, typer.Option("--session", min=1, help="All refused messages of this session.")]
 Key = Annotated[str | None, typer.Option("--key", help="The message with this key, such as daily_sync:12:1.")]
 
@@ -39,5 +40,6 @@ def resend_command(session: Session = None, key: Key = None) -> None:
     """Send refused (dead-lettered) messages again, after the cause is fixed; `amop_relay` sends them."""
     if (session is None) == (key is None):
         raise typer.BadParameter("give either --session or --key")
-    count = outbox.resend_messages(warehouse_conninfo(), session_id=session, dedupe_key=key)
+    conninfo = warehouse_with(session=session, message=key)
+    count = outbox.resend_messages(conninfo, session_id=session, dedupe_key=key)
     print_text(f"{count} messages are sent again by the next run of amop_relay")

@@ -17,6 +17,9 @@ from amop.foreign_text import storable_error
 PIPE_WIDTH = 200
 """Characters per line where the output has no width of its own: long lines instead of folded cells."""
 
+MOST_ROWS = 100_000
+"""Largest ``--limit``."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from amop.cli.connection import warehouse_conninfo
-from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.cli.known_ids import warehouse_with
+from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.clock import utc_now
 from amop.device_sync.quarantine import QuarantineFilter, list_records
 from amop.device_sync.quarantine_retry import retry_records
@@ -51,12 +51,12 @@ def list_command(
     with_resolved: Annotated[
         bool, typer.Option("--all", help="Include records that were merged or superseded since.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of records.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Maximum number of records.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Show the quarantined records and the rule that each violates; --json includes the raw records."""
     wanted = QuarantineFilter(provider, run, kind, ids or (), with_resolved, limit)
-    records = list_records(warehouse_conninfo(), wanted)
+    records = list_records(warehouse_with(provider=provider, run=run, records=ids or ()), wanted)
     if as_json:
         print_json([asdict(record) for record in records])
         return
@@ -71,7 +71,8 @@ def retry_command(
     provider: Provider = None, run: Run = None, kind: OfKind = None, ids: Ids = None, as_json: AsJson = False
 ) -> None:
     """Validate records by the present rules and merge the valid ones; newer data is never overwritten."""
-    outcomes = retry_records(warehouse_conninfo(), QuarantineFilter(provider, run, kind, ids or ()), now=utc_now())
+    conninfo = warehouse_with(provider=provider, run=run, records=ids or ())
+    outcomes = retry_records(conninfo, QuarantineFilter(provider, run, kind, ids or ()), now=utc_now())
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
         return

@@ -10,11 +10,11 @@ import typer
 
 from amop import ids
 from amop.cli.connection import warehouse_conninfo
-from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.cli.known_ids import warehouse_with
+from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.database.connection import connect
 from amop.device_sync.store import reports
 from amop.messages import store
-from amop.runs.store.sync_runs import find_run
 
 COLUMNS = ("received_at", "message_id", "outcome", "run_id", "deliveries", "dag_run_id", "reason")
 
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
 def received_command(
     outcome: Annotated[Outcome | None, typer.Option("--outcome", help="Only messages with this outcome.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of messages.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Maximum number of messages.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Show the received queue messages, the newest first, and what became of each; --json includes the attributes."""
@@ -47,11 +47,8 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Check the staging of the existing system against docs/staging-contract.md; exit 1 if it cannot be merged."""
-    with connect(warehouse_conninfo(), application_name="amop messages") as connection:
-        if find_run(connection, run_id=run) is None:
-            faults = [f"device_sync_run {run} does not exist"]
-        else:
-            faults = reports.staging_faults(connection, run_id=run, dag_id=ids.DEVICE_NOTIFICATION_DAG)
+    with connect(warehouse_with(run=run), application_name="amop messages") as connection:
+        faults = reports.staging_faults(connection, run_id=run, dag_id=ids.DEVICE_NOTIFICATION_DAG)
     if as_json:
         print_json(faults)
     else:

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from amop.cli.airflow_client import AirflowClient, AirflowError
-from amop.cli.connection import warehouse_conninfo
-from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.cli.known_ids import warehouse_with
+from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.maintenance import operations
 
 app = typer.Typer(no_args_is_help=True, help="List device sync runs; resume or end one.")
 
 RunId = Annotated[int, typer.Argument(min=1, help="Id of the run, as `runs list` shows it.")]
 Provider = Annotated[int | None, typer.Option("--provider", min=1, help="Only runs of this service provider id.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Maximum number of rows.")]
 Reason = Annotated[str, typer.Option("--reason", help="Stored as the error, and sent to AMOP if a session runs.")]
 
 NOT_MAPPED = -1
@@ -28,9 +28,8 @@ COLUMNS = ("id", "service_provider", "status", "started_at", "ended_at", "device
 @app.command("list")
 def list_command(provider: Provider = None, limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show the latest device sync runs, newest first."""
-    found = [
-        asdict(run) for run in operations.list_runs(warehouse_conninfo(), service_provider_id=provider, limit=limit)
-    ]
+    conninfo = warehouse_with(provider=provider)
+    found = [asdict(run) for run in operations.list_runs(conninfo, service_provider_id=provider, limit=limit)]
     if as_json:
         print_json(found)
     else:
@@ -40,7 +39,7 @@ def list_command(provider: Provider = None, limit: Limit = 20, as_json: AsJson =
 @app.command("show")
 def show_command(run_id: RunId, as_json: AsJson = False) -> None:
     """Show everything about a run, and the tasks that would resume it."""
-    run = operations.find_run(warehouse_conninfo(), run_id)
+    run = operations.find_run(warehouse_with(run=run_id), run_id)
     if as_json:
         print_json(asdict(run))
         return
@@ -55,7 +54,7 @@ def show_command(run_id: RunId, as_json: AsJson = False) -> None:
 @app.command("resume")
 def resume_command(run_id: RunId) -> None:
     """Clear the tasks of a failed run in Airflow, from the first one whose work is missing; it reads nothing twice."""
-    run = operations.find_run(warehouse_conninfo(), run_id)
+    run = operations.find_run(warehouse_with(run=run_id), run_id)
     tasks = operations.plan_resumption(run).tasks
     if not tasks:
         print_text(f"run {run_id} of {run.service_provider} is already complete, nothing to do")
@@ -89,7 +88,7 @@ def _map_index(selected: Any, run_id: int) -> int:
 @app.command("end")
 def end_command(run_id: RunId, reason: Reason = "Ended by an operator (amop runs end)") -> None:
     """End a running run as failed, with its session: its provider is free, and the run can be resumed."""
-    run = operations.end_run(warehouse_conninfo(), run_id, reason)
+    run = operations.end_run(warehouse_with(run=run_id), run_id, reason)
     print_text(
         f"run {run_id} of {run.service_provider} ({run.service_provider_id}) is {run.status}; `amop runs resume "
         f"{run_id}` continues it where its ledger stands"

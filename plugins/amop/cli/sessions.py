@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from amop.cli.connection import warehouse_conninfo
-from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.cli.known_ids import warehouse_with
+from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.maintenance import operations
 
 app = typer.Typer(no_args_is_help=True, help="List optimization sessions; cancel one.")
 
 SessionId = Annotated[int, typer.Argument(min=1, help="Id of the session, as `sessions list` shows it.")]
 Provider = Annotated[int | None, typer.Option("--provider", min=1, help="Only sessions of this service provider id.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Maximum number of rows.")]
 Reason = Annotated[str, typer.Option("--reason", help="Stored as the error, and sent to AMOP.")]
 
 COLUMNS = (
@@ -33,7 +33,7 @@ COLUMNS = (
 @app.command("list")
 def list_command(provider: Provider = None, limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show the latest optimization sessions, newest first."""
-    conninfo = warehouse_conninfo()
+    conninfo = warehouse_with(provider=provider)
     found = [asdict(each) for each in operations.list_sessions(conninfo, service_provider_id=provider, limit=limit)]
     if as_json:
         print_json(found)
@@ -44,7 +44,7 @@ def list_command(provider: Provider = None, limit: Limit = 20, as_json: AsJson =
 @app.command("show")
 def show_command(session_id: SessionId, as_json: AsJson = False) -> None:
     """Show everything about a session."""
-    session = asdict(operations.find_session(warehouse_conninfo(), session_id))
+    session = asdict(operations.find_session(warehouse_with(session=session_id), session_id))
     if as_json:
         print_json(session)
     else:
@@ -54,7 +54,7 @@ def show_command(session_id: SessionId, as_json: AsJson = False) -> None:
 @app.command("cancel")
 def cancel_command(session_id: SessionId, reason: Reason = "Cancelled by an operator") -> None:
     """Cancel a running session, with one ErrorMessage to AMOP; none is opened in its place on the same day."""
-    session = operations.cancel_session(warehouse_conninfo(), session_id, reason)
+    session = operations.cancel_session(warehouse_with(session=session_id), session_id, reason)
     print_text(
         f"session {session_id} of {session.service_provider} ({session.service_provider_id}) is {session.status} at "
         f"{session.progress} %; AMOP gets one ErrorMessage"

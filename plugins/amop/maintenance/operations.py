@@ -37,6 +37,10 @@ class OperationError(RuntimeError):
     """The run or session does not exist, or is in a state that admits no such command; the message says what to do."""
 
 
+class UnknownIdError(OperationError):
+    """The warehouse has no row with an id that the command names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resumption:
     """The tasks that resume a run, all of one provider's group in its DAG run."""
@@ -56,12 +60,12 @@ def find_run(conninfo: str, run_id: int) -> ListedRun:
     """Return one device sync run.
 
     Raises:
-        OperationError: there is no such run.
+        UnknownIdError: there is no such run.
     """
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         found = store.list_runs(connection, run_id=run_id, service_provider_id=None, row_limit=1)
     if not found:
-        raise OperationError(f"there is no device sync run {run_id}; see `bin/amop runs list`")
+        raise UnknownIdError(f"no such device sync run: {run_id}; see `bin/amop runs list`")
     return found[0]
 
 
@@ -130,12 +134,12 @@ def find_session(conninfo: str, session_id: int) -> ListedSession:
     """Return one optimization session.
 
     Raises:
-        OperationError: there is no such session.
+        UnknownIdError: there is no such session.
     """
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         found = store.list_sessions(connection, session_id=session_id, service_provider_id=None, row_limit=1)
     if not found:
-        raise OperationError(f"there is no optimization session {session_id}; see `bin/amop sessions list`")
+        raise UnknownIdError(f"no such optimization session: {session_id}; see `bin/amop sessions list`")
     return found[0]
 
 

@@ -108,6 +108,7 @@ def _events(connection: WarehouseConnection, now: datetime, due_hour: int) -> It
     outage = store.amop_outage(connection, before=now - OUTAGE)
     if outage is not None:
         yield rules.of_amop_outage(outage)
+    yield from rules.of_rejected_messages(store.rejected_messages(connection, since=since))
     yield from rules.late_syncs(store.last_syncs(connection), now, due_hour)
     for gap in store.optimization_gaps(connection, since=since):
         yield from rules.of_optimization_gap(gap)

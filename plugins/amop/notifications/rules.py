@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "sync_failed": "The sync failed",
     "optimization_failed": "The optimization failed",
     "task_failed": "A task failed",
+    "queue_messages_rejected": "Messages on the device notification queue were rejected",
     "sync_late": "The sync is not complete",
     "carrier_away": "The carrier does not answer",
     "amop_away": "AMOP does not accept messages",
@@ -48,6 +49,11 @@ LISTED_NAMES = 20
 
 PAGE = "amop/"
 """The operators' page, relative to Airflow's root."""
+
+
+_VALUE = r"""(?:(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)|\d+)"""
+VALUES = re.compile(rf"{_VALUE}(?:(?:, | and |; ){_VALUE})*")
+"""What a person or a sender has typed, as errors quote it, and numbers; a list of them counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +150,36 @@ def of_failed_task(dag_id: str, dag_run_id: str, task_id: str, provider: str, er
         task_id: the task.
         provider: name of its provider, empty if it has none.
         error: the error's text.
-        day: the present date; the same cause is reported once a day.
+        day: the present date; the same cause is reported once a day, whatever values the error quotes.
     """
     return Notification(
         kind="task_failed",
-        dedupe_key=f"task_failed:{dag_id}:{day}:{fingerprint(error)}",
+        dedupe_key=f"task_failed:{dag_id}:{day}:{fingerprint(VALUES.sub('#', error))}",
         provider=provider,
         cause=f"{dag_id}, task {task_id}: {error}",
         first_step=first_step(error),
         address=run_address(dag_id, dag_run_id),
     )
+
+
+def of_rejected_messages(messages: Iterable[store.RejectedMessage]) -> Iterator[Notification]:
+    """Return the notifications of rejected queue messages: one for each day (UTC) and reason, values apart."""
+    causes: dict[str, list[store.RejectedMessage]] = {}
+    for message in messages:
+        day, reason = message.received_at.astimezone(UTC).date(), VALUES.sub("#", message.reason)
+        causes.setdefault(f"queue_messages_rejected:{day}:{fingerprint(reason)}", []).append(message)
+    for key, found in causes.items():
+        listed = ", ".join(message.message_id for message in found[:LISTED_NAMES])
+        more = f" and {len(found) - LISTED_NAMES} more" if len(found) > LISTED_NAMES else ""
+        yield Notification(
+            kind="queue_messages_rejected",
+            dedupe_key=key,
+            provider="",
+            cause=f"{found[0].reason}\nRejected so far: {len(found)} ({listed}{more})",
+            first_step="correct the cause at the sender and send the messages again; they are in bin/amop messages "
+            "received, and in the dead-letter queue if there is one",
+            address=run_address(ids.DEVICE_NOTIFICATION_DAG, found[0].dag_run_id),
+        )
 
 
 def of_new_plans(plans: store.NewCommunicationPlans) -> Notification:

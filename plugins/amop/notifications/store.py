@@ -36,6 +36,16 @@ class FailedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedMessage:
+    """A message on the device notification queue that starts nothing."""
+
+    message_id: str
+    reason: str
+    received_at: datetime
+    dag_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewCommunicationPlans:
     """The communication plans that one sync added and that have no rate plan."""
 
@@ -154,6 +164,11 @@ def failed_runs(connection: WarehouseConnection, *, since: datetime) -> list[Fai
 @statement("notifications/failed_sessions")
 def failed_sessions(connection: WarehouseConnection, *, since: datetime) -> list[FailedSession]:
     """Return the sessions that failed since a moment, except those that a failed sync run ended."""
+
+
+@statement("notifications/rejected_messages")
+def rejected_messages(connection: WarehouseConnection, *, since: datetime) -> list[RejectedMessage]:
+    """Return the rejected queue messages that were received since a moment."""
 
 
 @statement("notifications/new_communication_plans")

@@ -51,6 +51,13 @@ def read_scenarios(path: Path, inputs: OptimizationInputs) -> ScenarioFile:
         text = f"has {len(names)} columns usage_mb_1, usage_mb_2, ...; there must be 1 to {MAX_SCENARIOS}"
         problems.add(Problem(str(path), 1, "", text))
         problems.raise_if_any()
+    expected = [f"usage_mb_{number}" for number in range(1, len(names) + 1)]
+    if set(names) != set(expected):
+        missing = next(name for name in expected if name not in names)
+        other = next(name for name in names if name not in expected)
+        text = f"has column {other}, but no {missing}; the scenarios must be numbered from 1 without a gap"
+        problems.add(Problem(str(path), 1, "", text))
+        problems.raise_if_any()
     table = read_table(path, ["device_id", *names], problems)
     if table is None:
         raise AssertionError("the file was read before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.messages.queue_message import QueueMessage
@@ -13,6 +13,7 @@ from amop.tasks.connections import deliver_session_messages, optional_variable, 
 from amop.tasks.device_sync import cleanup
 from amop.tasks.frames import ProviderRun
 from amop.tasks.notification_queue import NotificationQueue, messages_of_events
+from amop.tasks.task_failed import ReportedFromTablesError
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def report_rejected() -> None:
         rejected = store.received_messages(connection, dag_run_id=dag_run_id, outcome="rejected", most=1000)
     if rejected:
         texts = "; ".join(f"{message.message_id}: {message.reason}" for message in rejected)
-        raise AirflowFailException(
+        raise ReportedFromTablesError(
             f"{len(rejected)} messages were rejected ({texts}). Correct the causes and send them again; clearing this "
             "task repeats nothing. `bin/amop messages received` shows them; they are in the dead-letter queue, too, if "
             "the queue has one"

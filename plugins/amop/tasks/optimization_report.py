@@ -1,7 +1,7 @@
 """The tasks that publish the result of an optimization: the workbook to S3, the e-mail by SES.
 
-Neither can fail the optimization itself: when the last try has failed, the task is skipped, its log says why, the
-instance carries a warning, and ``amop_relay`` delivers the report in the background.
+Neither can fail or delay the optimization itself: if a delivery fails, the task is skipped at once, its log says why,
+the instance carries a warning, and ``amop_relay`` delivers the report in the background.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class WriteWorkbookOperator(BaseOperator):
         """Write and upload the workbook and record its address.
 
         Raises:
-            AirflowSkipException: no bucket is set, or the last try has failed.
+            AirflowSkipException: no bucket is set, or the delivery has failed.
         """
         bucket = optional_variable(ids.REPORTS_BUCKET_VARIABLE, "the workbook in S3")
         if bucket is None:
@@ -166,24 +166,26 @@ def object_address(hook: S3Hook, bucket: str, key: str) -> str:
 
 @contextmanager
 def _failure_as_warning(instance_id: int, kind: ReportKind, what: str) -> Iterator[None]:
-    """Let Airflow retry the task; when no try is left, warn on the instance, leave the report to the relay and skip.
+    """If the delivery fails, leave the report to the relay, warn on the instance and skip the task.
+
+    The rest of the run waits for this task, so it is not tried again while the relay can do it. The error itself is
+    raised, and the task tried again, only where not even this can be recorded.
 
     Raises:
-        AirflowSkipException: no try is left, or the next try would meet the same error.
+        AirflowSkipException: the report was left to the relay, or could not be in the last try either.
     """
     from amop.optimization.instances import add_warning
 
     try:
         yield
     except (Exception, AirflowTaskTimeout) as error:
-        if not is_final(error):
-            raise
-        log.exception("%s", what)
         text = f"{what}: {storable_error(error) or type(error).__name__}"
         try:
             address = run_address(get_current_context()["dag_run"])
             record_undelivered(warehouse_conninfo(), kind, error, instance_id=instance_id, address=address)
             add_warning(warehouse_conninfo(), instance_id, text)
         except Exception:
-            log.exception("The warning could not be written to the instance")
-        raise AirflowSkipException(text) from error
+            if not is_final(error):
+                raise error from None
+            log.exception("The undelivered report could not be recorded")
+        raise AirflowSkipException(f"{text}. amop_relay delivers it later") from None

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier, Context
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from amop import ids
 from amop.foreign_text import storable_error
@@ -23,16 +23,22 @@ REACHED_WAREHOUSE = "reached_warehouse"
 """Key of its XCom value in a failed run that had reached the warehouse: the failure was not an outage of it."""
 
 
+class ReportedFromTablesError(AirflowFailException):
+    """A final failure whose events are in the warehouse, where `notify_operators` finds them: no message is written."""
+
+
 class TaskFailed(BaseNotifier):
     """Notify operators of a task that has failed for good, once for each cause.
 
-    The failure of a task of a sync or of an optimization is in its run or session, which `notify_operators` finds. All
-    others are written here, and sent by the relay. If the relay itself cannot reach the warehouse, the message is sent
-    at once, in the first of its failing runs.
+    The failure of a task of a sync or of an optimization is in its run or session, which `notify_operators` finds, and
+    so are the rejected messages of the queue. All others are written here, and sent by the relay. If the relay itself
+    cannot reach the warehouse, the message is sent at once, in the first of its failing runs.
     """
 
     def notify(self, context: Context) -> None:
         """Write the notification of the context's task. Never raises: the task has its own error."""
+        if isinstance(context.get("exception"), ReportedFromTablesError):
+            return
         try:
             _notify(context)
         except (Exception, AirflowTaskTimeout):

@@ -68,4 +68,5 @@ def test_check_names_every_fault_of_a_staging_until_it_can_be_merged(
     world.rows("UPDATE amop.device_sync_run SET usage_as_of = now()")
     assert run("messages", "check", str(run_id)) == 0
     assert f"run {run_id}: the staging is complete" in capsys.readouterr().out
-    assert run("messages", "check", "999") == 1
+    assert run("messages", "check", "999") == 2
+    assert "no such device sync run: 999" in capsys.readouterr().err

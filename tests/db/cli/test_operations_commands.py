@@ -136,7 +136,8 @@ def test_a_run_that_cannot_be_resumed_says_what_to_do(
     world.rows("UPDATE amop.device_sync_run SET status = 'complete' WHERE id = %s", run_id)
     status, output, _ = run(capsys, "runs", "resume", str(run_id))
     assert (status, "already complete, nothing to do" in output) == (0, True)
-    assert "there is no device sync run 99" in run(capsys, "runs", "resume", "99")[2]
+    status, _, error = run(capsys, "runs", "resume", "99")
+    assert (status, error) == (2, "amop: no such device sync run: 99; see `bin/amop runs list`\n")
     assert airflow.cleared == []
 
 
@@ -186,12 +187,16 @@ def test_a_failing_carrier_is_listed_and_probed_at_once(
     world: WatchdogWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.rows(
-        "INSERT INTO amop.carrier_api_user (api_user, failures, failing_since, open_until, last_failure)"
-        " VALUES ('a1', 4, %s, %s, '503'), ('b2', 0, NULL, NULL, NULL)", NOW, NOW,
+        "INSERT INTO amop.carrier_api_user (api_user, account, failures, failing_since, open_until, last_failure)"
+        " VALUES ('a1', 'POD19 (connection carrier_pod19)', 4, %s, %s, '503'), ('b2', NULL, 0, NULL, NULL, NULL)",
+        NOW, NOW,
     )  # fmt: skip
     (failing,) = json.loads(run(capsys, "carriers", "list", "--json")[1])
     assert (failing["api_user"], failing["failures"], failing["last_failure"]) == ("a1", 4, "503")
-    assert run(capsys, "carriers", "probe")[1].startswith("1 API users may call")
+    assert failing["account"] == "POD19 (connection carrier_pod19)"
+    listed = run(capsys, "carriers", "list")[1]
+    assert "POD19 (connection carrier_pod19)" in listed and "a1" not in listed
+    assert run(capsys, "carriers", "probe")[1].startswith("1 accounts may call")
     assert world.rows("SELECT open_until FROM amop.carrier_api_user WHERE api_user = 'a1'") == [{"open_until": None}]
 
 

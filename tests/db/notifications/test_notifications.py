@@ -338,3 +338,51 @@ def test_a_task_whose_failure_is_in_its_run_or_session_is_not_told_of_again(worl
     ((kind, text),) = [(message.kind, message.text) for message in world.inbox]
     assert kind == "task_failed"
     assert "device_sync_jasper, task archive_pages: the archive cannot be written: disk 1 is full" in text
+
+
+def reject(world: World, message_id: str, reason: str, *, hours_ago: float = 1) -> None:
+    world.execute(
+        "INSERT INTO amop.queue_message"
+        " (message_id, dag_run_id, outcome, reason, attributes, body, received_at, last_received_at)"
+        " VALUES (%s, 'asset_triggered', 'rejected', %s, '{}', '{}', %s, %s)",
+        message_id,
+        reason,
+        *[NOW - timedelta(hours=hours_ago)] * 2,
+    )
+
+
+def test_many_rejected_queue_messages_of_one_cause_are_one_message_a_day(world: World) -> None:
+    for number in range(30):
+        reason = f"message attribute IntegrationType is 'typo {number}'; allowed: a number of up to 9 digits"
+        reject(world, f"m{number:02}", reason)
+    ((kind, text),) = world.tell()
+    assert kind == "queue_messages_rejected"
+    assert "message attribute IntegrationType is 'typo 0'; allowed: a number of up to 9 digits" in text
+    assert "Rejected so far: 30 (m00, m01, " in text and "m19 and 10 more)" in text
+    assert "https://airflow/dags/device_notification/runs/asset_triggered" in text
+    reject(world, "m30", "message attribute IntegrationType is 'another'; allowed: a number of up to 9 digits")
+    assert len(world.tell()) == 1
+    reject(world, "m31", "message attribute ServiceProviderId is missing")
+    assert len(world.tell()) == 2  # another cause
+    reject(world, "m32", "message attribute IntegrationType is 'x'; allowed: a number of up to 9 digits", hours_ago=15)
+    assert len(world.tell()) == 3  # the same cause, on another day
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("provider 5 is not one of Jasper", "provider 88 is not one of Jasper", True),
+        ("providers 5, 6 do not exist", "providers 7 do not exist", True),
+        ("line 2: 'Larg' is no rate plan", "line 3: 'Smal' is no rate plan", True),
+        ('"a" and "b" are no plans', '"c" are no plans', True),
+        ("the carrier's key is refused, it's wrong", "the carrier's list is empty, it's wrong", False),
+    ],
+)
+def test_typos_in_a_form_are_one_message_a_day_whatever_was_typed(
+    world: World, first: str, second: str, is_one: bool
+) -> None:
+    keys = {
+        rules.of_failed_task("what_if_jasper", "run", "compute_what_if", "", error, NOW.date()).dedupe_key
+        for error in (first, second)
+    }
+    assert len(keys) == (1 if is_one else 2)

@@ -109,3 +109,19 @@ def test_the_example_of_the_documentation_gives_its_output(tmp_path: Path) -> No
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True, cwd=ROOT)
     shown = done.stdout[done.stdout.index("scenarios ") :].splitlines()
     assert shown == text.split("```text\n")[1].split("```")[0].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("device_id,usage_mb_1,usage_mb_3", "has column usage_mb_3, but no usage_mb_2"),
+        ("device_id,usage_mb_2,usage_mb_3", "has column usage_mb_3, but no usage_mb_1"),
+        ("device_id,usage_mb_0,usage_mb_1", "has column usage_mb_0, but no usage_mb_2"),
+        ("device_id,usage_mb_01,usage_mb_2", "has column usage_mb_01, but no usage_mb_1"),
+    ],
+)
+def test_scenarios_that_are_not_numbered_without_a_gap_are_refused(folder: Folder, header: str, text: str) -> None:
+    lines = "".join(f"d{number},1,1\n" for number in range(1, 5))
+    status, _, err = folder.run(*with_scenarios(folder, f"{header}\n{lines}"))
+    assert status == 2
+    assert f"{text}; the scenarios must be numbered from 1 without a gap" in err
