@@ -89,6 +89,8 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
 def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> None:
     """Refuse a sync that is not complete or has too many bad records.
 
+    One bad record alone never refuses it, unless the provider's share is 0: an incremental list may have few SIMs.
+
     Raises:
         MergeRefusedError: with the figures.
     """
@@ -103,7 +105,8 @@ def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> Non
         (count.devices_bad, count.devices_read, "the device list"),
         (count.sims_bad, count.sims_read, "the device list or their usage"),
     ):
-        if bad and Decimal(bad) / max(read, 1) > run.maximum_bad_share:
+        tolerated = max(read * run.maximum_bad_share, 1) if run.maximum_bad_share else 0
+        if bad > tolerated:
             raise MergeRefusedError(
                 f"{run.label}, run {run.id}: {bad} of {read} SIMs have bad records in {where}, more than the allowed "
                 f"share {run.maximum_bad_share} (service_provider.maximum_bad_share); see `bin/amop quarantine list "

@@ -55,7 +55,12 @@ def read_findings(
     wanted = {"integrations": integrations, "service_provider_id": service_provider_id}
     rows = store.findings(connection, dismissed=dismissed, **wanted)  # type: ignore[arg-type]
     totals = store.finding_totals(connection, **wanted)  # type: ignore[arg-type]
-    empty = "No finding is dismissed." if dismissed else "Nothing unusual was found."
+    if dismissed:
+        empty = "No finding is dismissed."
+    elif store.last_finding_check(connection, **wanted) is None:  # type: ignore[arg-type]
+        empty = "Nothing was checked yet: that needs a complete sync."
+    else:
+        empty = "Nothing unusual was found."
     return FindingsView(
         table=whole_table(
             "findings",
@@ -63,7 +68,7 @@ def read_findings(
             _columns(changeable, dismissed=dismissed),
             rows,
             order=orders.get("findings") or Order("amount", descending=True),
-            empty=empty if totals or dismissed else "Nothing was checked yet: that needs a complete sync.",
+            empty=empty,
             currency=lambda row: row.currency,
         ),
         totals=whole_table(

@@ -259,6 +259,23 @@ def test_one_bad_usage_record_does_not_refuse_an_incremental_sync_of_a_few_sims(
     assert world.devices()[iccid_of(7)]["ctd_data_usage"] == 10
 
 
+@pytest.mark.parametrize(("share", "is_refused"), [("0.01", False), ("0", True)])
+def test_one_bad_record_of_a_short_list_refuses_the_sync_only_where_none_is_allowed(
+    world: SyncWorld, carrier: RawCarrier, share: str, is_refused: bool
+) -> None:
+    world.rows(f"UPDATE amop.service_provider SET maximum_bad_share = {share} RETURNING id")
+    carrier.pages = [[sim(number, status=17 if number == 0 else "ACTIVATED") for number in range(20)]]
+    carrier.usage = {(PLAN, "DATA"): [[zone("Domestic", dict.fromkeys(range(1, 20), 10))]]}
+    run_id = world.open("short")
+    world.stage(run_id)
+    if is_refused:
+        with pytest.raises(MergeRefusedError, match="1 of 20 SIMs have bad records in the device list"):
+            merge.merge_devices(world.dsn, run_id, now=present())
+    else:
+        world.merge(run_id)
+    assert (world.count("device"), world.count("device_quarantine")) == ((0, 1) if is_refused else (19, 1))
+
+
 def test_a_record_nested_900_deep_and_a_text_of_5000_characters_spoil_no_other_record(
     world: SyncWorld, carrier: RawCarrier
 ) -> None:

@@ -220,6 +220,18 @@ def test_findings_are_those_of_a_users_integrations_and_of_one_provider_if_asked
     assert [(row.amount, row.dismissed_by) for row in dismissed.table.rows] == [(Decimal(60), "ann")]
 
 
+def test_a_check_that_found_nothing_is_no_missing_check(world: PageWorld) -> None:
+    with connect(world.dsn) as writing:
+        assert read_all_findings(writing, integrations=["pod19"]).table.empty.startswith("Nothing was checked yet")
+        writing.execute(
+            "INSERT INTO amop.finding_check SELECT provider.id, run.id, now(), '{}' FROM amop.service_provider provider"
+            " JOIN amop.integration ON integration.id = provider.integration_id, amop.device_sync_run run"
+            " WHERE integration.name = 'pod19' LIMIT 1"
+        )
+        assert read_all_findings(writing, integrations=["pod19"]).table.empty == "Nothing unusual was found."
+        writing.rollback()
+
+
 def test_only_findings_of_integrations_that_the_user_may_change_have_a_button(
     world: PageWorld, connection: Any
 ) -> None:

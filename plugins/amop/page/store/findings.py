@@ -51,6 +51,13 @@ def findings(
     """Return the findings of the latest checks, or the dismissed ones, the most money first."""
 
 
+@statement("page/last_finding_check")
+def last_finding_check(
+    connection: WarehouseConnection, *, integrations: list[str], service_provider_id: int | None
+) -> datetime | None:
+    """Return when one of the providers was last checked, None where none was."""
+
+
 @statement("page/finding_totals")
 def finding_totals(
     connection: WarehouseConnection, *, integrations: list[str], service_provider_id: int | None
