@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, Asset, AssetAlias, TriggerRule, get_current_context, task, task_group
+from airflow.sdk import DAG, AssetAlias, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -17,7 +17,9 @@ from amop.config import Integration
 from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
 from amop.messages.undelivered_reports import ReportKind
+from amop.runs.store import SyncRun
 from amop.runs.sync_runs import load_run
+from amop.tasks import lineage
 from amop.tasks.back_fill import is_back_fill
 from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
@@ -103,7 +105,9 @@ def fetch_devices(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+        listed = fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+    lineage.record_rows(listed, **_of_run(work))
+    return listed
 
 
 @sync_task(limit=time_limits.FETCH_TASK)
@@ -112,7 +116,9 @@ def fetch_usage(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+        calls = fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+    lineage.record_rows(_loaded(work).work_rows_queued, calls=calls, **_of_run(work))
+    return calls
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
@@ -177,14 +183,27 @@ def notify_amop(work: SyncWork) -> None:
     from amop.device_sync.complete_run import complete_run
 
     deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
+    run = _loaded(work)
+    facts = {
+        "inserted": run.devices_inserted,
+        "updated": run.devices_updated,
+        "usage_updated": run.usage_updated,
+        **_of_run(work),
+    }
+    lineage.record_rows(run.devices_seen, **facts)
     context = get_current_context()
     if ANY_DEVICES in context["task"].outlets:  # a clean-up of any integration
-        context["outlet_events"][ANY_DEVICES].add(Asset(ids.devices_asset(_integration_of(work))))
+        devices = lineage.devices(run.integration)
+        context["outlet_events"][ANY_DEVICES].add(devices, extra={"rows": run.devices_seen, **facts})
 
 
-def _integration_of(work: SyncWork) -> str:
-    with transaction(work.conninfo, application_name="amop integration_of") as connection:
-        return load_run(connection, work.run_id).integration
+def _of_run(work: SyncWork) -> dict[str, int]:
+    return {"run_id": work.run_id, "service_provider_id": work.run["service_provider_id"]}
+
+
+def _loaded(work: SyncWork) -> SyncRun:
+    with transaction(work.conninfo, application_name="amop lineage") as connection:
+        return load_run(connection, work.run_id)
 
 
 @sync_task(limit=time_limits.BRIEF_TASK, resumes=False, multiple_outputs=True)
@@ -198,18 +217,22 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     return TriggeredRun(
         conf=asdict(session),
         trigger_run_id=ids.optimization_run_id(session.optimization_session_id),
-        trigger_dag_id=ids.carrier_optimization_dag(_integration_of(work)),
+        trigger_dag_id=ids.carrier_optimization_dag(_loaded(work).integration),
     )
 
 
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
 def sync(run: Any, integration: Integration) -> None:
     """Wire the main pipeline of one provider: queue, list, usage, notification and archive."""
-    pool = ids.carrier_pool(integration.name)
+    reads: dict[str, Any] = {
+        "pool": ids.carrier_pool(integration.name),
+        "inlets": [lineage.carrier_list(integration.name)],
+        "outlets": [lineage.staging(integration.name)],
+    }
     (
         queue_sync(run=run)
-        >> fetch_devices.override(pool=pool)(run=run)
-        >> fetch_usage.override(pool=pool)(run=run)
+        >> fetch_devices.override(**reads)(run=run)
+        >> fetch_usage.override(**reads)(run=run)
         >> [publish_notification(run=run), archive_pages(run=run)]
     )
 
@@ -236,8 +259,9 @@ def cleanup(run: Any, integration: Integration | None) -> None:
         trigger_rule=TriggerRule.ONE_SUCCESS,
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
-    devices = ANY_DEVICES if integration is None else Asset(ids.devices_asset(integration.name))
-    notified = notify_amop.override(outlets=[devices])(run=run)
+    devices = ANY_DEVICES if integration is None else lineage.devices(integration.name)
+    staged = [] if integration is None else [lineage.staging(integration.name)]
+    notified = notify_amop.override(inlets=staged, outlets=[devices])(run=run)
     (
         wait
         >> merge_devices(run=run)
