@@ -101,6 +101,11 @@ def replay_optimization_run_id(sync_run_id: int) -> str:
     return f"replay_{sync_run_id}"
 
 
+def providers_variable(integration: str) -> str:
+    """Return the Variable in which the package keeps the names of an integration's providers for its forms."""
+    return f"amop_providers_{integration}"
+
+
 def devices_asset(integration: str) -> str:
     """Return the name of the asset that a device sync produces: the devices of an integration."""
     return f"amop_devices_{integration}"

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import get_current_context, task
+from airflow.sdk import get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
@@ -84,8 +84,9 @@ def replay_archive(provider: dict[str, Any], integration: str, supports_optimiza
     }
 
 
+@task_group(group_id="back_fill", prefix_group_id=False, tooltip="Archived days into history; only in back-fill runs")
 def back_fill(integration: Integration) -> None:
-    """Wire the tasks of a back-fill run, skipped in every other run."""
+    """Wire the tasks of a back-fill run, skipped in every other run: one row at the end of the grid."""
     providers = select_back_fill(integration.name)
     replayed = replay_archive.partial(
         integration=integration.name, supports_optimization=integration.supports_optimization

@@ -25,6 +25,7 @@ from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
+from amop.tasks.provider_names import keep_providers
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
@@ -44,7 +45,7 @@ FIRST_POLL_SECONDS = 5
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def select_providers(integration: str) -> list[ProviderRun]:
     """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
-    from amop.runs.sync_runs import SyncRequest, open_runs
+    from amop.runs.sync_runs import SyncRequest, open_runs, requested_providers
 
     context = get_current_context()
     if is_back_fill(context):
@@ -72,6 +73,8 @@ def select_providers(integration: str) -> list[ProviderRun]:
         is_active=is_active,
     )
     deliver_session_messages(*(run.optimization_session_id for run in runs))
+    active = requested_providers(warehouse_conninfo(), integration, [])
+    keep_providers(integration, {provider.id: provider.name for provider in active})
     return [
         ProviderRun(
             run_id=run.run_id,

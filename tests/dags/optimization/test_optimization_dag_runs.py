@@ -27,7 +27,6 @@ from sandbox.world.aws_resources import BUCKET, MAIL_FROM, MAIL_TO, aws_client, 
 from tests.worlds.dag_world import CANARY, TOKEN, Day
 from tests.worlds.reliability import RecordFault
 
-
 REPORT_TASKS = ("write_workbook", "mail_report")
 
 
