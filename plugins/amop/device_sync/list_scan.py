@@ -22,13 +22,12 @@ from amop.device_sync.list_windows import MARGIN, Span, first_spans, limited_spa
 from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import stage_list_page, store_answer
 from amop.device_sync.store import reads
+from amop.log_lines import is_milestone
 from amop.runs.errors import ListGuardError
 from amop.runs.store import SyncRun
 from amop.runs.sync_runs import record_progress
 
 log = logging.getLogger(__name__)
-
-LOG_EVERY_PAGES = 20
 
 
 def read_list_page(
@@ -173,7 +172,7 @@ def _stage_page(
         _begin_next_window(connection, run, position, following, page, now)
     if not is_last:
         check_list_paging(connection, run, scan_pass, page_number)
-    if page_number % LOG_EVERY_PAGES == 0 or is_last:
+    if is_milestone(page_number) or is_last:
         log.info("%s: staging page %s of the device list", run.service_provider_name, page_number)
 
 

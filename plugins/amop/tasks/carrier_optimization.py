@@ -53,7 +53,7 @@ def open_instance(integration: str) -> InstanceOfSession:
     try:
         check_request(warehouse_conninfo(), request)
     except (PipelineError, SessionNotFoundError) as error:  # a wrong id must not end the session that it names
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(str(error)) from None
     if is_trial(dag_run):
         raise AirflowSkipException("The request is valid. A trial (airflow tasks test) opens no session")
     with recorded_failure(session_id=request.optimization_session_id):

@@ -16,6 +16,7 @@ from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
+from amop.log_lines import figures
 from amop.messages.undelivered_reports import ReportKind
 from amop.runs.store import SyncRun
 from amop.runs.sync_runs import load_run
@@ -175,7 +176,7 @@ def publish_summary(work: SyncWork) -> None:
     """Store the sync summary; write the sync log file to S3 where a bucket is set, or leave it to the relay."""
     from amop.device_sync.summary import summarize
 
-    log.info("%s: %s", work.run["service_provider_name"], asdict(summarize(work.conninfo, work.run_id)))
+    log.info("%s: %s", work.run["service_provider_name"], figures(summarize(work.conninfo, work.run_id)))
     with or_undelivered(ReportKind.SYNC_LOG, work.run_id):
         send_sync_log(work.conninfo, work.run_id)
 

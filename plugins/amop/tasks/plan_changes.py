@@ -112,7 +112,7 @@ def _client(instance_id: int) -> Iterator[tuple[CarrierClient, float]]:
             if error.retry_at is None or error.retry_at >= changes.cycle_end:
                 raise
             log.warning("%s. The task resumes at %s", error, error.retry_at)
-            raise AirflowRescheduleException(error.retry_at) from error
+            raise AirflowRescheduleException(error.retry_at) from None
 
 
 @contextmanager
