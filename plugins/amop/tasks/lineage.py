@@ -1,8 +1,7 @@
 """Lineage from the carrier's device list to its plan changes: what each task reads and writes, and how many rows.
 
 Airflow records an event of each outlet when its task has succeeded; the event carries the run, the provider or the
-instance, and the rows. Consumers see them in the assets view, in the REST API and as ``triggering_asset_events``. Where
-Airflow's OpenLineage provider is installed, it takes inlets and outlets from the tasks.
+instance, and the rows. Consumers see them in the assets view, in the REST API and as ``triggering_asset_events``.
 """
 
 from __future__ import annotations
