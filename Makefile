@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+IMAGE := .venv-celery
+IMAGE_INSTALLED := $(IMAGE)/.installed
 PYTEST := $(BIN)/python -m pytest
 export PYTHONPATH := plugins:.
 export UV_PYTHON_DOWNLOADS := never
@@ -13,8 +15,9 @@ export UV_HTTP_TIMEOUT ?= 180
 # Airflow's processes start in half the time when their byte code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup browser demo up down airflow amop break fix test check lint format reliability simulate \
-	mutants bench docs lock clean lint-code lint-sql lint-types lint-imports lint-dependencies
+.PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
+	mutants bench ratios docs lock clean matrix lint-code lint-sql lint-types \
+	lint-imports lint-dependencies
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -28,6 +31,14 @@ $(INSTALLED): requirements-dev.txt requirements-bootstrap.txt bin/set-up
 
 browser: setup  ## install the headless browser that the tests of the operators' page drive, unless there is one
 	@bash bin/set-up-browser
+
+image: setup $(IMAGE_INSTALLED)  ## create .venv-celery with exactly the packages of the image, and install Redis unless it is there
+	@bash bin/set-up-redis
+
+$(IMAGE_INSTALLED): requirements-celery.txt requirements-bootstrap.txt bin/set-up
+	@echo "Installing the packages of the image into $(IMAGE), for the test of docker-compose.yaml"
+	@bash bin/set-up $(PYTHON) $(IMAGE) requirements-celery.txt
+	@touch $@
 
 demo: setup  ## run a whole billing cycle in the sandbox, verify every figure, stop
 	$(BIN)/python -m sandbox demo
@@ -50,7 +61,7 @@ break: setup  ## break a part of the running sandbox, to practise the runbook: m
 fix: setup  ## repair what `make break` broke
 	@$(BIN)/python -m sandbox fix
 
-test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
+test: setup browser image  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
@@ -88,11 +99,14 @@ format: setup  ## fix the format and whatever the linters can fix
 	$(BIN)/sqlfluff fix --processes 2 --disable-progress-bar -q include/sql
 
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
-reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
+reliability: setup browser image  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	$(PYTEST) tests/e2e
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
+
+matrix: setup  ## fail every task of a day, press every handle, and write the table: make matrix K="merge_devices" for a part
+	$(BIN)/python -m tests.worlds.matrix docs/reliability.md "$(K)"
 
 simulate: export AMOP_SEEDS := $(or $(SEEDS),100)
 simulate: setup  ## run nights with faults that seeds draw: make simulate SEEDS=1000
@@ -103,6 +117,9 @@ mutants: setup  ## plant the faults of tools/mutants.toml and show which the tes
 
 bench: setup  ## run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python -m bench docs/benchmarks.md
+
+ratios: setup  ## compare a few ratios of the benchmarks with those kept in bench/ratios.toml, in half a minute
+	$(BIN)/python -m bench.guard
 
 docs: setup  ## write docs/DAGS.md and docs/configuration.md from the code
 	$(BIN)/python -m tools.dag_list docs/DAGS.md

@@ -1,14 +1,15 @@
 """Run the benchmarks and write docs/benchmarks.md: ``make bench``. All ratios are measured in one run.
 
-python -m bench docs/benchmarks.md           everything, about 15 minutes on a quiet machine with two cores
+python -m bench docs/benchmarks.md           everything, about 35 minutes on a quiet machine with two cores
 python -m bench --quick benchmarks.md        small sizes only
+python -m bench --section "Sync: the vendor's limit" docs/benchmarks.md     measure and replace one section
 """
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,21 @@ import typer
 from rich.console import Console
 
 from amop.solver import OptimizationResult
-from bench import baselines, optimizer, projection, waiting
+from bench import (
+    baselines,
+    forecast,
+    ladders,
+    merge,
+    optimizer,
+    orchestration,
+    page,
+    projection,
+    scale,
+    sync,
+    waiting,
+)
 from bench.instances import make_instance
+from bench.markdown import goal, markdown, with_section
 from bench.warehouse import solve_seconds
 
 console = Console(highlight=False, width=180)
@@ -30,24 +44,16 @@ PROVED = "proved: a bill with at most this number of changes is at most this muc
 """Heading of the gap of one point of the trade-off curve."""
 
 
-def markdown(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return rows with the same keys as the lines of a markdown table."""
-    listed = list(rows)
-    names = list(listed[0])
-    return [
-        "| " + " | ".join(names) + " |",
-        "|" + "---|" * len(names),
-        *("| " + " | ".join(str(row[name]) for name in names) + " |" for row in listed),
-        "",
-    ]
-
-
 def main(
     target: Annotated[Path, typer.Argument(help="Markdown file to write.")],
     quick: Annotated[bool, typer.Option(help="Small sizes only.")] = False,
+    section: Annotated[list[str] | None, typer.Option(help="Only this section; may be repeated.")] = None,
 ) -> None:
-    """Run all benchmarks and write the tables."""
+    """Run all benchmarks, or some sections, and write the tables."""
     begun = time.perf_counter()
+    if section:
+        _replace_sections(target, section, quick)
+        return
     lines = [
         "# Benchmarks",
         "",
@@ -75,20 +81,50 @@ def main(
         table = markdown(optimizer.summary(solved))
         lines += table
         console.print("\n".join(table))
-    sections: list[tuple[str, Callable[[], list[str]]]] = [
-        ("Baselines", lambda: _baselines(1_000 if quick else 10_000)),
-        ("Memory, determinism, warehouse", lambda: _resources(quick)),
-        ("Plan changes", lambda: _changes(10_000 if quick else 100_000)),
-        ("Providers that wait", lambda: _waiting(50 if quick else 500)),
-        ("Projection of usage: elapsed time and daily history", lambda: projection.table(projection.measure())),
-    ]
-    for title, measure in sections:
+    for title, measure in _sections(quick).items():
         with console.status(title):
             table = measure()
         lines += [f"## {title}", "", *table, ""]
         console.print("\n".join([title, *table]))
     target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
+
+
+def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
+    """Return the functions that measure the sections after the first one, by title."""
+    return {
+        "Baselines": lambda: _baselines(1_000 if quick else 10_000),
+        "Memory, determinism, warehouse": lambda: _resources(quick),
+        "Plan changes": lambda: _changes(10_000 if quick else 100_000),
+        "What-if ladders": lambda: _ladders(10_000 if quick else 100_000),
+        "Operators' page and findings": lambda: page.section(20_000 if quick else 1_000_000),
+        "Providers that wait": lambda: _waiting(50 if quick else 500),
+        "Projection of usage: elapsed time and daily history": lambda: projection.table(projection.measure()),
+        "Forecasts": lambda: forecast.section(seeds=1 if quick else 10),
+        "Sync: limits lifted": lambda: sync.limits_lifted(
+            [10_000] if quick else [10_000, 100_000], 10_000 if quick else 50_000
+        ),
+        "Sync: the vendor's limit": lambda: sync.vendor_limit(10 if quick else sync.CALLS),
+        "Sync: loaders alone": lambda: sync.loaders(10_000 if quick else 200_000),
+        "Staging to main tables": lambda: merge.table(20_000 if quick else 1_000_000, 5_000 if quick else 20_000),
+        "Orchestration": lambda: orchestration.table(100 if quick else 300),
+        "Scale": lambda: scale.table([1_000, 10_000, *([] if quick else [100_000])]),
+    }
+
+
+def _replace_sections(target: Path, titles: list[str], quick: bool) -> None:
+    """Measure some sections and replace them in the file.
+
+    Raises:
+        typer.BadParameter: there is no such section.
+    """
+    known = _sections(quick)
+    for title in titles:
+        if title not in known:
+            raise typer.BadParameter(f"no section {title!r}; known are {', '.join(known)}")
+        table = known[title]()
+        console.print("\n".join(table))
+        target.write_text(with_section(target.read_text(encoding="utf-8"), title, table), encoding="utf-8")
 
 
 def _baselines(count: int) -> list[str]:
@@ -173,6 +209,22 @@ def _waiting(providers: int) -> list[str]:
             ]
         ),
     ]
+
+
+def _ladders(count: int) -> list[str]:
+    seconds, found = ladders.ladders(count)
+    gap = max((ladder.cost - ladder.bound) / ladder.cost for ladder in found)
+    return markdown(
+        [
+            {
+                "new plans to choose from": len(found),
+                "SIMs": f"{count:,}",
+                "seconds": f"{seconds:.1f}",
+                f"goal: at most {ladders.LONGEST} s": goal(seconds <= ladders.LONGEST),
+                "widest gap between a bill and its bound": f"{gap:.1e}",
+            }
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -67,28 +67,33 @@ FROM amop.device
 
 
 @contextmanager
-def fleet(count: int) -> Iterator[str]:
-    """Run a server with a fleet of this many SIMs until the end of the ``with`` block; yield its connection string."""
+def server() -> Iterator[EmbeddedPostgres]:
+    """Run a PostgreSQL server of its own until the end of the ``with`` block."""
     with tempfile.TemporaryDirectory(prefix="amop-bench-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL runs as user nobody if this process is root
-        with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
-            server.create_database("bench")
-            conninfo = server.conninfo("bench")
-            migrate(conninfo)
-            with psycopg.connect(conninfo, autocommit=True) as connection:
-                connection.execute(FLEET)
-                connection.execute(SIMS, {"count": count})
-                for day in range(31):
-                    date = datetime.fromordinal(NOW.toordinal() - 30 + day).date()
-                    connection.execute(USAGE, {"day": date})
-                connection.execute(HISTORY)
-                connection.execute("VACUUM ANALYZE")
-            yield conninfo
+        with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as running:
+            running.create_database("bench")
+            yield running
+
+
+def add_fleet(conninfo: str, count: int) -> None:
+    """Migrate a database and add a fleet of this many SIMs with 31 days of usage."""
+    migrate(conninfo)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(FLEET)
+        connection.execute(SIMS, {"count": count})
+        for day in range(31):
+            date = datetime.fromordinal(NOW.toordinal() - 30 + day).date()
+            connection.execute(USAGE, {"day": date})
+        connection.execute(HISTORY)
+        connection.execute("VACUUM ANALYZE")
 
 
 def seconds(count: int) -> tuple[float, dict[str, int]]:
     """Return the seconds of a check of this many SIMs, and how many findings of each kind it had."""
-    with fleet(count) as conninfo:
+    with server() as running:
+        conninfo = running.conninfo("bench")
+        add_fleet(conninfo, count)
         begun = time.perf_counter()
         found = check_provider(conninfo, 1, now=NOW)
         return time.perf_counter() - begun, found

@@ -20,6 +20,8 @@ from bench import optimizer
 from bench.instances import make_instance
 
 LADDERS = 50
+LONGEST = 30
+"""Seconds that they may take over 100,000 SIMs."""
 
 
 def ladders(count: int) -> tuple[float, list[Ladder]]:

@@ -31,7 +31,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from amop import ids, time_limits
-from amop.config import INTEGRATIONS
+from amop.config import INTEGRATIONS, MISSED_START
 from amop.tasks.back_fill import back_fill
 from amop.tasks.device_sync import cleanup, clear_sensor_with_fetch, select_providers, sync
 from amop.tasks.provider_names import providers_param
@@ -78,7 +78,7 @@ for integration in INTEGRATIONS.values():
         description=f"Daily device and usage sync of {integration.display_name}, with its clean-up beside it.",
         doc_md=__doc__,
         # Without a start date unpausing starts nothing: the first run is the next one by the clock.
-        schedule=CronTriggerTimetable(integration.schedule, timezone="UTC"),
+        schedule=CronTriggerTimetable(integration.schedule, timezone="UTC", run_immediately=MISSED_START),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=time_limits.DEVICE_SYNC_RUN,

@@ -31,6 +31,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from amop import ids, time_limits
+from amop.config import MISSED_START
 from amop.tasks.maintenance import (
     archive_leftovers,
     remove_archive,
@@ -49,7 +50,7 @@ with DAG(
     dag_display_name="Maintenance",
     description="Deletes expired rows: staging, ledger, messages, quarantine, archive, history, results.",
     doc_md=__doc__,
-    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC", run_immediately=MISSED_START),
     catchup=False,
     max_active_runs=1,
     max_active_tasks=1,  # one deletion at a time limits the load

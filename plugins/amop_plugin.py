@@ -3,6 +3,8 @@
 Airflow loads it from the plugins folder, or through the entry point ``airflow.plugins`` of the installed package.
 """
 
+# Half of what a DAG file imports: the processes that Airflow forks, one for each file and task, inherit it.
+import psycopg  # noqa: F401
 from airflow.plugins_manager import AirflowPlugin
 
 from amop.web.lazy_app import LazyApp

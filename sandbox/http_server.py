@@ -9,23 +9,31 @@ import asyncio
 import http.client
 import json
 import signal
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 LOOPBACK = "127.0.0.1"
 TIMEOUT_SECONDS = 30
+CERTIFICATE_FILE = "certificate.pem"
+KEY_FILE = "key.pem"
+"""Files of a folder that a server's TLS certificate is read from; `sandbox.world.certificates` writes them."""
 
 
-async def start_site(application: web.Application, port: int, host: str = LOOPBACK) -> tuple[web.AppRunner, int]:
+async def start_site(
+    application: web.Application, port: int, host: str = LOOPBACK, *, tls: ssl.SSLContext | None = None
+) -> tuple[web.AppRunner, int]:
     """Start serving an application on this event loop.
 
     Args:
         application: the application to serve.
         port: TCP port; 0 picks a free one.
         host: address to listen on.
+        tls: the server's certificate; None serves HTTP.
 
     Returns:
         The runner, whose ``cleanup()`` stops the server, and the actual port.
@@ -33,7 +41,7 @@ async def start_site(application: web.Application, port: int, host: str = LOOPBA
     # Cancel the handler when its client disconnects, so that no abandoned call stays in flight.
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
     try:
         await site.start()
     except OSError:
@@ -42,22 +50,42 @@ async def start_site(application: web.Application, port: int, host: str = LOOPBA
     return runner, int(runner.addresses[0][1])
 
 
-def serve_until_stopped(application: web.Application, host: str, port: int, on_ready: Callable[[int], None]) -> None:
+def server_tls(folder: Path) -> ssl.SSLContext:
+    """Return the TLS settings of a server from the certificate and the key in a folder.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / CERTIFICATE_FILE, folder / KEY_FILE)
+    return context
+
+
+def serve_until_stopped(
+    application: web.Application,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    *,
+    certificates: Path | None = None,
+) -> None:
     """Serve an application in the foreground until SIGINT or SIGTERM.
 
     Args:
         application: the application to serve.
         host: address to listen on.
         port: TCP port; 0 picks a free one.
-        on_ready: called with the actual port as soon as requests are accepted.
+        on_ready: called with the server's address as soon as requests are accepted.
+        certificates: folder with the server's certificate and key; None serves HTTP.
     """
+    tls = server_tls(certificates) if certificates else None
 
     async def serve() -> None:
         stop = asyncio.Event()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-        runner, actual_port = await start_site(application, port, host)
-        on_ready(actual_port)
+        runner, actual_port = await start_site(application, port, host, tls=tls)
+        on_ready(f"{'https' if tls else 'http'}://{host}:{actual_port}")
         await stop.wait()
         await runner.cleanup()
 

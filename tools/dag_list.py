@@ -162,6 +162,8 @@ def allowed_values(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     types = schema.get("type", "string")
     names = [str(name) for name in ([types] if isinstance(types, str) else types) if name != "null"]
+    if "pattern" in schema and "integer" in names:  # digits as text, of which the UI makes an integer
+        names.remove("string")
     if "items" in schema:
         return f"list, each: {allowed_values(schema['items'])}"
     form = {"date-time": "date and time"}.get(str(schema.get("format")), " or ".join(names))

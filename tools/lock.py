@@ -24,7 +24,7 @@ DEVELOPMENT_LOCK = "requirements-dev.txt"
 LOCKS: dict[str, tuple[str, ...]] = {
     DEVELOPMENT_LOCK: ("requirements-dev.in",),
     "requirements.txt": ("requirements.in",),
-    "requirements-celery.txt": ("requirements.in", "requirements-celery.in"),
+    "requirements-celery.txt": ("requirements.in", "requirements-celery.in", "requirements-fab.in"),
 }
 """Lock → the files that it resolves. The first one decides the versions that the others share with it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from amop.families import BINARY_MEGABYTE, CONTROL_CENTER, Family, family_of
 
@@ -114,3 +115,6 @@ RETENTION: dict[str, RetentionPeriod] = {
     ),
 }
 """Retention periods by the name of the parameter of DAG ``maintenance``; defined only here."""
+
+MISSED_START = timedelta(0)
+"""A daily DAG that is unpaused this long after its time still starts. Airflow's own default is a tenth of the day."""

@@ -6,6 +6,7 @@ docs/carriers.md describes the entries and docs/add-a-carrier.md how one is adde
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,10 @@ class IdentifierRule:
 
     def accepts(self, value: object) -> bool:
         """Return True if the value is text of this form."""
-        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+        return isinstance(value, str) and _compiled(self.pattern).fullmatch(value) is not None
+
+
+_compiled = functools.cache(re.compile)
 
 
 ICCID = IdentifierRule("ICCID", "[0-9]{18,22}")

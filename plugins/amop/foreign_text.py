@@ -26,7 +26,12 @@ SHORTEST_PART = 8
 SHORTEST_EDGE = 4
 """A shorter run counts at the start or the end of a text, where truncation leaves the rest of a secret."""
 
+LONGEST_REMEMBERED = 64
+MOST_REMEMBERED = 2_000
+"""Length and number of the texts without a secret that a scrubber remembers: keys, statuses, names of plans."""
+
 _AUTHORIZATION = re.compile(r"\b(Basic|Bearer)(\s+|%20|\+)([A-Za-z0-9+/=_.~%\-]{4,})", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORD = re.compile(r"[A-Za-z]?[a-z]{0,19}[.]?")
 _ESCAPED = {0x09: " ", 0x0A: " ", 0x0D: " ", 0x0B: " ", 0x0C: " ", 0x85: " ", 0xA0: " ", 0x2028: " ", 0x2029: " "}
 
@@ -51,6 +56,8 @@ class SecretScrubber:
         }
         # A word or a number of a secret may be one of a document's names and identifiers: destroying those is worse.
         self._parts_in_documents = {part for part in self._parts if not part.isalpha() and not part.isdigit()}
+        self._has_number = any(form.isdigit() for form in self._forms)
+        self._clean: set[str] = set()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -94,13 +101,26 @@ class SecretScrubber:
         while waiting:
             value = waiting.pop()
             if isinstance(value, str):
-                if self.scrub_value(value) != value:
+                if not self._is_clean(value):
                     return True
             elif isinstance(value, dict):
                 waiting += [*value.keys(), *value.values()]
             elif isinstance(value, list):
                 waiting += value
         return False
+
+    def _is_clean(self, text: str) -> bool:
+        """Return True if a text holds no secret. Names that come again with every SIM are remembered."""
+        # A number can only hold a secret that is a number, and has no part of another one.
+        if text in self._clean or (not self._has_number and text.isascii() and text.isdigit()):
+            return True
+        if self.scrub_value(text) != text:
+            return False
+        if len(text) <= LONGEST_REMEMBERED:
+            if len(self._clean) >= MOST_REMEMBERED:
+                self._clean.clear()
+            self._clean.add(text)
+        return True
 
     def _scrubbed(self, value: Any, levels_left: int) -> Any:
         if isinstance(value, str):
@@ -194,7 +214,7 @@ def text_fault(value: str, *, longest: int) -> str | None:
         return f"has {len(value)} characters, more than {longest}"
     if "\x00" in value:
         return "has a NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and _SURROGATE.search(value):
         return "has half a surrogate pair"
     return None
 

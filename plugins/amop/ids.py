@@ -25,6 +25,10 @@ LARGEST_ID = 2**53 - 1
 
 OWNER = "amop"
 
+STARTER_ROLE = "amop_starter"
+"""Role of Airflow's FAB auth manager that may only start syncs and optimizations and read how they stand; the user of
+AMOP 2.0 in ``docker-compose.yaml`` has the same name."""
+
 TAG_AMOP = "amop"
 TAG_DEVICE_SYNC = "device-sync"
 TAG_OPTIMIZATION = "optimization"

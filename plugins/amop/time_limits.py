@@ -62,6 +62,9 @@ BRIEF_TASK = timedelta(minutes=5)
 TASK = timedelta(minutes=10)
 """A task that processes groups, or calls an external service."""
 
+RELAY_TASK = timedelta(minutes=15)
+"""The task that delivers what others left: two rounds of `DELIVERY`, each with one more call or upload."""
+
 REPORT_TASK = timedelta(minutes=30)
 """A task that writes a file with every SIM."""
 

@@ -21,6 +21,9 @@ def main(
         Path | None,
         typer.Option(help="Append every message to this JSON Lines file, and reload it at the next start."),
     ] = None,
+    certificates: Annotated[
+        Path | None, typer.Option(help="Folder with certificate.pem and key.pem; given, HTTPS is served.")
+    ] = None,
 ) -> None:
     """Serve the sandbox AMOP until SIGINT or SIGTERM. Read the bearer token from SANDBOX_AMOP_TOKEN."""
     try:
@@ -37,7 +40,8 @@ def main(
         server.application(),
         host,
         port,
-        lambda actual_port: typer.echo(f"sandbox AMOP ready: http://{host}:{actual_port}"),
+        lambda address: typer.echo(f"sandbox AMOP ready: {address}"),
+        certificates=certificates,
     )
 
 

@@ -15,4 +15,6 @@ Admin endpoints, which need no key and have no limits:
 * ``POST /sandbox/password`` ``{"account": …, "is_wrong": true}``: refuse the API key of an account.
 * ``POST /sandbox/devices`` ``{"account": …, "iccids": […], "set": {…}}`` or ``"remove": true``: change SIMs.
 * ``POST /sandbox/usage`` ``{"account": …, "until": …}``: set the usage counters to a time of the billing period.
+* ``POST /sandbox/accounts`` ``{"users": […], "like": …, "device_count": …}``: add accounts with the key of another one
+  and the same SIMs each; they are gone when the carrier restarts.
 """

@@ -42,6 +42,9 @@ def main(
         typer.Option(help="API user whose bulk usage is given for the plan that it was used on; may be repeated."),
     ] = None,
     state_file: Annotated[Path | None, typer.Option(help="JSON file that keeps plan changes across restarts.")] = None,
+    certificates: Annotated[
+        Path | None, typer.Option(help="Folder with certificate.pem and key.pem; given, HTTPS is served.")
+    ] = None,
 ) -> None:
     """Serve the sandbox carrier until SIGINT or SIGTERM. Read API keys from environment variables only."""
     try:
@@ -70,9 +73,8 @@ def main(
         server.application(),
         host,
         port,
-        lambda actual_port: typer.echo(
-            f"sandbox carrier ready: http://{host}:{actual_port} accounts {', '.join(server.accounts)}"
-        ),
+        lambda address: typer.echo(f"sandbox carrier ready: {address} accounts {', '.join(server.accounts)}"),
+        certificates=certificates,
     )
 
 

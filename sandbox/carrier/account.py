@@ -260,6 +260,7 @@ class CarrierAccount:
         later = generate_fleet(
             integration=self.provider.integration,
             account=self.name,
+            seeded_as=self.fleet.seeded_as,
             device_count=len(self.fleet.sims),
             seed=seed,
             as_of=moment,

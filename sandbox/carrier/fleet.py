@@ -65,6 +65,8 @@ class Fleet:
     cycle_start: datetime
     cycle_end: datetime
     sims: list[Sim]
+    seeded_as: str
+    """The account whose SIMs these are; an account that was added as a copy has the SIMs of another one."""
 
 
 def billing_cycle(as_of: datetime, provider: ServiceProvider) -> tuple[datetime, datetime]:
@@ -85,7 +87,13 @@ def _period_end(year: int, month: int, provider: ServiceProvider, zone: ZoneInfo
 
 
 def generate_fleet(
-    *, integration: str, device_count: int, seed: int, as_of: datetime, account: str | None = None
+    *,
+    integration: str,
+    device_count: int,
+    seed: int,
+    as_of: datetime,
+    account: str | None = None,
+    seeded_as: str | None = None,
 ) -> Fleet:
     """Return the fleet of one account.
 
@@ -95,6 +103,7 @@ def generate_fleet(
         seed: seed of the random generator.
         as_of: aware time of the usage counters; no date of a SIM is later.
         account: API user name; None means the integration's default account.
+        seeded_as: account whose SIMs it has; None means its own.
 
     Raises:
         ValueError: ``as_of`` has no time zone, or ``device_count`` is out of range.
@@ -106,14 +115,15 @@ def generate_fleet(
         raise ValueError(f"device_count is {device_count}, not between 0 and 1,000,000")
     provider = provider_of(integration)
     account = account or provider.api_user
+    seeded_as = seeded_as or account
     as_of = as_of.astimezone(UTC).replace(microsecond=as_of.microsecond // 1000 * 1000)
     cycle_start, cycle_end = billing_cycle(as_of, provider)
     # Python hashes a string seed with SHA-512, so the stream is the same on every machine and Python version.
-    rng = random.Random(f"{seed}/{account}/{device_count}")
-    iccids = _iccids(rng, provider, account, device_count)
+    rng = random.Random(f"{seed}/{seeded_as}/{device_count}")
+    iccids = _iccids(rng, provider, seeded_as, device_count)
     maker = _SimMaker(provider, rng, as_of, cycle_start, cycle_end)
     sims = [maker.make(iccid, index) for index, iccid in enumerate(iccids)]
-    return Fleet(account, provider, as_of, cycle_start, cycle_end, sims)
+    return Fleet(account, provider, as_of, cycle_start, cycle_end, sims, seeded_as)
 
 
 def _iccids(rng: random.Random, provider: ServiceProvider, account: str, count: int) -> list[str]:

@@ -23,6 +23,7 @@ from sandbox.carrier.faulty_responses import (
     send_half,
     send_slowly,
 )
+from sandbox.carrier.fleet import generate_fleet
 from sandbox.carrier.rate_limit import CallLimiter
 from sandbox.carrier.request_parameters import read_json_object, read_time
 from sandbox.carrier.state_file import StateFile
@@ -54,6 +55,7 @@ class CarrierServer:
         """
         self.accounts = {account.name: account for account, _ in accounts}
         self._keys = {account.name: key for account, key in accounts}
+        self._limits_are_enforced = limits_are_enforced
         self._limiters = {name: CallLimiter(is_enforced=limits_are_enforced) for name in self.accounts}
         self._refused_accounts: set[str] = set()
         self._unknown_user_calls = 0
@@ -85,6 +87,7 @@ class CarrierServer:
                 web.post("/sandbox/password", self._post_password),
                 web.post("/sandbox/devices", self._post_devices),
                 web.post("/sandbox/usage", self._post_usage),
+                web.post("/sandbox/accounts", self._post_accounts),
                 web.route("*", f"{API}/{{rest:.*}}", self._api("unknown", unknown_call)),
             ]
         )
@@ -262,6 +265,33 @@ class CarrierServer:
         except KeyError as missing:
             return _error(400, f"unknown account or missing key: {missing}")
         return web.json_response({})
+
+    async def _post_accounts(self, request: web.Request) -> web.Response:
+        """Add accounts that are copies of one: ``{"users": […], "like": …, "device_count": n}``, with the same key."""
+        document = await read_json_object(request)
+        try:
+            like = self.accounts[document["like"]]
+            for user in document["users"]:
+                self._add_account(user, like, int(document["device_count"]))
+        except KeyError as missing:
+            return _error(400, f"unknown account or missing key: {missing}")
+        return web.json_response({}, status=201)
+
+    def _add_account(self, user: str, like: CarrierAccount, device_count: int) -> None:
+        """Add an account with a fleet of its own: the same SIMs in each account that was added like the same one."""
+        fleet = generate_fleet(
+            integration=like.provider.integration,
+            account=user,
+            seeded_as=like.name,
+            device_count=device_count,
+            seed=self._seed,
+            as_of=like.fleet.as_of,
+        )
+        self.accounts[user] = CarrierAccount(
+            fleet, list_limit=like.list_limit, usage_attribution=like.usage_attribution
+        )
+        self._keys[user] = self._keys[like.name]
+        self._limiters[user] = CallLimiter(is_enforced=self._limits_are_enforced)
 
 
 def _error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> web.Response:

@@ -24,6 +24,7 @@ from psycopg.rows import dict_row
 
 from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.world import AIRFLOW_DATABASE, DIRECTORY_VARIABLE, World
+from tests.worlds.fault_switch import FaultSwitch
 from tests.worlds.scratch import scratch_directory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ def launch(directory: Path, *arguments: str, **settings: str) -> subprocess.Comp
 def started_world() -> Iterator[World]:
     """Yield a running world in a folder of its own; stop and remove it at the end."""
     directory = scratch_directory("amop-e2e-")
+    FaultSwitch(directory / "airflow").install()
     started = launch(directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2")
     world = World(directory)
     try:

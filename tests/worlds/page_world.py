@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from amop.database.connection import connect
 from amop.device_sync.summary import summarize
+from amop.page.store.what_if import present_plans
+from amop.what_if.plan_table import write_plan_table
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds import moments
 from tests.worlds.optimization_world import CYCLE_START, MEGABYTE, NOW, OptimizationWorld
@@ -308,8 +311,57 @@ class PageWorld(OptimizationWorld):
         )
         return what_if_id
 
+    def plan_table(self) -> str:
+        """Return the Jasper provider's rate plans as the form of a what-if has them."""
+        with connect(self.dsn) as connection:
+            return write_plan_table(present_plans(connection, service_provider_id=JASPER))
+
     def value(self, statement: str, *values: Any) -> Any:
         """Return the only value that a statement selects."""
         (row,) = self.execute(statement, *values)
         (found,) = row.values()
         return found
+
+
+class ThousandProviders:
+    """A thousand providers on Jasper, each with a session, a saving, findings, a message and a quarantined record.
+
+    Args:
+        dsn: a fresh migrated warehouse.
+    """
+
+    paths = ("", "sessions", "sims", "savings", "findings", "what-if", "outbox", "quarantine")
+    """The views that are about all providers."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        with psycopg.connect(dsn) as connection:
+            for statement in THOUSAND_PROVIDERS:
+                connection.execute(statement)
+
+
+THOUSAND_PROVIDERS = (
+    "INSERT INTO amop.tenant (id, name, time_zone) VALUES (1, 'Acme IoT', 'UTC')",
+    "INSERT INTO amop.service_provider (id, tenant_id, integration_id, name, connection_id, time_zone)"
+    " SELECT n, 1, 1, 'Provider ' || n, 'carrier_' || n, 'UTC' FROM generate_series(1, 1000) AS n",
+    "INSERT INTO amop.billing_period (service_provider_id, bill_year, bill_month, cycle_start, cycle_end)"
+    " SELECT id, 2026, 10, '2026-10-01', '2026-11-01' FROM amop.service_provider",
+    "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, status, is_full, billing_period_id)"
+    " SELECT service_provider_id, 'device_sync_jasper', 'once', 'failed', true, id FROM amop.billing_period",
+    "INSERT INTO amop.device_quarantine (run_id, kind, record_key, raw, reason)"
+    " SELECT id, 'device', 'x', '{}', 'planted' FROM amop.device_sync_run",
+    "INSERT INTO amop.optimization_session (service_provider_id, billing_period_id, status, opened_by)"
+    " SELECT service_provider_id, id, 'complete', 'planted' FROM amop.billing_period",
+    "INSERT INTO amop.optimization_instance (session_id) SELECT id FROM amop.optimization_session",
+    "INSERT INTO amop.realised_saving (instance_id, applied_changes, forecast_saving, old_plans_cost,"
+    " applied_plans_cost, realised_saving, projected_usage_mb, real_usage_mb, absolute_error_mb, measured_at)"
+    " SELECT id, 1, 2, 9, 8, 1, 5, 5, 0, '2026-11-02' FROM amop.optimization_instance",
+    "INSERT INTO amop.amop_outbox (kind, session_id, dedupe_key, payload)"
+    " SELECT 'progress', id, id::text, '{\"data\": {\"Progress\": 100}}' FROM amop.optimization_session",
+    "INSERT INTO amop.finding (service_provider_id, kind, subject, occurrence, amount, facts, first_found_at,"
+    " last_found_at) SELECT provider.id, 'pool_over', 'pool ' || n, '1', n, '{\"sims\": 2, \"used_mb\": \"90\","
+    ' "allowance_mb": "100", "projected_mb": "180", "days_until_empty": "1.5"}\', \'2026-11-01\', \'2026-11-01\''
+    " FROM amop.service_provider AS provider CROSS JOIN generate_series(1, 20) AS n",
+    "INSERT INTO amop.finding_check SELECT id, 1, '2026-11-01',"
+    ' \'{"pool_over": {"found": 20, "amount": "1"}}\' FROM amop.service_provider',
+)

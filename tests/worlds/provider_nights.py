@@ -41,9 +41,10 @@ from amop.plan_changes.apply import apply_changes, verify_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
 from amop.runs.errors import MergeRefusedError, PipelineError
+from amop.runs.opening import SyncRequest, open_runs
 from amop.runs.reopening import resume_run
 from amop.runs.sessions import end_instance_of_failed_session, fail_session
-from amop.runs.sync_runs import SyncRequest, end_run, load_run, open_runs
+from amop.runs.sync_runs import end_run, load_run
 from amop.tasks.retries import FINAL_ERRORS
 from sandbox.amop.running import RunningAmop
 from sandbox.carrier.catalogue import provider_of

@@ -28,6 +28,8 @@ from typing import Any
 
 import pytest
 
+from tests.worlds.matrix_table import kept_chapter
+
 FILE_VARIABLE = "AMOP_RELIABILITY_FILE"
 SESSION_VARIABLE = "AMOP_TEST_DIRECTORY"
 """Directory of the test session, set by conftest.py; shared by all xdist workers."""
@@ -252,4 +254,5 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     _lines, _table = map(Path, sys.argv[1:3])
-    _table.write_text(table_of(_lines.read_text(encoding="utf-8")), encoding="utf-8")
+    _kept = kept_chapter(_table.read_text(encoding="utf-8"))
+    _table.write_text(table_of(_lines.read_text(encoding="utf-8")) + _kept, encoding="utf-8")

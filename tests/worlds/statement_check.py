@@ -145,6 +145,11 @@ def copy_faults(connection: psycopg.Connection[Any], copy: CopyInto[Any]) -> lis
         for name in copy.columns
         if name in columns and not is_sendable(columns[name], hints[name])
     ]
+    faults += [
+        f"column {name} is sent as {kind}, but it is {columns[name]}"
+        for name, kind in zip(copy.columns, copy.types or (), strict=False)
+        if name in columns and columns[name] != kind
+    ]
     return [f"COPY {copy.table} of {copy.row_type.__name__}: {fault}" for fault in faults]
 
 

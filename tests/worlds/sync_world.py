@@ -19,8 +19,8 @@ from amop.device_sync.complete_run import complete_run
 from amop.device_sync.merge import merge_devices, merge_usage
 from amop.device_sync.quality import check_quality
 from amop.device_sync.summary import summarize
+from amop.runs.opening import SyncRequest, open_runs
 from amop.runs.reopening import resume_run
-from amop.runs.sync_runs import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier
 from tests.worlds.moments import present
 from tests.worlds.sandbox_reference import load_sandbox_reference

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from amop.maintenance.watchdog import end_stale_work
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from tests.worlds.sandbox_reference import load_sandbox_reference
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -105,7 +105,15 @@ FROM (
     WHERE present.is_active OR (upper(present.status) = 'RETIRED' AND present.was_in_service)
 ) AS sim
 CROSS JOIN LATERAL (
-    SELECT coalesce(array_agg(DISTINCT plan.code), '{}') AS rate_plans
-    FROM unnest(sim.past_rate_plans || sim.rate_plan) AS plan (code)
-    WHERE plan.code IS NOT NULL
+    SELECT
+        CASE
+            -- Almost every SIM: it has been on its plan all the time, or is new.
+            WHEN sim.rate_plan IS NOT NULL AND coalesce(sim.past_rate_plans <@ ARRAY[sim.rate_plan], true)
+                THEN ARRAY[sim.rate_plan]
+            ELSE (
+                SELECT coalesce(array_agg(DISTINCT plan.code), '{}')
+                FROM unnest(sim.past_rate_plans || sim.rate_plan) AS plan (code)
+                WHERE plan.code IS NOT NULL
+            )
+        END AS rate_plans
 ) AS used

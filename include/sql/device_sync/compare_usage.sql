@@ -45,6 +45,17 @@ counted AS (
     WHERE run_id = %(run_id)s
 ),
 
+usage_type AS (
+    SELECT every_type.name
+    FROM (VALUES ('DATA'), ('SMS'), ('VOICE'), ('SESSIONS')) AS every_type (name)
+    WHERE
+        EXISTS (SELECT 1 FROM bulk WHERE bulk.usage_type = every_type.name)
+        OR EXISTS (
+            SELECT 1 FROM amop.device_usage_staging AS staged
+            WHERE staged.run_id = %(run_id)s AND staged.usage_type = every_type.name
+        )
+),
+
 read AS (
     SELECT
         sim.iccid,
@@ -67,7 +78,7 @@ read AS (
         END AS old_usage
     FROM present_device AS sim
     CROSS JOIN run
-    CROSS JOIN (VALUES ('DATA'), ('SMS'), ('VOICE'), ('SESSIONS')) AS usage_type (name)
+    CROSS JOIN usage_type
     LEFT JOIN amop.device AS device ON sim.device_id = device.id
     LEFT JOIN bulk ON sim.rate_plan = bulk.rate_plan_code AND usage_type.name = bulk.usage_type
     LEFT JOIN counted ON sim.iccid = counted.iccid AND usage_type.name = counted.usage_type

@@ -1,7 +1,8 @@
 -- Purpose: compare a run's list with the warehouse before the merge. One row for each kind of loss: active SIMs that
 --   the list does not contain (recorded as missing earlier: not counted again), and listed SIMs whose status, rate plan
 --   or communication plan is now null or unknown although it was not. A rate plan is known if the provider has it, a
---   communication plan if it is mapped to rate plans. New SIMs without a known value are counted apart.
+--   communication plan if it is mapped to rate plans. New SIMs without a known value are counted apart. A value that no
+--   SIM has changed has no row.
 -- Parameters: run_id, service_provider_id, known_statuses (text[]).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -16,7 +17,12 @@ WITH staged AS (
 ),
 
 fleet AS (
-    SELECT device.*
+    SELECT
+        device.id,
+        device.iccid,
+        device.status,
+        device.rate_plan,
+        device.communication_plan
     FROM amop.device AS device
     WHERE device.service_provider_id = %(service_provider_id)s AND device.is_active
 ),
@@ -57,6 +63,12 @@ listed AS (
             communication.name IS NOT NULL, communication_before.name IS NOT NULL
         )
     ) AS known (kind, value, value_before, is_known, is_known_before)
+    -- An unchanged SIM has lost nothing: only the others are judged, and sorted.
+    WHERE
+        fleet.id IS NULL
+        OR (staged.status, staged.rate_plan, staged.communication_plan) IS DISTINCT FROM (
+            fleet.status, fleet.rate_plan, fleet.communication_plan
+        )
 )
 
 SELECT

@@ -3,18 +3,54 @@
 -- Parameters: run_id, service_provider_id, now.
 -- Locks: the moved rows.
 -- Repeatable: moved rows are no longer in staging; one row per run and usage record.
-WITH unusable AS (
+WITH counted AS (
+    SELECT
+        staged.iccid,
+        staged.usage_type,
+        staged.usage
+    FROM amop.device_usage_staging AS staged
+    INNER JOIN amop.device_sync_run AS run ON staged.run_id = run.id
+    INNER JOIN amop.billing_period AS period ON run.billing_period_id = period.id
+    WHERE staged.run_id = %(run_id)s AND (staged.rate_plan_code <> '' OR staged.received_at < period.cycle_end)
+),
+
+unusable AS (
+    SELECT DISTINCT
+        counted.iccid,
+        counted.usage_type,
+        'the device list does not contain this ICCID' AS reason
+    FROM counted
+    WHERE
+        NOT EXISTS (
+            SELECT 1 FROM amop.device AS device
+            WHERE device.service_provider_id = %(service_provider_id)s AND device.iccid = counted.iccid
+        )
+    UNION ALL
     SELECT
         usage.iccid,
         usage.usage_type,
-        CASE
-            WHEN device.id IS NULL THEN 'the device list does not contain this ICCID'
-            ELSE 'usage adds up beyond bigint'
-        END AS reason
-    FROM amop.counted_usage AS usage
-    LEFT JOIN amop.device AS device
-        ON device.service_provider_id = %(service_provider_id)s AND usage.iccid = device.iccid
-    WHERE usage.run_id = %(run_id)s AND (device.id IS NULL OR usage.usage > 9223372036854775807)
+        'usage adds up beyond bigint'
+    -- It takes nine million smaller records of one SIM to add up beyond bigint.
+    FROM (
+        SELECT DISTINCT
+            counted.iccid,
+            counted.usage_type
+        FROM counted
+        WHERE counted.usage > 1000000000000
+    ) AS large
+    CROSS JOIN LATERAL (
+        SELECT every_usage.* FROM amop.counted_usage AS every_usage
+        WHERE
+            every_usage.run_id = %(run_id)s
+            AND every_usage.iccid = large.iccid
+            AND every_usage.usage_type = large.usage_type
+    ) AS usage
+    WHERE
+        usage.usage > 9223372036854775807
+        AND EXISTS (
+            SELECT 1 FROM amop.device AS device
+            WHERE device.service_provider_id = %(service_provider_id)s AND device.iccid = usage.iccid
+        )
 ),
 
 moved AS (

@@ -16,18 +16,40 @@ WITH staged AS (
     WHERE run_id = %(run_id)s
 ),
 
+bulk AS (
+    SELECT
+        rate_plan_code,
+        usage_type
+    FROM amop.device_usage_processed
+    WHERE run_id = %(run_id)s AND kind = 'rate_plan_usage'
+    GROUP BY rate_plan_code, usage_type
+    HAVING bool_and(refusal IS NULL)
+),
+
+read_type AS (
+    SELECT every_type.usage_type
+    FROM (VALUES ('DATA'), ('SMS'), ('VOICE')) AS every_type (usage_type)
+    WHERE
+        EXISTS (SELECT 1 FROM bulk WHERE bulk.usage_type = every_type.usage_type)
+        OR EXISTS (
+            SELECT 1 FROM amop.device_usage_staging AS read
+            WHERE read.run_id = %(run_id)s AND read.usage_type = every_type.usage_type
+        )
+),
+
 fleet AS (
     SELECT
         device.iccid,
         CASE WHEN staged.iccid IS NULL THEN device.rate_plan ELSE staged.rate_plan END AS rate_plan,
-        counter.usage_type,
-        counter.usage
+        read_type.usage_type,
+        CASE read_type.usage_type
+            WHEN 'DATA' THEN device.ctd_data_usage
+            WHEN 'SMS' THEN device.ctd_sms_usage
+            ELSE device.ctd_voice_usage
+        END AS usage
     FROM amop.device AS device
     LEFT JOIN staged ON device.iccid = staged.iccid
-    CROSS JOIN LATERAL (
-        VALUES
-        ('DATA', device.ctd_data_usage), ('SMS', device.ctd_sms_usage), ('VOICE', device.ctd_voice_usage)
-    ) AS counter (usage_type, usage)
+    CROSS JOIN read_type
     WHERE
         device.service_provider_id = %(service_provider_id)s
         AND device.is_active
@@ -39,16 +61,6 @@ fleet AS (
                 rejected.run_id = %(run_id)s AND rejected.kind = 'usage' AND rejected.iccid = device.iccid
                 AND rejected.resolved_at IS NULL
         )
-),
-
-bulk AS (
-    SELECT
-        rate_plan_code,
-        usage_type
-    FROM amop.device_usage_processed
-    WHERE run_id = %(run_id)s AND kind = 'rate_plan_usage'
-    GROUP BY rate_plan_code, usage_type
-    HAVING bool_and(refusal IS NULL)
 ),
 
 single AS (
@@ -75,26 +87,58 @@ compared AS (
         fleet.usage_type,
         fleet.iccid,
         fleet.usage AS usage_before,
-        coalesce(given.usage, 0) AS usage,
-        row_number() OVER (
-            PARTITION BY fleet.usage_type ORDER BY abs(coalesce(given.usage, 0) - fleet.usage) DESC, fleet.iccid ASC
-        ) AS change_rank
+        coalesce(given.usage, 0) AS usage
     FROM fleet
     LEFT JOIN given ON fleet.iccid = given.iccid AND fleet.usage_type = given.usage_type
     LEFT JOIN bulk ON fleet.rate_plan = bulk.rate_plan_code AND fleet.usage_type = bulk.usage_type
     LEFT JOIN single ON fleet.iccid = single.iccid
     WHERE bulk.rate_plan_code IS NOT NULL OR (single.iccid IS NOT NULL AND given.iccid IS NOT NULL)
+),
+
+-- The SIMs whose counters changed most, without sorting the fleet.
+largest AS (
+    SELECT
+        kind.usage_type,
+        (array_agg(sim.iccid ORDER BY sim.change DESC, sim.iccid ASC)) AS samples,
+        (array_agg(sim.usage_before ORDER BY sim.change DESC, sim.iccid ASC))[1:2] AS usage_before,
+        (array_agg(sim.usage ORDER BY sim.change DESC, sim.iccid ASC))[1:2] AS usage
+    FROM (VALUES ('DATA'), ('SMS'), ('VOICE')) AS kind (usage_type)
+    CROSS JOIN LATERAL (
+        SELECT
+            compared.iccid,
+            compared.usage_before,
+            compared.usage,
+            abs(compared.usage - compared.usage_before) AS change
+        FROM compared
+        WHERE compared.usage_type = kind.usage_type
+        ORDER BY change DESC, compared.iccid ASC
+        LIMIT 5
+    ) AS sim
+    GROUP BY kind.usage_type
+),
+
+total AS (
+    SELECT
+        usage_type,
+        count(*) FILTER (WHERE usage_before > 0) AS used_before,
+        count(*) FILTER (
+            WHERE
+                usage_before > 0 AND usage = 0
+                AND %(billing_period_id)s::bigint = %(known_billing_period_id)s::bigint
+        ) AS vanished,
+        sum(usage_before) AS usage_before,
+        sum(usage) AS usage
+    FROM compared
+    GROUP BY usage_type
 )
 
 SELECT
-    usage_type,
-    count(*) FILTER (WHERE usage_before > 0) AS used_before,
-    count(*) FILTER (
-        WHERE usage_before > 0 AND usage = 0 AND %(billing_period_id)s::bigint = %(known_billing_period_id)s::bigint
-    ) AS vanished,
-    coalesce(sum(usage_before) FILTER (WHERE change_rank > 2), 0) AS total_before,
-    coalesce(sum(usage) FILTER (WHERE change_rank > 2), 0) AS total,
-    (array_agg(iccid ORDER BY change_rank ASC))[1:5] AS samples
-FROM compared
-GROUP BY usage_type
-ORDER BY usage_type
+    total.usage_type,
+    total.used_before,
+    total.vanished,
+    total.usage_before - (SELECT sum(one.usage) FROM unnest(largest.usage_before) AS one (usage)) AS total_before,
+    total.usage - (SELECT sum(one.usage) FROM unnest(largest.usage) AS one (usage)) AS total,
+    largest.samples
+FROM total
+INNER JOIN largest ON total.usage_type = largest.usage_type
+ORDER BY total.usage_type

@@ -1,5 +1,6 @@
 -- Purpose: tell which of the rows that a command names there are.
--- Parameters: service_provider_id, run_id, session_id (bigint or null), record_ids (bigint[]), dedupe_key (text or null).
+-- Parameters: service_provider_id, run_id, session_id (bigint or null), record_ids (bigint[]),
+--   dedupe_key (text or null).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT

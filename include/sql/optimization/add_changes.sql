@@ -2,13 +2,21 @@
 -- Parameters: instance_id.
 -- Locks: the new rows.
 -- Repeatable: yes; there is one row per SIM and instance, and decided changes stay as they are.
-INSERT INTO amop.rate_plan_change (instance_id, device_id, from_rate_plan, to_rate_plan)
+INSERT INTO amop.rate_plan_change (
+    instance_id, device_id, from_rate_plan, to_rate_plan, iccid, projected_usage_mb, from_cost, to_cost
+)
 SELECT
     result.instance_id,
     result.device_id,
     result.from_rate_plan,
-    result.to_rate_plan
+    result.to_rate_plan,
+    sim.iccid,
+    result.projected_usage_mb,
+    result.from_cost,
+    result.to_cost
 FROM amop.optimization_device_result AS result
+INNER JOIN amop.optimization_device AS sim
+    ON result.instance_id = sim.instance_id AND result.device_id = sim.device_id
 WHERE result.instance_id = %(instance_id)s AND result.from_rate_plan IS DISTINCT FROM result.to_rate_plan
 ORDER BY result.device_id
 ON CONFLICT (instance_id, device_id) DO NOTHING

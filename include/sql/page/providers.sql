@@ -1,7 +1,8 @@
 -- Purpose: return the active providers with their current billing period, last complete sync, latest run, latest
---   session, latest complete optimization of the period, open quarantined records and undelivered messages. Numbers
---   of SIMs and the usage of the cycle are those of the summary of the last complete sync, so that no SIM is read
---   here. The usual usage is that of the sync of the previous billing period at about the same time of its cycle.
+--   session, open approval, latest complete optimization of the period, open quarantined records and undelivered
+--   messages. An approval stays open while the provider is optimized again, until that has completed. Numbers of SIMs
+--   and the usage of the cycle are those of the summary of the last complete sync, so that no SIM is read here. The
+--   usual usage is that of the sync of the previous billing period at about the same time of its cycle.
 -- Parameters: integrations (text[], names that the user may see), now (timestamptz).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -61,9 +62,9 @@ SELECT
     session.started_at AS session_started_at,
     session.heartbeat_at AS session_heartbeat_at,
     session.error AS session_error,
-    session.changes_status,
-    session.proposed_changes,
-    session.savings AS session_savings,
+    approval.session_id AS approval_session_id,
+    approval.change_count AS approval_changes,
+    approval.savings AS approval_savings,
     forecast.session_id AS forecast_session_id,
     CASE WHEN forecast.changes_status = 'applied' THEN forecast.total_cost ELSE forecast.current_cost END
         AS forecast_bill,
@@ -116,20 +117,29 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS usual ON true
 LEFT JOIN LATERAL (
-    SELECT
-        opened.*,
-        instance.changes_status,
-        instance.savings,
-        CASE WHEN instance.changes_status = 'waiting' THEN (
-            SELECT count(*) FROM amop.rate_plan_change AS change
-            WHERE change.instance_id = instance.id AND change.state = 'proposed'
-        ) END AS proposed_changes
+    SELECT opened.*
     FROM amop.optimization_session AS opened
-    LEFT JOIN amop.optimization_instance AS instance ON opened.id = instance.session_id
     WHERE opened.service_provider_id = provider.id
     ORDER BY opened.id DESC
     LIMIT 1
 ) AS session ON true
+LEFT JOIN LATERAL (
+    SELECT
+        asked.id AS session_id,
+        instance.savings,
+        (
+            SELECT count(*) FROM amop.rate_plan_change AS change
+            WHERE change.instance_id = instance.id AND change.state = 'proposed'
+        ) AS change_count
+    FROM amop.optimization_session AS asked
+    INNER JOIN amop.optimization_instance AS instance ON asked.id = instance.session_id
+    WHERE
+        asked.service_provider_id = provider.id
+        AND instance.changes_status = 'waiting'
+        AND amop.newer_instance(instance.id) IS NULL
+    ORDER BY asked.id DESC
+    LIMIT 1
+) AS approval ON true
 LEFT JOIN LATERAL (
     SELECT
         optimized.id AS session_id,

@@ -25,7 +25,13 @@ from amop.device_sync.list_guards import MAXIMUM_SCAN_PASSES
 from amop.device_sync.merge import refuse_unless_complete
 from amop.device_sync.quality import check_balance
 from amop.device_sync.rows import UsageRead
-from amop.device_sync.staging import stage_device_usage, stage_list_page, stage_refusal, stage_usage_page
+from amop.device_sync.staging import (
+    ListedPage,
+    stage_device_usage,
+    stage_list_page,
+    stage_refusal,
+    stage_usage_page,
+)
 from amop.device_sync.store import merges, reads, records
 from amop.log_lines import figures
 from amop.messages.outbox import enqueue_daily_sync_notice
@@ -147,7 +153,7 @@ def _stage_list(connection: WarehouseConnection, run_id: int, page: CarrierPage)
         return  # an answer that is no page of the list: the carrier refused the dates, or ended the list before them
     # Pages are archived with their number in the whole list, and were checked when they were received.
     devices = read_device_page(page.document, page_number=None, may_be_empty=True)
-    stage_list_page(connection, run_id, page.scan_pass, page.page_number, devices, page.received_at)
+    stage_list_page(connection, run_id, page.scan_pass, ListedPage(page.page_number, devices, page.received_at))
 
 
 def _stage_plan_usage(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:

@@ -21,6 +21,20 @@ class StoredCircuit:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTurn:
+    """Whether an API user may call now; the call has begun if the circuit is closed and there is nothing to wait."""
+
+    failures: int
+    failing_since: datetime | None
+    open_until: datetime | None
+    last_failure: str | None
+    now: datetime
+    """Present time of the circuit breaker."""
+    seconds: float
+    """Seconds until the call is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailingApiUser:
     """An API user whose carrier is failing."""
 
@@ -45,21 +59,22 @@ def unlock_api_user(connection: WarehouseConnection, *, api_user: str) -> None:
     """Release the session-level lock of an API user."""
 
 
-@statement("carriers/seconds_to_wait")
-def seconds_to_wait(
-    connection: WarehouseConnection, *, api_user: str, calls: int, window_seconds: float
-) -> float | None:
-    """Return the seconds until the next call is allowed, None for an API user without calls."""
+@statement("carriers/begin_call")
+def begin_call(
+    connection: WarehouseConnection,
+    *,
+    api_user: str,
+    calls: int,
+    window_seconds: float,
+    calls_to_learn: int,
+    now: datetime | None,
+) -> CallTurn:
+    """Begin a call if it is allowed; return the circuit breaker and the wait. ``now`` None is the database's clock."""
 
 
-@statement("carriers/record_call_start")
-def record_call_start(connection: WarehouseConnection, *, api_user: str, calls: int) -> None:
-    """Record the start of a call; keep the latest ``calls`` calls."""
-
-
-@statement("carriers/record_call_end")
-def record_call_end(connection: WarehouseConnection, *, api_user: str) -> None:
-    """Record the end of the latest call."""
+@statement("carriers/end_call")
+def end_call(connection: WarehouseConnection, *, api_user: str, seconds: float | None, growth: float) -> None:
+    """Record the end of the latest call, and its duration if it was answered."""
 
 
 @statement("carriers/block_api_user")

@@ -19,6 +19,9 @@ Provider = Annotated[int | None, typer.Option("--provider", min=1, help="Only ru
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Maximum number of rows.")]
 Reason = Annotated[str, typer.Option("--reason", help="Stored as the error, and sent to AMOP if a session runs.")]
 
+NOT_MAPPED = -1
+"""Map index of a task whose upstream tasks have not succeeded yet."""
+
 COLUMNS = ("id", "service_provider", "status", "started_at", "ended_at", "devices_seen", "work_rows_left", "error")
 
 
@@ -59,6 +62,9 @@ def resume_command(run_id: RunId) -> None:
     airflow = AirflowClient.from_environment()
     map_index = _map_index(airflow.returned_value(run.dag_id, run.dag_run_id, "select_providers"), run_id)
     cleared = airflow.clear(run.dag_id, run.dag_run_id, [(task_id, map_index) for task_id in tasks])
+    if not cleared:  # select_providers was cleared alone after it had failed: its tasks are not yet one per provider
+        map_index = NOT_MAPPED
+        cleared = airflow.clear(run.dag_id, run.dag_run_id, [(task_id, map_index) for task_id in tasks])
     names = ", ".join(task_id for task_id in tasks if (task_id, map_index) in cleared)
     print_text(
         f"run {run_id} of {run.service_provider} ({run.service_provider_id}): cleared {len(cleared)} task instances of "

@@ -31,9 +31,15 @@ def status_command(as_json: AsJson = False) -> None:
     """Say in one sentence whether all is fine; show providers, syncs, optimizations, savings and messages."""
     status, today = read_status(warehouse_conninfo()), _read_today(warehouse_conninfo())
     if as_json:
-        print_json({"sentence": today.headline, "is_fine": today.is_fine} | asdict(status))
+        summary = {"sentence": today.headline, "is_fine": today.is_fine, "approvals": approvals(today)}
+        print_json(summary | asdict(status))
         return
     _print_line(today.headline)
+    for approval in approvals(today):
+        _print_line(
+            "Approval needed: {service_provider}, session {session_id}: {plan_changes} plan changes, saving {saving}. "
+            "Answer on the page AMOP or by bin/amop approvals".format_map(approval)
+        )
     for outage in status.carrier_outages:
         _print_line(_outage_line(outage))
     if status.outbox.pending or status.outbox.dead:
@@ -51,6 +57,20 @@ def _read_today(conninfo: str) -> Today:
     with transaction(conninfo, application_name="amop status") as connection:
         connection.read_only = True
         return read_today(connection, integrations=list(INTEGRATIONS), order=None)
+
+
+def approvals(today: Today) -> list[dict[str, object]]:
+    """Return the open approvals, also those of a provider that is being optimized again."""
+    return [
+        {
+            "service_provider": row.stored.name,
+            "session_id": row.stored.approval_session_id,
+            "plan_changes": row.stored.approval_changes,
+            "saving": formatting.money(row.stored.approval_savings, row.stored.currency),
+        }
+        for row in today.table.rows
+        if row.stored.approval_session_id is not None
+    ]
 
 
 def _outage_line(outage: CarrierOutage) -> str:
@@ -143,7 +163,7 @@ SYNC_RUNS: Columns = {
     "ended": lambda row: _minute(row.ended_at),
     "last success": lambda row: _minute(row.last_success_at),
     "pages": lambda row: row.pages,
-    "SIMs": lambda row: row.devices_seen,
+    "SIMs listed": lambda row: row.devices_seen,
     "rows left": lambda row: row.work_rows_left,
 }
 OPTIMIZATIONS: Columns = {
@@ -151,7 +171,7 @@ OPTIMIZATIONS: Columns = {
     "instance": lambda row: row.instance_id,
     "period end": lambda row: _day(row.billing_period_end),
     "status": lambda row: row.run_status.removeprefix("complete_with_"),
-    "SIMs": lambda row: row.device_count,
+    "SIMs placed": lambda row: row.device_count,
     "current bill": lambda row: _money(row.current_cost, row.currency),
     "optimized bill": lambda row: _money(row.total_cost, row.currency),
     "saving": lambda row: _money(row.forecast_savings, row.currency),

@@ -26,18 +26,26 @@ class CopyInto(Generic[Row]):
         table: name of the table, such as ``amop.device_staging``; without a schema it is a temporary table.
         row_type: dataclass of the rows.
         needs: names of the statements that create the temporary table.
+        types: PostgreSQL's names of the columns' types, such as ``int8``; the rows are then sent in binary form, which
+            is twice as fast. None = as text, whatever the types are.
 
     Raises:
-        ValueError: the dataclass has a single field, or another COPY into the table has been declared.
+        ValueError: the dataclass has a single field or another number of fields than types, or another COPY into the
+            table has been declared.
     """
 
-    def __init__(self, table: str, row_type: type[Row], *, needs: Sequence[str] = ()) -> None:
+    def __init__(
+        self, table: str, row_type: type[Row], *, needs: Sequence[str] = (), types: Sequence[str] | None = None
+    ) -> None:
         self.table = table
         self.row_type = row_type
         self.needs = tuple(needs)
+        self.types = None if types is None else tuple(types)
         self.columns = tuple(each.name for each in fields(row_type))  # type: ignore[arg-type]  # a dataclass
         if len(self.columns) < 2:
             raise ValueError(f"{row_type.__qualname__} must have two fields or more to be copied into {table}")
+        if self.types is not None and len(self.types) != len(self.columns):
+            raise ValueError(f"{table} is copied with {len(self.types)} types for {len(self.columns)} columns")
         known = COPIES.get(table)
         if known is not None and known.row_type.__qualname__ != row_type.__qualname__:
             raise ValueError(f"{table} is copied from {known.row_type.__qualname__} and from {row_type.__qualname__}")
@@ -46,9 +54,14 @@ class CopyInto(Generic[Row]):
 
     def write(self, connection: WarehouseConnection, rows: Iterable[Row]) -> None:
         """Stream the rows into the table."""
-        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(*self.table.split(".")), sql.SQL(", ").join(map(sql.Identifier, self.columns))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN{}").format(
+            sql.Identifier(*self.table.split(".")),
+            sql.SQL(", ").join(map(sql.Identifier, self.columns)),
+            sql.SQL("" if self.types is None else " (FORMAT binary)"),
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            if self.types is not None:
+                copy.set_types(self.types)
+            write_row, values = copy.write_row, self._values
             for row in rows:
-                copy.write_row(self._values(row))
+                write_row(values(row))

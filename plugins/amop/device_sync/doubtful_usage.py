@@ -20,7 +20,7 @@ from datetime import datetime
 
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.store import reads
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Fetch the carrier's device list and usage into staging, one transaction a page.
+"""Fetch the carrier's device list and usage into staging, one transaction a page or a batch of them.
 
 Every function may be killed at any point and called again: the ledger says what is staged,
 ``amop.device_usage_to_process`` what is left, and nothing is kept in memory between pages.
@@ -17,6 +17,7 @@ from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
 from amop.database.connection import WarehouseConnection, connect
 from amop.device_sync.doubtful_usage import queue_single_reads
+from amop.device_sync.list_batches import CarrierSpeed
 from amop.device_sync.list_guards import check_usage_paging, reread_moved_usage
 from amop.device_sync.list_scan import end_scan_pass, read_list_page
 from amop.device_sync.rows import Refusal, WorkRow
@@ -32,7 +33,7 @@ from amop.device_sync.staging import (
 from amop.device_sync.store import reads
 from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
         run = claim_run(connection, load_run(connection, run_id))
         if run is None:
             return reads.scan_position(connection, run_id=run_id).devices_seen
+        speed = CarrierSpeed()
         while True:
             position = reads.scan_position(connection, run_id=run_id)
             connection.commit()
@@ -90,7 +92,7 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
             if position.pass_is_complete and position.last_staged_page is not None:
                 end_scan_pass(connection, run, position, position.last_staged_page, clock())
             else:
-                read_list_page(connection, run, position, client, clock)
+                read_list_page(connection, run, position, client, clock, speed)
             connection.commit()
         log.info("%s: the device list is complete, %s SIMs", run.service_provider_name, position.devices_seen)
         return position.devices_seen

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.store import merges
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 
 
 def usage_date_of(run: SyncRun) -> date:

@@ -8,7 +8,7 @@ from amop.database.connection import WarehouseConnection
 from amop.device_sync.rows import RecordCount, WorkRow
 from amop.device_sync.store import reads
 from amop.runs.errors import ListGuardError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 
 log = logging.getLogger(__name__)
 

@@ -17,23 +17,32 @@ from amop.carriers.protocol import CarrierClient, DevicePage
 from amop.clock import Clock
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
+from amop.device_sync.list_batches import CarrierSpeed, request_page, stage_fast_pages
 from amop.device_sync.list_guards import MAXIMUM_SCAN_PASSES, check_list_paging, check_repeated_pages
 from amop.device_sync.list_windows import MARGIN, Span, first_spans, limited_spans, recent_span
 from amop.device_sync.rows import ListWindow, ScanPosition
-from amop.device_sync.staging import stage_list_page, store_answer
+from amop.device_sync.staging import ListedPage, stage_list_page, store_answer
 from amop.device_sync.store import reads
 from amop.log_lines import is_milestone
 from amop.runs.errors import ListGuardError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import record_progress
 
 log = logging.getLogger(__name__)
 
 
 def read_list_page(
-    connection: WarehouseConnection, run: SyncRun, position: ScanPosition, client: CarrierClient, clock: Clock
+    connection: WarehouseConnection,
+    run: SyncRun,
+    position: ScanPosition,
+    client: CarrierClient,
+    clock: Clock,
+    speed: CarrierSpeed,
 ) -> None:
-    """Stage the next page of the list; plan other windows if the carrier refuses or ends the present one."""
+    """Stage the next page of the list; plan other windows if the carrier refuses or ends the present one.
+
+    While the carrier is fast, several pages are staged together: `amop.device_sync.list_batches`.
+    """
     since = run.modified_since or client.list_limits.earliest
     windows = reads.list_windows(connection, run_id=run.id)
     if not windows:
@@ -42,15 +51,20 @@ def read_list_page(
     window = [window for window in windows if window.first_page is not None and window.first_page <= page_number][-1]
     number = page_number - (window.first_page or 1) + 1
     is_gap = False
+    if speed.is_fast and window is windows[-1] and number > 1:
+        stage_fast_pages(connection, run, position, window, client, clock, speed)
+        return
+    began = clock()
     try:
-        page = _request(client, window, number)
+        page = request_page(client, window, number)
+        speed.observe((clock() - began).total_seconds())
     except CarrierRequestError as error:
         if not position.list_is_whole or not _may_be_refused_date(window, number, client, error, clock()):
             raise
         _replan_refused(connection, run, windows, client, error, clock())
         return
     except CarrierEmptyPageError as error:
-        if not _request(client, window, number + 1).devices:
+        if not request_page(client, window, number + 1).devices:
             raise
         log.warning(
             "%s: page %s of the device list stays empty although the next one has SIMs; this run marks no SIM as "
@@ -63,12 +77,6 @@ def read_list_page(
         _replan_empty(connection, run, windows[0], page, client, clock())
         return
     _stage_page(connection, run, position, windows, window, page, clock(), is_gap=is_gap)
-
-
-def _request(client: CarrierClient, window: ListWindow, number: int) -> DevicePage:
-    return client.list_devices_page(
-        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number
-    )
 
 
 def _plan(connection: WarehouseConnection, run: SyncRun, spans: list[Span]) -> list[ListWindow]:
@@ -165,7 +173,8 @@ def _stage_page(
     page_number, scan_pass = position.next_page, position.scan_pass
     following = windows[window.window_number] if window.window_number < len(windows) else None
     is_last = page.is_last_page and following is None
-    stage_list_page(connection, run.id, scan_pass, page_number, replace(page, is_last_page=is_last), now, is_gap=is_gap)
+    listed = ListedPage(page_number, replace(page, is_last_page=is_last), now)
+    stage_list_page(connection, run.id, scan_pass, listed, is_gap=is_gap)
     store_answer(connection, run.id, CarrierPage("device_list", now, page.document, scan_pass, page_number))
     record_progress(connection, run.id, pages=1, now=now)
     if following is not None:

@@ -15,7 +15,7 @@ from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
 from amop.log_lines import figures
 from amop.runs.errors import MergeRefusedError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import newer_merged_run, outdated_text, require_step, running_run
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def _lock_run(connection: WarehouseConnection, run_id: int) -> SyncRun:
     """
     run = running_run(connection, run_id)
     merges.lock_provider(connection, service_provider_id=run.service_provider_id)
+    merges.prepare_for_all_devices(connection)
     newer = newer_merged_run(connection, run)
     if newer is not None:
         raise MergeRefusedError(outdated_text(run, newer))

@@ -20,7 +20,7 @@ from amop.device_sync.store import plausibility as store
 from amop.device_sync.store.plausibility import ListLoss, PlausibilityLimits, UsageLoss
 from amop.device_sync.validation import KNOWN_STATUSES
 from amop.runs.errors import MergeRefusedError
-from amop.runs.store import SyncRun, add_run_warning
+from amop.runs.store.sync_runs import SyncRun, add_run_warning
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from amop.device_sync.rows import RunBalance
 from amop.device_sync.store import merges
 from amop.log_lines import figures
 from amop.runs.errors import BalanceError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import running_run
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from amop.device_sync.validation import (
     validate_listed_device,
     validate_usage,
 )
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import load_run, newer_merged_run
 
 MERGED = "merged by retry"

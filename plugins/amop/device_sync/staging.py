@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,17 @@ from amop.device_sync.validation import (
 COMPRESSION_LEVEL = 6
 REFUSED_DETAILS = "refusal"
 """Ends the record key of refused details; that of an unreadable detail ends with the name of its field."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """A page of the device list at its place."""
+
+    page_number: int
+    """Number in the list; in the page itself it is the number in its window."""
+    page: DevicePage
+    """The carrier's answer; its last page is that of the list."""
+    received_at: datetime
 
 
 def answer_to(work: WorkRow, document: object, now: datetime, *, is_refusal: bool = False) -> CarrierPage:
@@ -77,14 +89,7 @@ def _json(document: object) -> str:
 
 
 def stage_list_page(
-    connection: WarehouseConnection,
-    run_id: int,
-    scan_pass: int,
-    page_number: int,
-    page: DevicePage,
-    now: datetime,
-    *,
-    is_gap: bool = False,
+    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage, *, is_gap: bool = False
 ) -> None:
     """Stage one page of the device list, its rejected records and its ledger row.
 
@@ -92,12 +97,31 @@ def stage_list_page(
         connection: the caller's transaction.
         run_id: the run.
         scan_pass: number of the pass over the list.
-        page_number: number in the list; in the page itself it is the number in its window.
-        page: the carrier's answer; its last page is that of the list.
-        now: when it was received.
+        listed: the page.
         is_gap: the page stays empty although later pages have SIMs.
     """
-    rows = []
+    reads.copy_devices.write(connection, _staged_devices(connection, run_id, scan_pass, listed))
+    _insert_list_page(connection, run_id, scan_pass, listed, is_gap=is_gap)
+
+
+def stage_list_pages(
+    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: Sequence[ListedPage]
+) -> None:
+    """Stage several pages of the device list and store them as received: one COPY, one round trip for the ledger."""
+    rows = [row for each in listed for row in _staged_devices(connection, run_id, scan_pass, each)]
+    reads.copy_devices.write(connection, rows)
+    with connection.pipeline():
+        for each in listed:
+            _insert_list_page(connection, run_id, scan_pass, each, is_gap=False)
+            answer = CarrierPage("device_list", each.received_at, each.page.document, scan_pass, each.page_number)
+            store_answer(connection, run_id, answer)
+
+
+def _staged_devices(
+    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage
+) -> list[StagedDevice]:
+    """Return the rows of a page; quarantine its unusable records."""
+    rows, page_number, page, now = [], listed.page_number, listed.page, listed.received_at
     for row_number, raw in enumerate(page.devices):
         device = validate_listed_device(raw)
         if isinstance(device, Rejected):
@@ -117,16 +141,21 @@ def stage_list_page(
             quarantine_record(connection, record, now)
         else:
             rows.append(staged_device(run_id, scan_pass, page_number, row_number, device))
-    reads.copy_devices.write(connection, rows)
+    return rows
+
+
+def _insert_list_page(
+    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage, *, is_gap: bool
+) -> None:
     reads.insert_list_page(
         connection,
         run_id=run_id,
         scan_pass=scan_pass,
-        page_number=page_number,
-        device_count=len(page.devices),
-        is_last_page=page.is_last_page,
+        page_number=listed.page_number,
+        device_count=len(listed.page.devices),
+        is_last_page=listed.page.is_last_page,
         is_gap=is_gap,
-        now=now,
+        now=listed.received_at,
     )
 
 

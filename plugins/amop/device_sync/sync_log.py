@@ -16,7 +16,7 @@ from pathlib import Path
 from amop.config import MOBILITY
 from amop.database.connection import WarehouseConnection, connect
 from amop.device_sync.store import reports
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 
 
 def sync_log_key(integration: str, service_provider_id: int, run_id: int) -> str:

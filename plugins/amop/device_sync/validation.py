@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -84,6 +85,7 @@ def record_key(raw: object) -> str:
     return f"sha256:{hashlib.sha256(content.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
 
 
+@functools.lru_cache(maxsize=256)
 def canonical_status(status: str | None) -> str | None:
     """Return a status in the spelling of Control Center if it is a known one in another case, else unchanged."""
     if status is None:

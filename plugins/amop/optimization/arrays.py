@@ -18,6 +18,7 @@ from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
 from amop.optimization.change_effects import days_left, effects_of
 from amop.optimization.comm_groups import PLACED
 from amop.optimization.rows import Instance, RatePlan, ResultTotals, StoredCommGroup
+from amop.optimization.store import changes
 from amop.reference.billing_period import days_in_period
 from amop.solver import Terms
 from amop.solver.mid_cycle import LeftPlans, MidCycle, mid_cycle_of
@@ -31,6 +32,9 @@ COPY_SOLVED_ASSIGNMENT = (
 )
 COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 """For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
+
+CURVE_POINTS = 40
+"""Points of the curve "saving kept against number of changes"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +301,19 @@ def write_device_results(
         a_change_counts=effects_of(instance).any_counts(days_left=remaining),
         **ASSIGNMENT_REASONS,
     )
-    store.delete_proposals(connection, instance_id=instance_id)
-    store.add_changes(connection, instance_id=instance_id)
+    write_changes(connection, instance_id)
     store.set_group_costs(connection, instance_id=instance_id)
     return store.result_totals(connection, instance_id=instance_id)
+
+
+def write_changes(connection: WarehouseConnection, instance_id: int) -> None:
+    """Replace the proposed changes of an instance, their sums by plan and their saving curve."""
+    changes.delete_proposals(connection, instance_id=instance_id)
+    changes.add_changes(connection, instance_id=instance_id)
+    store.delete_rows(connection, instance_id=instance_id, table="amop.rate_plan_move")
+    store.delete_rows(connection, instance_id=instance_id, table="amop.saving_curve")
+    changes.add_moves(connection, instance_id=instance_id)
+    changes.add_saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
 
 
 def _index_of(searched: Integers, ids: Integers) -> Integers:

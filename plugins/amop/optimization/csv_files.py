@@ -11,6 +11,7 @@ import ast
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -238,9 +239,17 @@ def write_outputs(
 
 @contextmanager
 def atomic_files(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
-    """Yield new files, and move them to these paths at the end; on an error remove them."""
+    """Yield new files, and move them to these paths at the end; on an error remove them.
+
+    A device or a pipe is written to as it is: a file in the place of ``/dev/null`` breaks the machine.
+    """
     targets = [path.resolve() for path in paths]
-    temporary = [target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp") for target in targets]
+    temporary = [
+        target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
+        if target.is_file() or not target.exists()
+        else target
+        for target in targets
+    ]
     files: list[IO[bytes]] = []
     try:
         for path in temporary:
@@ -248,11 +257,14 @@ def atomic_files(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
         yield files
         for file in files:
             file.flush()
-            os.fsync(file.fileno())
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                os.fsync(file.fileno())
             file.close()
         for path, target in zip(temporary, targets, strict=True):
-            path.replace(target)
+            if path != target:
+                path.replace(target)
     finally:
-        for file, path in zip(files, temporary, strict=False):
+        for file, path, target in zip(files, temporary, targets, strict=False):
             file.close()
-            path.unlink(missing_ok=True)
+            if path != target:
+                path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from amop.optimization.rows import Instance, Provider
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import advance_session, fail_session, load_session, lock_session, open_session
-from amop.runs.store import Session, end_instance_of_session
+from amop.runs.store.sessions import Session, end_instance_of_session, failed_session
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
     """Open the instance of the request's session; a request without one opens the session too (AMOP 0 and 20 %).
 
     A repeated call for the same DAG run or session finds the same rows, also those of a complete session. A request
-    that an operator cleared after its session had failed gets a new session.
+    that an operator cleared after its session had failed gets a new session. So does one whose session failed before it
+    began: the watchdog ended it, and then an operator cleared the task that starts this request.
 
     Returns:
         ``instance_id`` and ``session_id``.
@@ -118,7 +119,8 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
         if session_id is None:
             session_id = _open_session(connection, request, now)
         session = load_session(connection, session_id)
-        if session.status == "failed" and request.clear_number > 0:
+        failed = failed_session(connection, session_id=session_id)
+        if failed is not None and (request.clear_number > 0 or (failed.is_latest and not failed.has_begun)):
             session_id = _open_next_session(connection, request, session, now)
             session = load_session(connection, session_id)
         if session.status == "complete":
@@ -177,7 +179,7 @@ def _open_next_session(
         opened_by=f"{request.opened_by}#{request.clear_number + 1}",
         now=now,
     )
-    log.info("Session %s has failed and was cleared: session %s takes its place", failed.id, session.id)
+    log.info("Session %s has failed: session %s takes its place", failed.id, session.id)
     return session.id
 
 

@@ -42,6 +42,7 @@ class Bar:
     height: float
     name: str
     sims: int
+    is_forecast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +162,27 @@ def line_picture(values: Sequence[tuple[int, Decimal]], words: Sequence[str]) ->
     return LinePicture(LINE_WIDTH, LINE_HEIGHT, points, dots)
 
 
-def column_picture(values: Sequence[tuple[str, int]], shown: Sequence[str]) -> list[Bar]:
+def column_picture(values: Sequence[int], shown: Sequence[str], *, forecast_from: int) -> list[Bar]:
     """Return columns of equal width for a series, as high as their values; empty where all are 0.
 
     Args:
-        values: label and value of each column.
+        values: value of each column.
         shown: words of each column.
+        forecast_from: number of the first column that is a forecast.
     """
-    highest = max((value for _, value in values), default=0)
+    highest = max(values, default=0)
     if highest <= 0:
         return []
     step = LINE_WIDTH / max(len(values), FEWEST_COLUMNS)
     return [
-        Bar(number * step, LINE_HEIGHT * (1 - value / highest), step * 0.8, LINE_HEIGHT * value / highest, word, value)
-        for number, ((_, value), word) in enumerate(zip(values, shown, strict=True))
+        Bar(
+            number * step,
+            LINE_HEIGHT * (1 - value / highest),
+            step * 0.8,
+            LINE_HEIGHT * value / highest,
+            word,
+            value,
+            number >= forecast_from,
+        )
+        for number, (value, word) in enumerate(zip(values, shown, strict=True))
     ]

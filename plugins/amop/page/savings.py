@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from amop.database.connection import WarehouseConnection
 from amop.page import formatting
@@ -11,6 +13,7 @@ from amop.page.pictures import LinePicture, line_picture
 from amop.page.store import savings as store
 from amop.page.store.savings import SavingRow
 from amop.page.table import Column, Order, Table, whole_table
+from amop.page.time_series import TimeSeries, savings_chart
 
 COLUMNS: tuple[Column[SavingRow], ...] = (
     Column("period", "Period", lambda row: f"{row.bill_year}-{row.bill_month:02}"),
@@ -36,6 +39,8 @@ class CurrencyTotal:
     realised: Decimal
     picture: LinePicture | None
     """Realised savings, cumulative by billing period."""
+    chart: TimeSeries | None
+    """Forecast and realised savings, cumulative, for a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,16 @@ def _total(currency: str, rows: list[SavingRow]) -> CurrencyTotal:
         sum((row.forecast_saving for row in of_currency), Decimal(0)),
         so_far,
         line_picture(points, words),
+        savings_chart(currency, _by_month(of_currency, "forecast_saving"), _by_month(of_currency, "realised_saving")),
     )
+
+
+def _by_month(rows: list[SavingRow], field: Literal["forecast_saving", "realised_saving"]) -> dict[date, Decimal]:
+    amounts: dict[date, Decimal] = {}
+    for row in rows:
+        month = date(row.bill_year, row.bill_month, 1)
+        amounts[month] = amounts.get(month, Decimal(0)) + getattr(row, field)
+    return amounts
 
 
 def _share(row: SavingRow) -> Decimal | None:

@@ -15,15 +15,13 @@ from amop.page.store import sessions as store
 from amop.page.store.sessions import ChangeRow, CurvePoint, ExcludedRow, SessionRow, Step, StoredSession
 from amop.page.table import Order, Table, whole_table
 from amop.plan_changes.store import Move, changes_by_state
-from amop.plan_changes.store import moves as read_moves
 from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
-from amop.runs.store import warnings_of_instance
+from amop.runs.store.sync_runs import warnings_of_instance
 
 LISTED_SESSIONS = 500
-CURVE_POINTS = 40
 TOP_SAVERS = 10
 STAGES = (0, 20, 30, 40, 50, 100)
 STAGE_NAMES = {
@@ -124,9 +122,9 @@ def read_session(
     if stored is None:
         return None
     instance_id = stored.instance_id or 0
-    moved = read_moves(connection, instance_id=instance_id)
+    moved = store.moves(connection, instance_id=instance_id)
     plans = read_rate_plans(connection, instance_id=instance_id)
-    curve = store.saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
+    curve = store.saving_curve(connection, instance_id=instance_id)
     tables = SessionTables(stored.currency, orders)
     return SessionView(
         stored=stored,

@@ -24,7 +24,7 @@ SESSION_COLUMNS: tuple[Column[SessionRow], ...] = (
     Column("status", "Status", lambda row: row.status, kind="state", note=lambda row: row.error),
     Column("progress", "Progress %", lambda row: row.progress, kind="count"),
     Column("started_at", "Started", lambda row: row.started_at, kind="moment"),
-    Column("sims", "SIMs", lambda row: row.device_count, kind="count"),
+    Column("sims", "SIMs placed", lambda row: row.device_count, kind="count"),
     Column("before", "Bill before", lambda row: row.current_cost, kind="money"),
     Column("after", "Bill after", lambda row: row.total_cost, kind="money"),
     Column("saving", "Saving", lambda row: row.savings, kind="money"),
@@ -34,7 +34,7 @@ SESSION_COLUMNS: tuple[Column[SessionRow], ...] = (
 GROUP_COLUMNS: tuple[Column[CommGroupRow], ...] = (
     Column("group", "Group", lambda row: row.group_key),
     Column("outcome", "What was done", lambda row: row.outcome, kind="state"),
-    Column("sims", "SIMs", lambda row: row.device_count, kind="count"),
+    Column("sims", "SIMs of the group", lambda row: row.device_count, kind="count"),
     Column("communication_plans", "Communication plans", lambda row: row.communication_plans),
     Column("rate_plans", "Rate plans", lambda row: row.rate_plan_count, kind="count", note=lambda row: row.rate_plans),
     Column("before", "Bill before", lambda row: row.current_cost, kind="money"),
@@ -45,8 +45,8 @@ GROUP_COLUMNS: tuple[Column[CommGroupRow], ...] = (
 PLAN_COLUMNS: tuple[Column[RatePlanRow], ...] = (
     Column("rate_plan", "Rate plan", lambda row: row.rate_plan_code),
     Column("pool", "Pool", lambda row: formatting.pool(row.pool_name)),
-    Column("sims_before", "SIMs before", lambda row: row.from_device_count or 0, kind="count"),
-    Column("sims_after", "SIMs after", lambda row: row.to_device_count or 0, kind="count"),
+    Column("sims_before", "SIMs billed before", lambda row: row.from_device_count or 0, kind="count"),
+    Column("sims_after", "SIMs billed after", lambda row: row.to_device_count or 0, kind="count"),
     Column("before", "Bill before", lambda row: row.from_total_cost, kind="money"),
     Column("after", "Bill after", lambda row: row.to_total_cost, kind="money"),
 )
@@ -62,11 +62,11 @@ MOVE_COLUMNS: tuple[Column[Move], ...] = (
 
 POOL_COLUMNS: tuple[Column[PoolRow], ...] = (
     Column("pool", "Pool", lambda row: formatting.pool(row.pool_name), note=lambda row: row.comm_group_key),
-    Column("sims_before", "SIMs before", lambda row: row.from_device_count or 0, kind="count"),
+    Column("sims_before", "SIMs billed before", lambda row: row.from_device_count or 0, kind="count"),
     Column("used_before", "Used before", lambda row: row.from_usage_mb, kind="megabytes"),
     Column("included_before", "Included before", lambda row: row.from_included_mb, kind="megabytes"),
     Column("overage_before", "Overage before", lambda row: row.from_overage_cost, kind="money"),
-    Column("sims_after", "SIMs after", lambda row: row.to_device_count or 0, kind="count"),
+    Column("sims_after", "SIMs billed after", lambda row: row.to_device_count or 0, kind="count"),
     Column("used_after", "Used after", lambda row: row.to_usage_mb, kind="megabytes"),
     Column("included_after", "Included after", lambda row: row.to_included_mb, kind="megabytes"),
     Column("overage_after", "Overage after", lambda row: row.to_overage_cost, kind="money"),
@@ -164,15 +164,14 @@ def read_changes(
         search: start of an ICCID or a part of a rate plan's name; None = all.
         order: None = the largest saving first.
         page: number of the page from 1, None for all that an export holds.
-        maximum: rows of a page; None = as many as usual.
+        maximum: only this many rows, not counted; None = as many as a page has.
     """
     order = order if order is not None and order.sort in get_args(ChangeSort) else Order("saving", descending=True)
     size = maximum or (LARGEST_EXPORT if page is None else ROWS_OF_A_PAGE)
+    wanted: dict[str, Any] = {"instance_id": instance_id, "state": state, "search": search}
     rows = store.changes(
         connection,
-        instance_id=instance_id,
-        state=state,
-        search=search,
+        **wanted,
         sort=cast("ChangeSort", order.sort),
         descending=order.descending,
         maximum=size,
@@ -186,7 +185,7 @@ def read_changes(
         rows,
         order,
         "No plan change matches.",
-        rows[0].matches if rows else 0,
+        len(rows) if maximum else store.count_changes(connection, **wanted),
         page or 1,
         of_session,
     )

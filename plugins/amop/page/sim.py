@@ -28,6 +28,7 @@ from amop.page.store.sims import (
     StoredSim,
 )
 from amop.page.table import Column, Order, Table, whole_table
+from amop.page.time_series import DayUsage, TimeSeries, usage_chart, usage_with_forecast
 
 FEWEST_CHARACTERS = 5
 SEARCHED = re.compile(r"\+?[0-9]{5,22}")
@@ -116,6 +117,9 @@ class SimView:
     forecast: Decimal | None
     """MB that are forecast for the open period; None without a forecast of it."""
     columns: list[Bar]
+    """Usage by day with the forecast, as a picture."""
+    chart: TimeSeries | None
+    """The same for a script."""
     options: Table[PlanOption]
     days: Table[DayRow]
     cycles: Table[CycleRow]
@@ -166,17 +170,25 @@ def read_sim(
         exclusion = None
     options = _options(connection, result)
     days = store.sim_days(connection, device_id=device_id, billing_period_id=sim.billing_period_id or 0)
+    now = today.moment(connection)
+    forecast = result.projected_usage_mb if result is not None and result.cycle_end == sim.cycle_end else None
+    usage = usage_with_forecast(
+        {day.usage_date: day.data_usage for day in days},
+        used_so_far=sim.ctd_data_usage,
+        forecast_mb=forecast,
+        now=now,
+        cycle_end=sim.cycle_end,
+        time_zone=sim.time_zone,
+    )
     return SimView(
         stored=sim,
-        now=today.moment(connection),
+        now=now,
         result=result,
         exclusion=exclusion,
         sentences=_sentences(result, exclusion, options, sim.currency),
-        forecast=result.projected_usage_mb if result is not None and result.cycle_end == sim.cycle_end else None,
-        columns=column_picture(
-            [(str(day.usage_date), day.data_usage) for day in days],
-            [f"{day.usage_date}: {formatting.data(day.data_usage)}" for day in days],
-        ),
+        forecast=forecast,
+        columns=column_picture([day.amount for day in usage], _words(usage), forecast_from=len(days)),
+        chart=usage_chart(usage),
         options=whole_table(
             "options",
             "Rate plans that it may have",
@@ -227,6 +239,10 @@ def read_sim(
             empty="No record of this SIM is in quarantine.",
         ),
     )
+
+
+def _words(usage: list[DayUsage]) -> list[str]:
+    return [f"{day.day}: {formatting.data(day.amount)}{' forecast' if day.is_forecast else ''}" for day in usage]
 
 
 def _options(connection: WarehouseConnection, result: SimResult | None) -> list[PlanOption]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
@@ -88,6 +88,7 @@ class Table(Generic[Row]):
         page: number of this page, from 1.
         currency: currency of the amounts of a row.
         said: what a button of the table has done.
+        page_parameter: name of the page's number in the address.
     """
 
     name: str
@@ -100,6 +101,15 @@ class Table(Generic[Row]):
     page: int = 1
     currency: Callable[[Row], str] = lambda _row: ""
     said: str = ""
+    page_parameter: str = "page"
+
+    def at_page(self, number: int) -> Table[Row]:
+        """Return one page of a table that has all of its rows, the nearest where there is no such page."""
+        if len(self.rows) <= ROWS_OF_A_PAGE:
+            return self
+        number = min(max(number, 1), self.pages)
+        shown = self.rows[(number - 1) * ROWS_OF_A_PAGE : number * ROWS_OF_A_PAGE]
+        return replace(self, rows=shown, page=number, page_parameter=f"page_{self.name}")
 
     @property
     def pages(self) -> int:

@@ -203,7 +203,12 @@ def _action(row: ProviderRow, need: Need) -> str:
 
 
 def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None]:
-    for found in (_failure(row, now), _approval(row), _lateness(row, now), _leftovers(row)):
+    approval = _approval(row)
+    failure = _failure(row, now)
+    if failure is not None and approval is not None:
+        need, reason, link = failure
+        return need, f"{reason}. Session {row.approval_session_id} waits: {approval[1]}", link
+    for found in (failure, approval, _lateness(row, now), _leftovers(row)):
         if found is not None:
             return found
     return Need.FINE, "", None
@@ -229,12 +234,12 @@ def _failure(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] |
 
 
 def _approval(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
-    if row.changes_status != "waiting":
+    if row.approval_session_id is None:
         return None
-    saving = formatting.money(row.session_savings, row.currency)
-    changes = formatting.several(row.proposed_changes or 0, "plan change", "plan changes")
+    saving = formatting.money(row.approval_savings, row.currency)
+    changes = formatting.several(row.approval_changes or 0, "plan change", "plan changes")
     reason = f"an approval is needed for {changes}, saving {saving}"
-    return Need.APPROVAL, reason, Link("Approve or reject", f"session/{row.session_id}#approval")
+    return Need.APPROVAL, reason, Link("Approve or reject", f"session/{row.approval_session_id}#approval")
 
 
 def _lateness(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] | None:
@@ -275,7 +280,7 @@ COLUMNS: tuple[Column[ProviderToday], ...] = (
     Column("bill", "Forecast bill", lambda row: row.stored.forecast_bill, kind="money"),
     Column("saving", "Still to save", lambda row: row.possible_saving, kind="money"),
     Column("synced_at", "Last sync", lambda row: row.stored.synced_at, kind="moment"),
-    Column("sims", "SIMs", lambda row: row.stored.device_count, kind="count"),
+    Column("sims", "Active SIMs", lambda row: row.stored.device_count, kind="count"),
     Column("quarantined", "Quarantined", lambda row: row.stored.quarantined, kind="count"),
     Column("usage", "Usage of the cycle", lambda row: row.stored.data_usage, kind="data"),
     Column("usual", "Of the usual", lambda row: row.usage_ratio, kind="share"),

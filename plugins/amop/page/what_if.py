@@ -12,6 +12,8 @@ from amop.page.pictures import FlowPicture, PlanFlow, flow_picture
 from amop.page.store import what_if as store
 from amop.page.store.what_if import ProviderToAsk, StoredWhatIf, WhatIfLadder, WhatIfMove
 from amop.page.table import Column, Order, Table, whole_table
+from amop.what_if import store as what_if_store
+from amop.what_if.plan_rules import form_faults
 from amop.what_if.plan_table import write_plan_table
 
 MOST_ROWS = 100
@@ -103,6 +105,38 @@ def read_what_ifs(
             empty="No what-if was computed yet.",
             currency=lambda row: row.currency,
         ),
+    )
+
+
+def check_form(
+    connection: WarehouseConnection,
+    *,
+    askable: list[str],
+    service_provider_id: int,
+    rate_plans: str,
+    ladder_size: str,
+) -> dict[str, str] | None:
+    """Return why a what-if with this form would fail, by field; None where the user may not ask about the provider.
+
+    Args:
+        connection: a reading transaction.
+        askable: names of the integrations that the user may start what-ifs of.
+        service_provider_id: the provider.
+        rate_plans: the table as CSV.
+        ladder_size: the number of new plans to choose, as typed.
+    """
+    providers = store.what_if_providers(connection, integrations=askable)
+    asked = next((each for each in providers if each.id == service_provider_id), None)
+    if asked is None:
+        return None
+    instance_id = what_if_store.latest_instance(connection, service_provider_id=asked.id, integration=asked.integration)
+    if instance_id is None:
+        return {"provider": f"{asked.name} has no completed optimization whose SIMs are stored: optimize it first"}
+    return form_faults(
+        rate_plans,
+        ladder_size,
+        known=frozenset(what_if_store.provider_plans(connection, service_provider_id=asked.id)),
+        offered=what_if_store.offered_plans(connection, instance_id=instance_id),
     )
 
 

@@ -27,7 +27,7 @@ from amop.plan_changes.rules import (
 from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, load_instance_changes
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
-from amop.runs.store import warnings_of_instance
+from amop.runs.store.sync_runs import warnings_of_instance
 
 log = logging.getLogger(__name__)
 

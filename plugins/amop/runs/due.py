@@ -8,7 +8,7 @@ from amop.database.connection import WarehouseConnection
 from amop.reference.store import StoredBillingPeriod
 from amop.runs import store
 from amop.runs.session_window import DayOfSessions, session_is_due, start_of_local_day
-from amop.runs.store import Provider
+from amop.runs.store.sync_runs import Provider
 
 
 def sessions_of_day(
@@ -18,7 +18,7 @@ def sessions_of_day(
 
     A session belongs to the day on which it was opened, also when it ends after midnight.
     """
-    return store.sessions_of_day(
+    return store.sessions.sessions_of_day(
         connection,
         service_provider_id=provider.id,
         billing_period_id=period.id,

@@ -17,6 +17,6 @@ def record_heartbeat(
     """
     with transaction(conninfo, application_name="amop heartbeat") as connection:
         if sync_run_id is not None:
-            store.record_run_heartbeat(connection, sync_run_id=sync_run_id, now=now)
+            store.sync_runs.record_run_heartbeat(connection, sync_run_id=sync_run_id, now=now)
         if session_id is not None:
-            store.record_session_heartbeat(connection, session_id=session_id, now=now)
+            store.sessions.record_session_heartbeat(connection, session_id=session_id, now=now)

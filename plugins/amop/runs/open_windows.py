@@ -13,7 +13,7 @@ from amop.reference.billing_periods import ensure_billing_period
 from amop.runs import store
 from amop.runs.due import provider_is_due, sessions_of_day
 from amop.runs.session_window import MAXIMUM_FAILURES_A_DAY, PAUSE_FOR_CHANGES, is_last_day, reason_to_wait
-from amop.runs.store import Provider
+from amop.runs.store.sync_runs import Provider
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def find_due_providers(conninfo: str, integration: str, *, now: datetime) -> Win
     (`reason_to_wait`). A stale sync does not count as running.
     """
     with transaction(conninfo, application_name="amop find_due_providers") as connection:
-        providers = store.active_providers(connection, integration=integration, service_provider_ids=[])
+        providers = store.sync_runs.active_providers(connection, integration=integration, service_provider_ids=[])
     check = WindowCheck([], [])
     for provider in providers:
         if not provider.supports_optimization:
@@ -90,7 +90,7 @@ def _due_provider(connection: WarehouseConnection, provider: Provider, now: date
 
 
 def _work_in_progress(connection: WarehouseConnection, service_provider_id: int, now: datetime) -> str | None:
-    running = store.running_work(
+    running = store.sessions.running_work(
         connection,
         service_provider_id=service_provider_id,
         alive_since=now - time_limits.STALE_AFTER,

@@ -19,7 +19,8 @@ from amop.messages import store
 from amop.messages.queue_message import QueueMessage, StartRequest, UnusableMessageError, read_start_request
 from amop.messages.store import StagedProvider
 from amop.runs.sessions import SessionAlreadyRunningError, advance_session, open_session
-from amop.runs.store import attach_session, find_session
+from amop.runs.store.sessions import find_session
+from amop.runs.store.sync_runs import attach_session
 
 log = logging.getLogger(__name__)
 

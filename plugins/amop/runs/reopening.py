@@ -14,16 +14,10 @@ import psycopg
 from amop.database.connection import WarehouseConnection, transaction
 from amop.runs import store
 from amop.runs.errors import SyncRunEndedError
+from amop.runs.opening import held_text, session_opener
 from amop.runs.sessions import SessionAlreadyRunningError, advance_session, open_session
-from amop.runs.store import SyncRun
-from amop.runs.sync_runs import (
-    held_text,
-    load_run,
-    newer_merged_run,
-    outdated_text,
-    require_running,
-    session_opener,
-)
+from amop.runs.store.sync_runs import SyncRun
+from amop.runs.sync_runs import load_run, newer_merged_run, outdated_text, require_running
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +48,9 @@ def resume_run(
     """
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         # First, because it waits for another task of the run that reopens it at this moment.
-        is_cleared = may_reopen and store.note_clear_number(connection, run_id=run_id, clear_number=clear_number) == 1
+        is_cleared = (
+            may_reopen and store.sync_runs.note_clear_number(connection, run_id=run_id, clear_number=clear_number) == 1
+        )
         run = load_run(connection, run_id)
         if run.is_complete:
             log.info("%s: run %s is already complete, nothing to do", run.label, run_id)
@@ -64,18 +60,40 @@ def resume_run(
         return _reopen(connection, run, now)
 
 
+def replace_session_of_complete_run(conninfo: str, run_id: int, *, clear_number: int, now: datetime) -> None:
+    """Open a new session for a complete run whose session has failed, because an operator cleared its optimization.
+
+    Nothing changes if the provider has a later session or newer data: that one is then to be optimized.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        run_id: the run.
+        clear_number: number of times that the DAG run was cleared, from Airflow.
+        now: the moment, aware.
+    """
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        run = load_run(connection, run_id)
+        if not run.is_complete or run.optimization_session_id is None:
+            return
+        failed = store.sessions.failed_session(connection, session_id=run.optimization_session_id)
+        if failed is None or not failed.is_latest or newer_merged_run(connection, run) is not None:
+            return
+        # No attempt of the run had this number: a complete run is not reopened.
+        _replace_failed_session(connection, run, run.attempt + clear_number, now)
+
+
 def _reopen(connection: WarehouseConnection, run: SyncRun, now: datetime) -> SyncRun:
     refusal = _reason_not_to_reopen(connection, run)
     if refusal is not None:
         raise SyncRunEndedError(refusal)
     try:
         with connection.transaction():
-            store.set_run_reopened(connection, run_id=run.id, now=now)
+            store.sync_runs.set_run_reopened(connection, run_id=run.id, now=now)
     except psycopg.errors.UniqueViolation:
-        holder = store.run_holding_provider(connection, service_provider_id=run.service_provider_id)
+        holder = store.sync_runs.run_holding_provider(connection, service_provider_id=run.service_provider_id)
         raise SyncRunEndedError(held_text(run.service_provider_id, run.service_provider_name, holder)) from None
     reopened = require_running(load_run(connection, run.id))
-    _replace_failed_session(connection, reopened, now)
+    _replace_failed_session(connection, reopened, reopened.attempt, now)
     log.info("%s: run %s is resumed where its ledger stands, attempt %s", run.label, run.id, reopened.attempt)
     return load_run(connection, run.id)
 
@@ -93,10 +111,10 @@ def _reason_not_to_reopen(connection: WarehouseConnection, run: SyncRun) -> str 
     return None
 
 
-def _replace_failed_session(connection: WarehouseConnection, run: SyncRun, now: datetime) -> None:
-    """Open a new session for a reopened run whose session has failed, at 20 %."""
+def _replace_failed_session(connection: WarehouseConnection, run: SyncRun, number: int, now: datetime) -> None:
+    """Open the session of this number for a run whose session has failed, at 20 %."""
     session_id = run.optimization_session_id
-    if session_id is None or store.session_status(connection, session_id=session_id) != "failed":
+    if session_id is None or store.sessions.session_status(connection, session_id=session_id) != "failed":
         return
     try:
         with connection.transaction():
@@ -104,13 +122,13 @@ def _replace_failed_session(connection: WarehouseConnection, run: SyncRun, now: 
                 connection,
                 service_provider_id=run.service_provider_id,
                 billing_period_id=run.billing_period_id,
-                opened_by=session_opener(run.dag_id, run.dag_run_id, run.attempt),
+                opened_by=session_opener(run.dag_id, run.dag_run_id, number),
                 now=now,
             )
     except SessionAlreadyRunningError as error:
         # The sync itself is useful; only a second optimization beside the first is not.
         log.warning("The resumed run will not optimize: %s", error)
         return
-    store.attach_session(connection, run_id=run.id, optimization_session_id=session.id)
+    store.sync_runs.attach_session(connection, run_id=run.id, optimization_session_id=session.id)
     if session.is_running:
         advance_session(connection, session.id, QUEUED_PROGRESS, now=now)

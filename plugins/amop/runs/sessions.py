@@ -16,7 +16,7 @@ from amop.messages.bodies import SessionFacts, error_message, error_text, progre
 from amop.messages.outbox import enqueue, session_error_key, session_progress_key
 from amop.runs import store
 from amop.runs.progress import PROGRESS_STEPS, steps_between
-from amop.runs.store import RunningSession, Session
+from amop.runs.store.sessions import RunningSession, Session
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def open_session(
         SessionAlreadyRunningError: another session of this provider is running.
         ValueError: the billing period does not belong to this provider.
     """
-    if not store.has_billing_period(
+    if not store.sessions.has_billing_period(
         connection, service_provider_id=service_provider_id, billing_period_id=billing_period_id
     ):
         raise ValueError(
@@ -70,7 +70,7 @@ def open_session(
         )
     for _ in range(OPENING_TRIES):
         with connection.transaction():
-            session_id = store.insert_session(
+            session_id = store.sessions.insert_session(
                 connection,
                 service_provider_id=service_provider_id,
                 billing_period_id=billing_period_id,
@@ -80,10 +80,12 @@ def open_session(
             if session_id is not None:
                 _enqueue_progress(connection, session_id, (0,))
                 return load_session(connection, session_id)
-        known_id = store.session_opened_by(connection, service_provider_id=service_provider_id, opened_by=opened_by)
+        known_id = store.sessions.session_opened_by(
+            connection, service_provider_id=service_provider_id, opened_by=opened_by
+        )
         if known_id is not None:
             return load_session(connection, known_id)
-        running = store.running_session(connection, service_provider_id=service_provider_id)
+        running = store.sessions.running_session(connection, service_provider_id=service_provider_id)
         if running is not None:
             raise SessionAlreadyRunningError(_running_text(running))
     raise SessionAlreadyRunningError(
@@ -118,10 +120,10 @@ def advance_session(
         if not session.is_running:
             raise SessionEndedError(_ended_text(session))
         if not steps:
-            store.touch_session(connection, session_id=session_id, now=now)
+            store.sessions.touch_session(connection, session_id=session_id, now=now)
             return False
         _enqueue_progress(connection, session_id, steps)
-        store.set_session_progress(connection, session_id=session_id, progress=progress, now=now)
+        store.sessions.set_session_progress(connection, session_id=session_id, progress=progress, now=now)
     return True
 
 
@@ -163,7 +165,7 @@ def fail_session(
         if not _locked_session(connection, session_id).is_running:
             return False
         stored = error if detail is None else f"{error}: {storable_error(detail)}"
-        store.set_session_failed(connection, session_id=session_id, error=stored, now=now)
+        store.sessions.set_session_failed(connection, session_id=session_id, error=stored, now=now)
         _enqueue_error(connection, session_id, text)
     return True
 
@@ -179,8 +181,8 @@ def cancel_session(conninfo: str, session_id: int, text: str, *, now: datetime |
     with transaction(conninfo, application_name="amop cancel_session") as connection:
         if not _locked_session(connection, session_id).is_running:
             return False
-        store.set_session_cancelled(connection, session_id=session_id, error=error_text(text), now=now)
-        store.end_instance_of_session(connection, session_id=session_id, now=now)
+        store.sessions.set_session_cancelled(connection, session_id=session_id, error=error_text(text), now=now)
+        store.sessions.end_instance_of_session(connection, session_id=session_id, now=now)
         _enqueue_error(connection, session_id, text)
     return True
 
@@ -198,23 +200,23 @@ def _enqueue_error(connection: WarehouseConnection, session_id: int, text: str) 
 def end_instance_of_failed_session(conninfo: str, session_id: int, *, now: datetime | None = None) -> None:
     """End the instance of a session that has failed; nothing changes while the session runs."""
     with transaction(conninfo, application_name="amop end_instance") as connection:
-        store.end_instance_of_session(connection, session_id=session_id, now=now)
+        store.sessions.end_instance_of_session(connection, session_id=session_id, now=now)
 
 
 def touch_session(connection: WarehouseConnection, session_id: int, *, now: datetime | None = None) -> bool:
     """Record that a running session is alive; False if it has ended."""
-    return store.touch_session(connection, session_id=session_id, now=now) == 1
+    return store.sessions.touch_session(connection, session_id=session_id, now=now) == 1
 
 
 def session_is_running(connection: WarehouseConnection, session_id: int) -> bool:
     """Return True while a session is running; False for one that does not exist."""
-    return store.session_status(connection, session_id=session_id) == "running"
+    return store.sessions.session_status(connection, session_id=session_id) == "running"
 
 
 def session_is_complete(conninfo: str, session_id: int) -> bool:
     """Return True if a session is complete: its tasks have nothing to do, as the log says."""
     with transaction(conninfo, application_name="amop session") as connection:
-        is_complete = store.session_status(connection, session_id=session_id) == "complete"
+        is_complete = store.sessions.session_status(connection, session_id=session_id) == "complete"
     if is_complete:
         log.info("Optimization session %s is already complete, nothing to do", session_id)
     return is_complete
@@ -226,7 +228,7 @@ def load_session(connection: WarehouseConnection, session_id: int) -> Session:
     Raises:
         SessionNotFoundError: there is no such session.
     """
-    session = store.find_session(connection, session_id=session_id)
+    session = store.sessions.find_session(connection, session_id=session_id)
     if session is None:
         raise SessionNotFoundError(f"optimization session {session_id} does not exist")
     return session
@@ -234,7 +236,7 @@ def load_session(connection: WarehouseConnection, session_id: int) -> Session:
 
 def lock_session(connection: WarehouseConnection, session_id: int) -> None:
     """Lock a session until the transaction ends, so that one process at a time changes it."""
-    store.lock_session(connection, session_id=session_id)
+    store.sessions.lock_session(connection, session_id=session_id)
 
 
 def _locked_session(connection: WarehouseConnection, session_id: int) -> Session:
@@ -263,7 +265,7 @@ def _enqueue_progress(connection: WarehouseConnection, session_id: int, steps: t
 
 
 def _facts(connection: WarehouseConnection, session_id: int) -> SessionFacts:
-    facts = store.session_facts(connection, session_id=session_id)
+    facts = store.sessions.session_facts(connection, session_id=session_id)
     if facts is None:
         raise SessionNotFoundError(f"optimization session {session_id} does not exist")
     return facts

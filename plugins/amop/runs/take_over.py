@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from amop import ids, time_limits
-from amop.runs.store import HoldingRun
+from amop.runs.store.sync_runs import HoldingRun
 
 IsActive = Callable[[str, str], bool]
 """DAG id and DAG run id → True while the DAG run is queued or running in Airflow."""

@@ -1,10 +1,17 @@
-"""The tasks of ``amop_relay``: retry undelivered messages and reports, and end stale runs and sessions."""
+"""The task of ``amop_relay``: every step of it in one process, because it runs all day long.
+
+Each step is done whatever becomes of the others. The task then fails, is tried again or is skipped as the gravest of
+their errors demands.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
@@ -12,18 +19,60 @@ from amop import ids, time_limits
 from amop.tasks.connections import amop_client, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import is_active
 from amop.tasks.failures import is_last_try
+from amop.tasks.gauges import export_gauges
+from amop.tasks.notifications import notify_operators
+from amop.tasks.task_failed import REACHED_WAREHOUSE
 
 log = logging.getLogger(__name__)
 
-RETRY_WHILE_AWAY = timedelta(seconds=15)
-"""Short: while the task is up for retry, no other run of the relay starts, and the watchdog waits."""
+RETRY_DELAY = timedelta(seconds=15)
+"""Short: while the task is up for retry, no other run of the relay starts."""
 
 
 class AmopAwayError(AirflowException):
     """AMOP has accepted no message for a quarter of an hour; all messages are kept."""
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK)
+@task(execution_timeout=time_limits.RELAY_TASK, retry_delay=RETRY_DELAY, retry_exponential_backoff=False)
+def watch_and_deliver() -> dict[str, Any]:
+    """End stale work, deliver messages and reports, export gauges, notify operators; return the result of each step.
+
+    Raises:
+        AirflowFailException: AMOP refused messages for good.
+        AmopAwayError: AMOP has accepted no message for 15 minutes; the next try follows soon.
+        AirflowSkipException: the same, in the last try.
+    """
+    steps: tuple[Callable[[], Any], ...] = (
+        end_stale_work,
+        export_gauges,
+        deliver_messages,
+        report_refused_messages,
+        deliver_reports,
+        notify_operators,  # the last: it passes over the time limit of the task too
+    )
+    results: dict[str, Any] = {}
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            results[step.__name__] = step()
+        except Exception as error:
+            log.warning("%s: %s: %s", step.__name__, type(error).__name__, error)
+            errors.append(error)
+    if not errors:
+        return results
+    gravest = min(errors, key=_gravity)
+    if not any(isinstance(error, psycopg.OperationalError) for error in errors):
+        get_current_context()["ti"].xcom_push(key=REACHED_WAREHOUSE, value=True)
+    raise gravest
+
+
+def _gravity(error: Exception) -> int:
+    """Return the rank of an error, the gravest first: final, passing, AMOP is away."""
+    if isinstance(error, AirflowFailException):
+        return 0
+    return 2 if isinstance(error, (AmopAwayError, AirflowSkipException)) else 1
+
+
 def end_stale_work() -> int:
     """End sync runs and sessions whose DAG run has ended or whose heartbeats have stopped; return how many."""
     from amop.maintenance import orphans, watchdog
@@ -45,7 +94,6 @@ def _optimization_is_queued(integration: str, session_id: int) -> bool:
     return bool(queued)
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK, retry_delay=RETRY_WHILE_AWAY, retry_exponential_backoff=False)
 def deliver_messages() -> int:
     """Send the messages of the outbox that are due, in order within a session; return how many AMOP accepted.
 
@@ -70,7 +118,6 @@ def deliver_messages() -> int:
     return report.sent
 
 
-@task(execution_timeout=time_limits.TASK)
 def deliver_reports() -> int:
     """Deliver the reports that their tasks could not (S3, SQS, mail, archive); return how many were delivered."""
     from amop.database.clock import warehouse_clock
@@ -89,7 +136,6 @@ def deliver_reports() -> int:
     return result.delivered
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK, trigger_rule="none_failed")
 def report_refused_messages() -> None:
     """Fail once for the messages that AMOP refused, whichever task received the refusal.
 

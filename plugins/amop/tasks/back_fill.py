@@ -14,6 +14,7 @@ from amop import ids, time_limits
 from amop.config import Integration
 from amop.tasks.connections import archive_folder, deliver_message, warehouse_conninfo
 from amop.tasks.dag_runs import START_ONCE
+from amop.tasks.provider_names import chosen_ids
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,13 @@ def is_back_fill(context: Any) -> bool:
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def select_back_fill(integration: str) -> list[dict[str, Any]]:
     """Return the providers whose archived responses a back-fill run replays; none in every other run."""
-    from amop.runs.sync_runs import requested_providers
+    from amop.runs.opening import requested_providers
 
     context = get_current_context()
     if not is_back_fill(context):
         return []
-    providers = requested_providers(warehouse_conninfo(), integration, context["params"]["service_provider_ids"])
+    chosen = chosen_ids(context["params"]["service_provider_ids"])
+    providers = requested_providers(warehouse_conninfo(), integration, chosen)
     return [{"id": provider.id, "name": provider.name, "time_zone": provider.time_zone} for provider in providers]
 
 

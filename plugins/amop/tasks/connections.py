@@ -201,7 +201,8 @@ def _deliver(**which: Any) -> bool:
         with client:
             return not deliver_outbox(warehouse_conninfo(), client, **which).pending
     except (Exception, AirflowTaskTimeout) as error:  # the message is safe in the outbox
-        log.warning("AMOP did not accept a message now, the relay will retry it: %s", storable_error(error))
+        cause = storable_error(error) or type(error).__name__
+        log.warning("AMOP did not accept a message now, the relay will retry it: %s", cause)
         return False
 
 

@@ -26,7 +26,8 @@ from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
-from amop.tasks.provider_names import keep_providers
+from amop.tasks.provider_names import chosen_ids, keep_providers
+from amop.tasks.reopening import replace_session_of_cleared_run
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
@@ -46,21 +47,21 @@ FIRST_POLL_SECONDS = 5
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def select_providers(integration: str) -> list[ProviderRun]:
     """Read the active providers and the params; open one run each and, where due, its session (AMOP 0 %)."""
-    from amop.runs.sync_runs import SyncRequest, open_runs, requested_providers
+    from amop.runs.opening import SyncRequest, open_runs
 
     context = get_current_context()
     if is_back_fill(context):
         log.info("A back-fill run: the carrier is not called, see replay_archive")
         return []
     params, dag_run, now = context["params"], context["dag_run"], warehouse_now()
-    modified_since = params["modified_since"]
+    modified_since, chosen = params["modified_since"], chosen_ids(params["service_provider_ids"])
     runs = open_runs(
         warehouse_conninfo(),
         SyncRequest(
             integration=integration,
             dag_id=dag_run.dag_id,
             dag_run_id=dag_run.run_id,
-            service_provider_ids=params["service_provider_ids"],
+            service_provider_ids=chosen,
             full_sync=params["full_sync"],
             modified_since=_aware(modified_since) if modified_since else None,
             optimization="never" if is_trial(dag_run) else params["optimization"],
@@ -74,8 +75,8 @@ def select_providers(integration: str) -> list[ProviderRun]:
         is_active=is_active,
     )
     deliver_session_messages(*(run.optimization_session_id for run in runs))
-    active = requested_providers(warehouse_conninfo(), integration, [])
-    keep_providers(integration, {provider.id: provider.name for provider in active})
+    if not chosen and not is_trial(dag_run):  # the runs are those of all active providers
+        keep_providers(integration, {run.service_provider_id: run.service_provider_name for run in runs})
     return [
         ProviderRun(
             run_id=run.run_id,
@@ -215,6 +216,7 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     """Continue only if the integration is optimized and a session was opened for this run."""
     from amop.device_sync.complete_run import session_to_optimize
 
+    replace_session_of_cleared_run(work.run_id, get_current_context())
     session = session_to_optimize(work.conninfo, work.run_id)
     if session is None:
         raise AirflowSkipException("No optimization session runs for this sync")

@@ -1,14 +1,12 @@
-"""The task of ``amop_relay`` that exports gauges through Airflow's metrics: StatsD, Datadog or OpenTelemetry."""
+"""The step of ``amop_relay`` that exports gauges through Airflow's metrics: StatsD, Datadog or OpenTelemetry."""
 
 from __future__ import annotations
 
 import logging
 
-from airflow.sdk import task
 from airflow.sdk.configuration import conf
 from airflow.sdk.observability import stats
 
-from amop import time_limits
 from amop.tasks.connections import warehouse_conninfo, warehouse_now
 
 log = logging.getLogger(__name__)
@@ -17,7 +15,6 @@ BACKENDS = ("statsd_on", "statsd_datadog_enabled", "otel_on")
 """Switches of Airflow's section ``[metrics]``."""
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK)
 def export_gauges() -> int:
     """Export the gauges where Airflow's metrics are on; return how many."""
     from amop.maintenance.gauges import read_gauges

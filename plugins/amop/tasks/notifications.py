@@ -1,19 +1,16 @@
-"""The task of ``amop_relay`` that notifies operators."""
+"""The step of ``amop_relay`` that notifies operators."""
 
 from __future__ import annotations
 
 import logging
 
-from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from amop import time_limits
 from amop.tasks.connections import warehouse_conninfo, warehouse_now
 
 log = logging.getLogger(__name__)
 
 
-@task(execution_timeout=time_limits.BRIEF_TASK, trigger_rule="all_done")
 def notify_operators() -> None:
     """Write what operators should know of, and send it, one message per cause; never fails the run."""
     from amop.notifications.collect import collect

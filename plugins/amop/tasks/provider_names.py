@@ -1,24 +1,31 @@
 """The providers that the trigger forms offer by name.
 
-A form is made when a DAG file is parsed, which must not read the warehouse. So the first task of every sync keeps the
-names in a Variable of Airflow, one for each integration, from which the forms take them.
+A form is made when a DAG file is parsed, which must not read the warehouse. So the first task of each sync of all
+providers keeps the names in a Variable of Airflow, one for each integration, from which the forms take them. Only the
+DAG processor reads it there: a task parses the file, too, but shows no form.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import Param, Variable
+from airflow.sdk import Param, Variable, get_parsing_context
 
 from amop import ids
-from amop.foreign_text import clean_text
+from amop.foreign_text import clean_text, storable_error
 
 log = logging.getLogger(__name__)
 
 TITLE = "Service provider"
+
+MOST_IN_TEXT = 30
+"""Names in the description of a parameter; the rest is counted."""
+
+DIGITS = "^[1-9][0-9]{0,14}$"
+"""An id as text: the list of Airflow's form hands on the chosen ids as texts, and null where none is left."""
 
 
 def known_providers(integration: str) -> dict[int, str]:
@@ -36,20 +43,25 @@ def keep_providers(integration: str, names: Mapping[int, str]) -> None:
     try:
         if known_providers(integration) != cleaned:
             Variable.set(ids.providers_variable(integration), json.dumps(cleaned))
-    except Exception:  # a form without names works by id
-        log.warning("The names of the providers could not be kept for the forms", exc_info=True)
+    except Exception as error:  # a form without names works by id
+        log.warning("The names of the providers could not be kept for the forms: %s", storable_error(error))
+
+
+def chosen_ids(chosen: Iterable[int | str] | None) -> list[int]:
+    """Return the ids of a run's parameter, whether from the form, the REST API or the schedule; empty = all."""
+    return [int(provider_id) for provider_id in chosen or ()]
 
 
 def providers_param(integration: str) -> Param:
     """Return the parameter of the daily DAG: several providers, chosen by name where names are known."""
-    known = known_providers(integration)
+    known = _offered(integration)
     offered: dict[str, Any] = {"examples": list(known), "values_display": _labels(known)} if known else {}
     return Param(
         [],
-        type="array",
-        items={"type": "integer", "minimum": 1, "maximum": ids.LARGEST_ID},
+        type=["null", "array"],
+        items={"type": ["integer", "string"], "minimum": 1, "maximum": ids.LARGEST_ID, "pattern": DIGITS},
         title=f"{TITLE}s",
-        description="Ids of the providers to sync; empty = all active ones of this integration.",
+        description="Providers to sync, by id; empty = all active ones of this integration.",
         **offered,
     )
 
@@ -62,7 +74,9 @@ def provider_param(integration: str, description: str, *, types: Sequence[str]) 
         description: what the parameter is for.
         types: ``integer``, and ``null`` where it may be empty.
     """
-    names = "; ".join(_labels(known_providers(integration)).values())
+    labels = list(_labels(_offered(integration)).values())
+    more = [f"{len(labels) - MOST_IN_TEXT} more"] if len(labels) > MOST_IN_TEXT else []
+    names = "; ".join([*labels[:MOST_IN_TEXT], *more])
     arguments: dict[str, Any] = {
         "type": list(types) if len(types) > 1 else types[0],
         "minimum": 1,
@@ -71,6 +85,17 @@ def provider_param(integration: str, description: str, *, types: Sequence[str]) 
         "description": f"{description} {names}".strip(),
     }
     return Param(None, **arguments) if "null" in types else Param(**arguments)
+
+
+def _offered(integration: str) -> dict[int, str]:
+    """Return the known providers where a form is made; never raises, as a DAG file must be parsed without them."""
+    if get_parsing_context().dag_id is not None:  # a task is about to run, or one DAG is loaded for a command
+        return {}
+    try:
+        return known_providers(integration)
+    except Exception as error:  # such as a secrets backend that denies the name
+        log.warning("The forms of %s offer no names: %s", integration, storable_error(error))
+        return {}
 
 
 def _labels(known: Mapping[int, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from amop.runs.reopening import resume_run
+from amop.runs.reopening import replace_session_of_complete_run, resume_run
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo, warehouse_now
 
 
@@ -25,6 +25,16 @@ def is_left_to_do(run_id: int, context: Mapping[str, Any]) -> bool:
     if run is not None and run.attempt > 1:
         deliver_session_messages(run.optimization_session_id)
     return run is not None
+
+
+def replace_session_of_cleared_run(run_id: int, context: Mapping[str, Any]) -> None:
+    """Open a new session for a complete run whose session has failed, if an operator cleared the task of this context.
+
+    The watchdog ends the session of a DAG run that has ended before it started the optimization.
+    """
+    clear_number = context["dag_run"].clear_number or 0
+    if clear_number and may_reopen_run(context):
+        replace_session_of_complete_run(warehouse_conninfo(), run_id, clear_number=clear_number, now=warehouse_now())
 
 
 def may_reopen_run(context: Mapping[str, Any]) -> bool:

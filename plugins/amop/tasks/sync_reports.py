@@ -15,7 +15,7 @@ from amop import ids
 from amop.database.connection import transaction
 from amop.messages.undelivered_reports import ReportGoneError, ReportKind, record_undelivered
 from amop.runs.errors import SyncRunEndedError
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import load_run
 from amop.tasks.connections import archive_folder, aws_hook, optional_variable, warehouse_conninfo, warehouse_now
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WATCHDOG_TASK = "end_stale_work"
+RELAY_TASK = "watch_and_deliver"
 """The one task that sends a message without the warehouse, so that its outage is reported once."""
+
+REACHED_WAREHOUSE = "reached_warehouse"
+"""Key of its XCom value in a failed run that had reached the warehouse: the failure was not an outage of it."""
 
 
 class ReportedFromTablesError(AirflowFailException):
@@ -56,7 +59,7 @@ def _notify(context: Context) -> None:
     try:
         _write(notification, context, text, run.get("run_id"))
     except psycopg.OperationalError:
-        if (ti.dag_id, ti.task_id) != (ids.AMOP_RELAY_DAG, WATCHDOG_TASK) or _failed_before(ti):
+        if (ti.dag_id, ti.task_id) != (ids.AMOP_RELAY_DAG, RELAY_TASK) or _failed_before(ti):
             raise
         _send_now(notification)
 
@@ -80,9 +83,11 @@ def _write(notification: Notification, context: Context, error: str, run_id: int
 
 
 def _failed_before(ti: Any) -> bool:
-    """Return True if the same task failed in the previous run of its DAG: operators were notified then."""
+    """Return True if the previous run failed because it could not reach the warehouse: operators were notified then."""
     previous = ti.get_previous_ti()
-    return previous is not None and str(previous.state) == "failed"
+    if previous is None or str(previous.state) != "failed":
+        return False
+    return not ti.xcom_pull(task_ids=ti.task_id, key=REACHED_WAREHOUSE, run_id=previous.run_id)
 
 
 def _send_now(notification: Notification) -> None:

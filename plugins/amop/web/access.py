@@ -67,6 +67,17 @@ def user_name(user: User) -> str:
     return str(user.get_name())
 
 
+class ForeignRequestError(HTTPException):
+    """A button's request did not come from the page itself; the user's rights are not what is missing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            status.HTTP_403_FORBIDDEN,
+            "Only the page itself may press its buttons: open it in a browser and press the button there. A script "
+            "must send the header HX-Request: true, and no Origin or Sec-Fetch-Site of another site.",
+        )
+
+
 def require_own_page(request: Request) -> None:
     """Refuse a request that a page of another site could have sent with the user's cookie.
 
@@ -74,7 +85,7 @@ def require_own_page(request: Request) -> None:
     browsers say where a request comes from.
 
     Raises:
-        HTTPException: 403.
+        ForeignRequestError: the request may come from elsewhere.
     """
     origin = request.headers.get("Origin")
     if (
@@ -82,7 +93,7 @@ def require_own_page(request: Request) -> None:
         or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
         or (origin is not None and urlsplit(origin).netloc != request.headers.get("Host"))
     ):
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
+        raise ForeignRequestError
 
 
 def _may(

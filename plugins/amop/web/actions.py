@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.quarantine import QuarantineFilter
@@ -12,10 +14,25 @@ from amop.device_sync.quarantine_retry import retry_records
 from amop.device_sync.store import records
 from amop.findings import store as finding_store
 from amop.page.store.today import moment
-from amop.web.access import Changeable, Integrations, User, user_name
+from amop.page.what_if import check_form
+from amop.web.access import Askable, Changeable, Integrations, User, user_name
 from amop.web.errors import not_found
-from amop.web.views import Dismissed, Id, Orders, Page, Provider, Resolved, Search, findings, show_quarantine
-from amop.web.warehouse import writing, writing_turn
+from amop.web.views import (
+    LARGEST_ID,
+    Dismissed,
+    Id,
+    Orders,
+    Page,
+    Provider,
+    Resolved,
+    Search,
+    findings,
+    show_quarantine,
+)
+from amop.web.warehouse import reading, writing, writing_turn
+
+LONGEST_FORM = 1_000_000
+"""Characters of a field; the rules of the table are stricter and say so beside it."""
 
 
 def dismiss_finding(
@@ -97,6 +114,29 @@ def accept_record(
     return show_quarantine(request, integrations, changeable, orders, resolved, q, page, said=said)
 
 
+class WhatIfRequest(BaseModel):
+    """The form of a what-if as the browser sends it."""
+
+    service_provider_id: int = Field(ge=1, le=LARGEST_ID)
+    rate_plans: str = Field(max_length=LONGEST_FORM)
+    ladder_size: str = Field(max_length=LONGEST_FORM)
+
+
+def check_what_if(integrations: Integrations, askable: Askable, form: WhatIfRequest) -> Response:
+    """Answer what is wrong with the form of a what-if, by field, before Airflow is asked to start it; write nothing."""
+    with reading() as connection:
+        faults = check_form(
+            connection,
+            askable=[name for name in askable if name in integrations],
+            service_provider_id=form.service_provider_id,
+            rate_plans=form.rate_plans,
+            ladder_size=form.ladder_size,
+        )
+    if faults is None:
+        raise not_found("There is no such provider, or you may not start a what-if of it.")
+    return JSONResponse({"faults": faults})
+
+
 def _require_record(connection: WarehouseConnection, record_id: int, changeable: list[str]) -> None:
     if records.find_open_record(connection, record_id=record_id, integrations=changeable) is None:
         raise not_found("There is no such open record any more, or you may not change it.")
@@ -107,5 +147,6 @@ ACTIONS: dict[str, Callable[..., Response]] = {
     "/findings/{finding_id}/restore": restore_finding,
     "/quarantine/{record_id}/retry": retry_record,
     "/quarantine/{record_id}/accept": accept_record,
+    "/what-if/check": check_what_if,
 }
-"""Routes that write, all of them POST."""
+"""Routes of the buttons, all of them POST."""

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from amop.database.conninfo import ConnectionFormError
+from amop.web.access import ForeignRequestError
 from amop.web.rendering import render
 from amop.web.warehouse import BusyError, WarehouseNotDefinedError
 
@@ -50,6 +51,8 @@ def _error(request: Request, code: int, title: str, text: str) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     code = getattr(error, "status_code", status.HTTP_500_INTERNAL_SERVER_ERROR)
+    if isinstance(error, ForeignRequestError):
+        return _error(request, code, "The request did not come from this page", error.detail)
     if code in REFUSALS:
         return _error(request, code, *REFUSALS[code])
     return _error(request, code, "Not found" if code == status.HTTP_404_NOT_FOUND else "Invalid request", error.detail)  # type: ignore[attr-defined]

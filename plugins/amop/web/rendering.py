@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
@@ -25,8 +26,14 @@ FILTERS = ("money", "exact_money", "count", "share", "data", "megabytes", "momen
 STATIC_TYPES = {
     "htmx.min.js": "text/javascript",
     "page.js": "text/javascript",
+    "charts.js": "text/javascript",
+    "uplot.min.js": "text/javascript",
+    "uplot.min.css": "text/css",
     "page.css": "text/css",
 }
+
+
+PAGE_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 @cache
@@ -146,6 +153,10 @@ def render(request: Request, template: str, *, status_code: int = status.HTTP_20
         kept = {name: value for name, value in query.items() if value is not None and name != "csv"}
         return f"?{urlencode(kept)}"
 
+    def paged(table: Table[Any]) -> Table[Any]:
+        wanted = request.query_params.get(f"page_{table.name}", "")
+        return table.at_page(int(wanted) if PAGE_NUMBER.fullmatch(wanted) else 1)
+
     def export(table: str) -> str:
         return f"?{urlencode({**request.query_params, 'csv': table})}"
 
@@ -158,6 +169,7 @@ def render(request: Request, template: str, *, status_code: int = status.HTTP_20
             version=version(),
             address=address,
             export=export,
+            paged=paged,
             query=request.query_params,
             status_code=status_code,
             largest_export=LARGEST_EXPORT,

@@ -16,7 +16,8 @@ from amop.runs.errors import PipelineError
 MOST_PLANS = 200
 LONGEST_TABLE = 100_000
 """Characters."""
-LARGEST = Decimal(10) ** 12
+LARGEST = Decimal(10) ** 10
+"""What the optimizer can bill exactly in every billing period."""
 MONEY = ("rate_charge", "base_rate", "plan_mb", "overage_rate", "data_per_overage_charge", "sms_rate")
 REQUIRED = ("rate_plan_code", *MONEY, "allows_sim_pooling")
 COLUMNS = (*REQUIRED, "pool", "offered_like")

@@ -8,7 +8,6 @@ may have, stays unavailable.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,17 +15,19 @@ import numpy as np
 
 from amop.optimization.arrays import InstanceInputs
 from amop.solver import OptimizationResult, RatePlans, Terms, micro, optimize, pools_of, verify
-from amop.solver.model import Eligibility, Flags, Integers
-from amop.what_if.plan_table import PlanLine, PlanTableError
+from amop.solver.model import Eligibility, Flags, Integers, from_micro
+from amop.what_if.plan_rules import (
+    OfferedPlan,
+    check_choice,
+    check_offers,
+    check_pools,
+    is_chosen_step_by_step,
+    new_lines,
+)
+from amop.what_if.plan_table import PlanLine
 
 PROOF_SECONDS = 5.0
 """Time limit of branch and bound, which small fleets are solved with."""
-
-MOST_LADDERS = 200
-"""Choices of new plans that are all computed; of more, each step adds the plan that saves most."""
-
-MOST_SOLVES = 2_000
-"""Of a choice step by step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ class Scenario:
             known: codes of all plans of the provider.
 
         Raises:
-            PlanTableError: a new plan is offered like a plan that does not exist.
+            PlanTableError: a new plan is offered like a plan that does not exist, or a pool has two overage rates.
         """
         present = {code: number for number, code in enumerate(inputs.rate_plans.code)}
+        check_offers(table, known=known, offered=present)
+        check_pools(table, known=known, offered=_offered_plans(inputs.rate_plans))
         by_code = {line.rate_plan_code: line for line in table}
-        new = [line for line in table if line.rate_plan_code not in known]
+        new = new_lines(table, known)
         columns = [_offered(inputs.eligibility, present, line) for line in new]
         allowed = np.column_stack([inputs.eligibility.allowed, *columns])
         count = len(present)
@@ -112,14 +115,11 @@ class Scenario:
         Raises:
             PlanTableError: there are fewer new plans, or too many to choose from.
         """
-        if size > len(self.new_plans):
-            raise PlanTableError(f"the table has {len(self.new_plans)} new rate plans, fewer than {size} to choose")
-        if math.comb(len(self.new_plans), size) <= MOST_LADDERS:
-            found = [self._ladder(chosen) for chosen in itertools.combinations(self.new_plans, size)]
-        elif size * len(self.new_plans) <= MOST_SOLVES:
+        check_choice(len(self.new_plans), size)
+        if is_chosen_step_by_step(len(self.new_plans), size):
             found = list(self._greedy(size))
         else:
-            raise PlanTableError(f"{size} of {len(self.new_plans)} new rate plans are too many choices")
+            found = [self._ladder(chosen) for chosen in itertools.combinations(self.new_plans, size)]
         return sorted(found, key=lambda ladder: (ladder.cost, ladder.rate_plans))
 
     def _greedy(self, size: int) -> Iterator[Ladder]:
@@ -161,14 +161,28 @@ def _offered(eligibility: Eligibility, present: Mapping[str, int], line: PlanLin
             return np.ones(len(eligibility.allowed), dtype=np.bool_)
         kept: Flags = eligibility.keeps_plan[eligibility.comm_group]
         return ~kept
-    if line.offered_like not in present:
-        raise PlanTableError(
-            f"rate plan {line.rate_plan_code!r} is offered like {line.offered_like!r}, which no SIM may have"
-        )
     like: Flags = eligibility.allowed[:, present[line.offered_like]]
     if eligibility.keeps_plan is not None:
         like = like & ~eligibility.keeps_plan[eligibility.comm_group]
     return like
+
+
+def _pool(plans: RatePlans, number: int) -> tuple[bool, str | None]:
+    """Return whether a plan is pooled, and the pool that it names, None for a pool of its own."""
+    name = plans.pool_name[plans.pool[number]] if plans.pool[number] >= 0 else ""
+    return bool(name), name.removeprefix("pool ") if name.startswith("pool ") else None
+
+
+def _offered_plans(plans: RatePlans) -> list[OfferedPlan]:
+    return [
+        OfferedPlan(
+            code,
+            *_pool(plans, number),
+            from_micro(int(plans.overage_rate[number])),
+            from_micro(int(plans.block_micro_mb[number])),
+        )
+        for number, code in enumerate(plans.code)
+    ]
 
 
 def _rate_plans(plans: RatePlans, by_code: Mapping[str, PlanLine], new: Sequence[PlanLine]) -> RatePlans:
@@ -191,9 +205,9 @@ def _rate_plans(plans: RatePlans, by_code: Mapping[str, PlanLine], new: Sequence
             pooled.append(line.allows_sim_pooling)
             pools.append(line.pool)
         else:
-            pool = plans.pool_name[plans.pool[number]] if plans.pool[number] >= 0 else ""
-            pooled.append(bool(pool))
-            pools.append(pool.removeprefix("pool ") if pool.startswith("pool ") else None)
+            is_pooled, pool = _pool(plans, number)
+            pooled.append(is_pooled)
+            pools.append(pool)
     pool_index, pool_name = pools_of(codes, pooled, pools)
     is_retired = [
         bool(number < len(plans) and plans.is_retired[number]) or code not in by_code

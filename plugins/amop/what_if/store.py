@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
+from amop.what_if.plan_rules import OfferedPlan
 
 
 @statement("what_if/latest_instance")
@@ -17,6 +18,11 @@ def latest_instance(connection: WarehouseConnection, *, service_provider_id: int
 @statement("what_if/provider_plans")
 def provider_plans(connection: WarehouseConnection, *, service_provider_id: int) -> list[str]:
     """Return the codes of all rate plans of a provider."""
+
+
+@statement("what_if/offered_plans")
+def offered_plans(connection: WarehouseConnection, *, instance_id: int) -> list[OfferedPlan]:
+    """Return the rate plans that the SIMs of an instance may have or are on."""
 
 
 @statement("what_if/open_what_if")

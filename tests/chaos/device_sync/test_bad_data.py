@@ -13,7 +13,7 @@ from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
 from amop.device_sync import fetch, merge
 from amop.runs.errors import MergeRefusedError
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from tests.worlds.moments import present
 from tests.worlds.raw_carrier import RawCarrier, running_raw_carrier
 from tests.worlds.reliability import RecordFault

@@ -13,7 +13,7 @@ from amop.carriers.errors import CarrierFormatError
 from amop.database.connection import connect
 from amop.device_sync import fetch, merge
 from amop.runs.errors import MergeRefusedError
-from amop.runs.store import warnings_of_instance
+from amop.runs.store.sync_runs import warnings_of_instance
 from amop.runs.sync_runs import end_run
 from tests.worlds.moments import ORDINARY_MOMENT
 from tests.worlds.raw_carrier import RawCarrier, running_raw_carrier

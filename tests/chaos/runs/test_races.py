@@ -15,9 +15,10 @@ from amop.database.connection import transaction
 from amop.messages.amop_client import AmopClient
 from amop.messages.outbox import enqueue_daily_sync_notice
 from amop.optimization.instances import OptimizationRequest, open_instance
+from amop.runs.opening import SyncRequest, open_runs
 from amop.runs.progress import PROGRESS_STEPS
 from amop.runs.sessions import SessionAlreadyRunningError, advance_session, open_session
-from amop.runs.sync_runs import SyncBusyError, SyncRequest, load_run, open_runs
+from amop.runs.sync_runs import SyncBusyError, load_run
 from sandbox.amop.running import running_amop
 from sandbox.carrier.running import running_carrier
 from tests.worlds.changes_world import NOW, ChangesWorld

@@ -25,7 +25,7 @@ from amop.carriers.protocol import CarrierClient, DevicePage, ListLimits, UsageP
 from amop.device_sync import fetch
 from amop.device_sync.complete_run import complete_run, session_to_optimize
 from amop.device_sync.merge import merge_devices, merge_usage
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.http_server import BackgroundServer
 from tests.worlds.family_parts import missing_parts
 from tests.worlds.moments import present

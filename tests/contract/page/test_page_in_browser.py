@@ -217,16 +217,71 @@ def test_a_what_if_is_started_through_airflows_own_api(
 
     page.route("**/dagRuns", take)
     table = tmp_path / "plans.csv"
-    table.write_text("rate_plan_code\nA\n")
+    rate_plans = world.plan_table() + "New 1,1,0,5,0.5,1,0,false,,\nNew 2,1,0,9,0.5,1,0,false,,\n"
+    table.write_text(rate_plans)
     page.get_by_label("or a file").set_input_files(table)
-    expect(page.get_by_label("Rate plans as CSV")).to_have_value("rate_plan_code\nA\n")
+    expect(page.get_by_label("Rate plans as CSV")).to_have_value(rate_plans)
     page.get_by_label("Choose this many").fill("2")
     page.get_by_role("button", name="Compute").click()
     link = page.get_by_role("link", name="See the run in Airflow")
     expect(link).to_have_attribute("href", "/dags/what_if_jasper/runs/manual__a%20b")
-    conf = {"service_provider_id": 1, "rate_plans": "rate_plan_code\nA\n", "ladder_size": 2}
+    conf = {"service_provider_id": 1, "rate_plans": rate_plans, "ladder_size": 2}
     address = f"{server.address}/api/v2/dags/what_if_jasper/dagRuns"
     assert sent == [("POST", address, {"logical_date": None, "conf": conf})]
+    assert visitor.problems == []
+
+
+def test_a_typo_in_a_what_if_is_said_beside_its_field_and_nothing_is_started(
+    chromium: Browser, server: AirflowServer, world: PageWorld
+) -> None:
+    visitor = visit(chromium, server, user="user")
+    page = visitor.open("what-if?provider=1")
+    started: list[str] = []
+    page.on("request", lambda request: started.append(request.url) if "dagRuns" in request.url else None)
+    plans, size = page.get_by_label("Rate plans as CSV"), page.get_by_label("Choose this many")
+    plans.fill(world.plan_table().replace("Small 1,0.9", "Small 1,O.9"))
+    size.fill("two")
+    page.get_by_role("button", name="Compute").click()
+    expect(page.locator("#plans-fault")).to_contain_text("line 5: rate_charge 'O.9' is no number")
+    expect(page.locator("#size-fault")).to_contain_text("'two' is no whole number")
+    expect(plans).to_be_focused()
+    expect(plans).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[data-answer]")).to_have_text("Nothing was started: correct what is marked.")
+    keep_picture(page, "what-if-faults")
+    assert Axe().run(page).violations_count == 0
+    plans.fill(world.plan_table())
+    page.get_by_role("button", name="Compute").click()
+    expect(page.locator("#plans-fault")).to_be_hidden()
+    expect(plans).not_to_have_attribute("aria-invalid", "true")
+    assert started == []
+    assert visitor.problems == []
+
+
+def test_time_series_are_drawn_in_both_themes_and_printed_as_the_server_drew_them(
+    chromium: Browser, server: AirflowServer, world: PageWorld
+) -> None:
+    visitor = visit(chromium, server, color_scheme="light")
+    world.execute(  # a chart of savings needs a second billing period
+        "INSERT INTO amop.realised_saving SELECT %s, usage_read_at, applied_changes, forecast_saving, old_plans_cost,"
+        " applied_plans_cost, realised_saving, projected_usage_mb, real_usage_mb, absolute_error_mb, projection_error,"
+        " weighted_error, measured_at FROM amop.realised_saving",
+        world.instance_id,
+    )
+    for path in (f"sim/{world.sims[3]}", "savings"):
+        page = visitor.open(path)
+        chart, picture = page.locator("figure .uplot"), page.locator("figure > svg")
+        expect(chart).to_have_count(1)
+        expect(chart).to_be_visible()
+        expect(picture).to_be_hidden()
+        page.emulate_media(color_scheme="dark")
+        expect(chart).to_have_count(1)
+        page.emulate_media(media="print")
+        expect(chart).to_be_hidden()
+        expect(picture).to_be_visible()
+        page.emulate_media(media="screen", color_scheme="light")
+    world.execute("DELETE FROM amop.realised_saving WHERE instance_id = %s", world.instance_id)
+    without = visit(chromium, server, java_script_enabled=False).open(f"sim/{world.sims[3]}")
+    expect(without.locator("figure > svg")).to_be_visible()
     assert visitor.problems == []
 
 

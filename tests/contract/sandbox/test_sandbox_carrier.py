@@ -309,6 +309,22 @@ def test_usage_counters_can_be_set_to_the_end_of_the_period_and_back(own: Runnin
     assert own.truth() == before
 
 
+def test_added_accounts_have_the_same_sims_and_change_independently(own: RunningCarrier) -> None:
+    def add(like: str) -> requests.Response:
+        body = {"users": ["api_first", "api_second"], "like": like, "device_count": 20}
+        return requests.post(f"{own.base_url}/sandbox/accounts", json=body, timeout=10)
+
+    assert add("api_unknown").status_code == 400
+    assert add("api_jasper").status_code == 201
+    first, second = (own.truth(user)["devices"] for user in ("api_first", "api_second"))
+    assert len(first) == 20 and first == second
+    assert own.truth("api_jasper")["devices"] != first
+    own.use_until(AS_OF + timedelta(days=2), account="api_second")
+    changed = own.truth("api_second")["devices"]
+    assert sum(sim["data_usage"] for sim in changed) > sum(sim["data_usage"] for sim in first)
+    assert own.truth("api_first")["devices"] == first
+
+
 def test_plan_changes_and_the_fleet_time_survive_a_restart(tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "devices_per_account": 120,

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from amop import ids
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from tests.worlds.dag_world import SIMS, Day
 from tests.worlds.moments import machine_time
 

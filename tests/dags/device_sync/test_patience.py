@@ -13,7 +13,7 @@ from amop import time_limits
 from amop.carriers.circuit_breaker import LONGEST_PAUSE
 from amop.carriers.errors import CarrierUnavailableError
 from amop.device_sync import communication_plans
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from amop.tasks import carrier_access, device_sync, frames
 from amop.tasks.carrier_access import carrier_of
 from amop.tasks.frames import ProviderRun, SyncWork

@@ -66,7 +66,7 @@ def test_a_task_without_a_run_of_its_own_is_told_of_once(day: Day) -> None:
     assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(3)] == ["failed", "success", "success"]
     (mail,) = mails(day, "task_failed")
     assert mail["Subject"] == "AMOP: A task failed"
-    assert "amop_relay, task report_refused_messages: AMOP refused 1 messages; they are dead-lettered" in body(mail)
+    assert "amop_relay, task watch_and_deliver: AMOP refused 1 messages; they are dead-lettered" in body(mail)
 
 
 class Hook(BaseHTTPRequestHandler):

@@ -14,9 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from amop.carriers import store
 from amop.carriers.account import CarrierAccount
-from amop.carriers.call_gate import PostgresCallGate
+from amop.carriers.call_gate import CALLS_TO_LEARN, GROWTH, PostgresCallGate, window_of
 from amop.carriers.control_center import ControlCenterClient
+from amop.database.connection import connect
 from sandbox.carrier.running import RunningCarrier, running_carrier
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -191,3 +193,81 @@ def test_the_key_of_the_account_is_not_in_the_database(
         rows = connection.execute("SELECT carrier_api_user::text FROM amop.carrier_api_user").fetchall()
     assert len(rows) == 1
     assert carrier.api_key not in str(rows)
+
+
+def account_row(dsn: str, **values: Any) -> None:
+    """Store an API user whose latest five calls ended half a second ago."""
+    row = {"fastest_seconds": 0.15, "timed_calls": CALLS_TO_LEARN} | values
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO amop.carrier_api_user (api_user, recent_calls, fastest_seconds, timed_calls) VALUES"
+            " ('a', array_fill(clock_timestamp() - interval '0.5 seconds', ARRAY[5]), %(fastest_seconds)s,"
+            " %(timed_calls)s)",
+            row,
+        )
+
+
+def seconds_to_wait(dsn: str) -> float:
+    with connect(dsn) as connection:
+        calls, seconds = window_of(5)
+        return store.begin_call(
+            connection, api_user="a", calls=calls, window_seconds=seconds, calls_to_learn=CALLS_TO_LEARN, now=None
+        ).seconds
+
+
+def learned(dsn: str) -> tuple[float, int]:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT fastest_seconds, timed_calls FROM amop.carrier_api_user").fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def end_call(dsn: str, seconds: float | None) -> None:
+    with connect(dsn) as connection:
+        store.end_call(connection, api_user="a", seconds=seconds, growth=GROWTH)
+
+
+def test_a_call_waits_from_the_end_of_the_fifth_call_before_it_less_the_fastest_call(warehouse_dsn: str) -> None:
+    began = time.monotonic()
+    account_row(warehouse_dsn)
+    waits = seconds_to_wait(warehouse_dsn)
+    assert 1.01 - 0.5 - 0.15 - (time.monotonic() - began) <= waits <= 1.01 - 0.5 - 0.15
+
+
+def test_the_fastest_call_counts_only_when_enough_calls_are_known(warehouse_dsn: str) -> None:
+    began = time.monotonic()
+    account_row(warehouse_dsn, timed_calls=CALLS_TO_LEARN - 1)
+    waits = seconds_to_wait(warehouse_dsn)
+    assert 1.01 - 0.5 - (time.monotonic() - began) <= waits <= 1.01 - 0.5
+
+
+def test_a_call_that_never_ended_counts_from_its_start(warehouse_dsn: str) -> None:
+    account_row(warehouse_dsn)
+    with psycopg.connect(warehouse_dsn) as connection:
+        connection.execute("UPDATE amop.carrier_api_user SET recent_calls = '{}'")
+    began = time.monotonic()
+    assert [seconds_to_wait(warehouse_dsn) for _ in range(5)] == [0] * 5
+    waits = seconds_to_wait(warehouse_dsn)
+    assert 1.01 - (time.monotonic() - began) <= waits <= 1.01
+
+
+def test_a_faster_call_counts_at_once_and_a_slower_one_raises_the_fastest_slowly(warehouse_dsn: str) -> None:
+    account_row(warehouse_dsn)
+    end_call(warehouse_dsn, 0.4)
+    fastest, timed = learned(warehouse_dsn)
+    assert fastest == pytest.approx(0.15 * GROWTH)
+    assert timed == CALLS_TO_LEARN + 1
+    end_call(warehouse_dsn, 0.02)
+    assert learned(warehouse_dsn) == (0.02, CALLS_TO_LEARN + 2)
+    end_call(warehouse_dsn, None)  # no answer: a refused connection is not a fast call
+    assert learned(warehouse_dsn) == (0.02, CALLS_TO_LEARN + 2)
+
+
+@pytest.mark.parametrize(
+    ("calls_per_second", "calls", "seconds"),
+    [(0.5, 1, 2.01), (2.5, 2, 1.01), (5, 5, 1.01), (20, 20, 1.01), (50, 16, 1.01 / 3), (1000, 20, 1.01 / 50)],
+)
+def test_a_high_limit_is_kept_in_parts_of_a_second(calls_per_second: float, calls: int, seconds: float) -> None:
+    found = window_of(calls_per_second)
+    assert found[0] == calls
+    assert found[1] == pytest.approx(seconds)

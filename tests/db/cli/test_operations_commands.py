@@ -24,6 +24,7 @@ class PlayedAirflow(AirflowClient):
     """Airflow's answers: what `select_providers` returned, and the instances that it clears."""
 
     selected: tuple[int, ...] = ()
+    is_mapped = True
     cleared: list[tuple[str, str, list[tuple[str, int]]]]
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class PlayedAirflow(AirflowClient):
     def clear(self, dag_id: str, dag_run_id: str, instances: Any) -> list[tuple[str, int]]:
         """Record what is cleared."""
         self.cleared.append((dag_id, dag_run_id, list(instances)))
-        return list(instances)
+        return [(task_id, index) for task_id, index in instances if (index >= 0) == self.is_mapped]
 
 
 @pytest.fixture
@@ -100,6 +101,18 @@ def test_a_run_is_resumed_by_exactly_the_tasks_whose_work_is_missing(
     printed = " ".join(output.split())
     assert f"cleared {len(tasks)} task instances of device_sync_jasper, run monday, map index 1" in printed
     assert all(task_id in printed for task_id in tasks)
+
+
+def test_a_run_whose_tasks_are_not_mapped_yet_is_resumed_for_all_providers(
+    world: WatchdogWorld, airflow: PlayedAirflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = world.open_sync()
+    fail(world, run_id)
+    world.rows("UPDATE amop.device_sync_run SET pages = 0")
+    airflow.selected, airflow.is_mapped = (run_id,), False
+    assert run(capsys, "runs", "resume", str(run_id))[0] == 0
+    assert [{index for _, index in instances} for _, _, instances in airflow.cleared] == [{0}, {-1}]
+    assert {task_id for task_id, _ in airflow.cleared[-1][2]} == {*SYNC_TASKS, *AFTER}
 
 
 def test_a_run_that_cannot_be_resumed_says_what_to_do(

@@ -10,7 +10,8 @@ from amop.database import clock as database_clock
 from amop.database.clock import WorkerClockError, warehouse_clock
 from amop.database.connection import transaction
 from amop.runs.heartbeat import record_heartbeat
-from amop.runs.sync_runs import SyncRequest, end_run, load_run, newer_merged_run, open_runs
+from amop.runs.opening import SyncRequest, open_runs
+from amop.runs.sync_runs import end_run, load_run, newer_merged_run
 from tests.worlds.moments import present
 from tests.worlds.sandbox_reference import load_sandbox_reference
 

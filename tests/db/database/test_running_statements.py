@@ -207,6 +207,18 @@ def test_rows_are_copied(connection: WarehouseConnection, tmp_path: Path) -> Non
     assert found(connection, last=9) == [Row(number, f"tab\t{number}\\N") for number in range(3)]
 
 
+def test_rows_are_copied_in_binary_form(connection: WarehouseConnection, tmp_path: Path) -> None:
+    copy = CopyInto("number", Row, types=("int8", "text"))
+    copy.write(connection, (Row(number, f"tab\t{number}\\N") for number in range(3)))
+    found = declare(every, "SELECT number, name FROM number WHERE number < %(last)s", tmp_path=tmp_path)
+    assert found(connection, last=9) == [Row(number, f"tab\t{number}\\N") for number in range(3)]
+
+
+def test_a_binary_copy_needs_a_type_for_each_column() -> None:
+    with pytest.raises(ValueError, match="number is copied with 1 types for 2 columns"):
+        CopyInto("number", Row, types=("int8",))
+
+
 def test_a_copy_needs_two_columns_and_one_row_type_for_each_table() -> None:
     @dataclass(frozen=True)
     class Single:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -288,6 +288,14 @@ def test_a_copy_must_fit_its_table(
     monkeypatch.setattr("amop.database.copy.COPIES", {})
     assert copy_faults(connection, CopyInto(table, row_type)) == faults
     assert table not in COPIES
+
+
+def test_the_types_of_a_binary_copy_must_be_those_of_its_table(
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amop.database.copy.COPIES", {})
+    wrong = CopyInto("amop.tenant", Tenant, types=["int4"] + ["text"] * (len(fields(Tenant)) - 1))
+    assert copy_faults(connection, wrong) == ["COPY amop.tenant of Tenant: column id is sent as int4, but it is int8"]
 
 
 def test_a_file_that_no_function_is_bound_to_is_found(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from amop.carriers.errors import CarrierAuthenticationError
 from amop.device_sync import fetch
 from amop.runs.errors import PipelineError, SyncRunEndedError
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import present
 from tests.worlds.sync_world import JASPER, SyncWorld

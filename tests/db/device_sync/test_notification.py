@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from amop.device_sync.notification import mark_notification_sent, notification_to_send
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from tests.worlds.moments import present
 from tests.worlds.old_cleanup import OldMessage, parse_as_old_cleanup
 from tests.worlds.sandbox_reference import load_sandbox_reference

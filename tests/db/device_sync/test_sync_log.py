@@ -15,7 +15,8 @@ from amop.database.connection import transaction
 from amop.device_sync.rows import HistorianLine
 from amop.device_sync.sync_log import historian_key, write_historian_file, write_sync_log
 from amop.page.table import csv_cell
-from amop.runs.sync_runs import SyncRequest, load_run, open_runs
+from amop.runs.opening import SyncRequest, open_runs
+from amop.runs.sync_runs import load_run
 from tests.worlds.moments import present
 from tests.worlds.sandbox_reference import load_sandbox_reference
 

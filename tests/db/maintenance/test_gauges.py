@@ -78,7 +78,7 @@ def test_every_gauge_arrives_by_udp_with_the_figure_of_the_tables(
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(listener.getsockname()[1]))
     backend = stats_utils.get_stats_factory()()
     stats.initialize(factory=lambda: backend, export_legacy_names=False)
-    count = task.export_gauges.function()
+    count = task.export_gauges()
     found = received(listener, count)
     backend.statsd.close()
     assert len(found) == count
@@ -131,7 +131,7 @@ def test_nothing_is_read_where_metrics_are_off(monkeypatch: pytest.MonkeyPatch) 
         raise AssertionError("the warehouse was read")
 
     monkeypatch.setattr(task, "warehouse_conninfo", fail)
-    assert task.export_gauges.function() == 0
+    assert task.export_gauges() == 0
 
 
 TASK_PROCESS = """
@@ -143,7 +143,7 @@ from amop.tasks import gauges
 stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
 gauges.warehouse_conninfo = lambda: sys.argv[1]
 gauges.warehouse_now = lambda: datetime.fromisoformat(sys.argv[2])
-assert gauges.export_gauges.function() > 12
+assert gauges.export_gauges() > 12
 os._exit(0)  # as a task's process may end: nothing is sent at exit
 """
 

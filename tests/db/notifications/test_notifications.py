@@ -341,18 +341,13 @@ def test_a_task_whose_failure_is_in_its_run_or_session_is_not_told_of_again(worl
 
 
 def reject(world: World, message_id: str, reason: str, *, hours_ago: float = 1) -> None:
-    received = NOW - timedelta(hours=hours_ago)
-    world.insert(
-        "queue_message",
-        message_id=message_id,
-        dag_run_id="asset_triggered",
-        outcome="rejected",
-        reason=reason,
-        attributes=Jsonb({}),
-        body="{}",
-        received_at=received,
-        last_received_at=received,
-        deliveries=1,
+    world.execute(
+        "INSERT INTO amop.queue_message"
+        " (message_id, dag_run_id, outcome, reason, attributes, body, received_at, last_received_at)"
+        " VALUES (%s, 'asset_triggered', 'rejected', %s, '{}', '{}', %s, %s)",
+        message_id,
+        reason,
+        *[NOW - timedelta(hours=hours_ago)] * 2,
     )
 
 

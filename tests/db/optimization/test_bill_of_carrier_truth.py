@@ -26,7 +26,7 @@ from amop.device_sync.complete_run import complete_run
 from amop.device_sync.merge import merge_devices, merge_usage
 from amop.optimization import inputs, results, solve
 from amop.optimization.instances import OptimizationRequest, open_instance
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.catalogue import SERVICE_PROVIDERS, RatePlan, ServiceProvider, provider_of
 from sandbox.carrier.running import running_carrier
 from tests.worlds.open_gate import OpenGate

@@ -63,7 +63,7 @@ def test_today_shows_the_figures_of_the_last_sync_and_the_forecast(world: PageWo
     assert row.stored.quarantined == 2
     assert row.stored.forecast_bill == instance["current_cost"]
     assert row.possible_saving == instance["savings"] > 0
-    assert row.stored.proposed_changes == world.value(
+    assert row.stored.approval_changes == world.value(
         "SELECT count(*) FROM amop.rate_plan_change WHERE instance_id = %s", world.instance_id
     )
     assert row.days_left == 16

@@ -15,7 +15,7 @@ from amop.device_sync.store import merges, reads, reports
 from amop.optimization.instances import OptimizationRequest, open_instance
 from amop.reference.billing_periods import ensure_billing_period
 from amop.reference.store import StoredBillingPeriod
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import on_awkward_dates, present
 from tests.worlds.optimization_world import CYCLE_END, CYCLE_START, NOW, OptimizationWorld

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from amop.database.connection import transaction
-from amop.runs import open_windows, sync_runs
+from amop.runs import open_windows, opening
 from amop.runs.errors import PipelineError, SyncRunEndedError
 from amop.runs.open_windows import find_due_providers
-from amop.runs.sync_runs import NO_RUN, ProviderRun, SyncRequest, load_run, open_runs, running_run
+from amop.runs.opening import ProviderRun, SyncRequest, open_runs
+from amop.runs.sync_runs import NO_RUN, load_run, running_run
 from tests.worlds.moments import present
 from tests.worlds.optimization_world import OptimizationWorld
 
@@ -25,7 +26,7 @@ FIRST, BROKEN, LAST = 1, 7, 8
 @pytest.fixture
 def world(warehouse_dsn: str, monkeypatch: pytest.MonkeyPatch) -> OptimizationWorld:
     """Return three providers of one integration; waits for locks are short."""
-    monkeypatch.setattr(sync_runs, "OPENING_LOCK", timedelta(seconds=0.2))
+    monkeypatch.setattr(opening, "OPENING_LOCK", timedelta(seconds=0.2))
     monkeypatch.setattr(open_windows, "CHECK_LOCK", timedelta(seconds=0.2))
     world = OptimizationWorld(warehouse_dsn)
     settings = world.execute("SELECT bill_period_end_day, bill_period_end_hour FROM amop.service_provider WHERE id = 1")
@@ -140,7 +141,7 @@ def test_a_warehouse_that_is_away_refuses_no_provider(
     def lost(*_: object) -> None:
         raise psycopg.OperationalError("the connection is lost")
 
-    monkeypatch.setattr(sync_runs, "_open_provider_run", lost)
+    monkeypatch.setattr(opening, "_open_provider_run", lost)
     with pytest.raises(psycopg.OperationalError, match="is lost"):
         open_all(world, now=present())
     assert runs(world) == {}

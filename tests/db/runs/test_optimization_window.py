@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from amop.runs.open_windows import find_due_providers
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from tests.worlds.optimization_world import CYCLE_END, CYCLE_START, OptimizationWorld
 
 NEW_YORK = ZoneInfo("America/New_York")

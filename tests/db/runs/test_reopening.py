@@ -11,7 +11,8 @@ from amop.device_sync import fetch
 from amop.device_sync.complete_run import complete_run, session_to_optimize
 from amop.device_sync.merge import merge_devices, merge_usage
 from amop.runs.errors import StepMissingError, SyncRunEndedError
-from amop.runs.reopening import resume_run
+from amop.runs.reopening import replace_session_of_complete_run, resume_run
+from amop.runs.sessions import fail_session
 from amop.runs.sync_runs import end_run
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.moments import present
@@ -74,6 +75,43 @@ def test_a_cleared_run_gets_a_new_session_because_the_failed_one_is_over_for_amo
     told = world.rows("SELECT kind, payload FROM amop.amop_outbox WHERE session_id = %s ORDER BY id",
                       session.optimization_session_id)  # fmt: skip
     assert [message["payload"]["data"]["Progress"] for message in told] == [0, 20]
+
+
+def replace_session(world: SyncWorld, run_id: int, clear_number: int = 1) -> None:
+    replace_session_of_complete_run(world.dsn, run_id, clear_number=clear_number, now=present())
+
+
+def fail_latest_session(world: SyncWorld) -> None:
+    """Fail the session as the watchdog does."""
+    (row,) = world.rows("SELECT max(id) AS id FROM amop.optimization_session")
+    with transaction(world.dsn) as connection:
+        fail_session(connection, row["id"], "its DAG run ended in Airflow")
+
+
+def test_a_complete_run_whose_session_the_watchdog_ended_is_optimized_when_it_is_cleared(world: SyncWorld) -> None:
+    run_id = world.sync("monday", optimization="always")["id"]
+    replace_session(world, run_id)  # nothing changes while its session runs
+    fail_latest_session(world)
+    assert session_to_optimize(world.dsn, run_id) is None
+    opener = "device_sync_jasper/monday"
+    for number in (1, 2):
+        replace_session(world, run_id, number)
+        assert session_to_optimize(world.dsn, run_id) is not None
+        fail_latest_session(world)
+    assert [opened_by for opened_by, _, _ in sessions(world)] == [opener, f"{opener}#2", f"{opener}#3"]
+
+
+def test_a_session_is_not_replaced_where_the_provider_has_newer_data_or_a_later_session(world: SyncWorld) -> None:
+    run_id = world.sync("monday", optimization="always")["id"]
+    fail_latest_session(world)
+    later = world.sync("tuesday", optimization="never")["id"]
+    replace_session(world, run_id)
+    assert len(sessions(world)) == 1
+    replace_session(world, later)  # it has no session: none was to be opened
+    assert len(sessions(world)) == 1
+    world.open("wednesday", optimization="always")
+    replace_session(world, run_id)
+    assert len(sessions(world)) == 2
 
 
 def test_a_cancelled_session_stays_cancelled(world: SyncWorld) -> None:

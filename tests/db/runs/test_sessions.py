@@ -25,7 +25,7 @@ from amop.runs.sessions import (
     open_session,
     touch_session,
 )
-from amop.runs.store import Session
+from amop.runs.store.sessions import Session
 from tests.worlds.sandbox_reference import load_sandbox_reference
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from amop import time_limits
 from amop.device_sync import fetch
 from amop.runs.errors import PipelineError
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.moments import present
 from tests.worlds.sync_world import SyncWorld

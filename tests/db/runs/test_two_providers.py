@@ -25,7 +25,7 @@ from amop.device_sync.merge import merge_devices, merge_usage
 from amop.device_sync.quality import check_quality
 from amop.device_sync.sync_log import sync_log_key
 from amop.optimization import store as optimization
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.moments import present
 from tests.worlds.sandbox_reference import load_sandbox_reference

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from amop.database.connection import transaction
-from amop.runs.sync_runs import SyncRequest, end_run, load_run, open_runs
+from amop.runs.opening import SyncRequest, open_runs
+from amop.runs.sync_runs import end_run, load_run
 from amop.tasks import failures
 from tests.worlds.sandbox_reference import load_sandbox_reference
 

@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 from amop import time_limits
 from amop.database.connection import connect
 from amop.device_sync.progress import staging_progress, staging_progress_of_runs
-from amop.runs.sync_runs import SyncRequest, open_runs
+from amop.runs.opening import SyncRequest, open_runs
 from amop.tasks.staging_poller import poller_of
 from amop.tasks.staging_sensor import DAG_TEST_USER, StagingReadySensor, StagingReadyTrigger
 from tests.db.cli.test_cli import as_airflow_json

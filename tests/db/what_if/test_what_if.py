@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from amop.optimization.errors import OptimizationInputError
 from amop.what_if.compute import WhatIfError, WhatIfRequest, compute_what_if
 from amop.what_if.plan_table import PlanLine, PlanTableError, write_plan_table
 from tests.worlds.optimization_world import CYCLE_START, NOW, OptimizationWorld, money
@@ -158,7 +157,7 @@ def test_a_cleared_run_computes_its_what_if_again(world: WhatIfWorld) -> None:
         (
             (line("Small", "1", "10", allows_sim_pooling=True, pool="F"),
              line("Large", "5", "100", allows_sim_pooling=True, pool="F", overage_rate=Decimal(2))),
-            {}, OptimizationInputError, "pool",
+            {}, PlanTableError, "pool 'F'",
         ),
     ],
 )  # fmt: skip

@@ -26,8 +26,8 @@ from amop.messages.outbox import enqueue, enqueue_daily_sync_notice
 from amop.optimization.instances import OptimizationRequest, check_request, open_instance
 from amop.reference.load import load_reference
 from amop.runs.errors import PipelineError
+from amop.runs.opening import SyncRequest, open_runs
 from amop.runs.sessions import SessionAlreadyRunningError, fail_session
-from amop.runs.sync_runs import SyncRequest, open_runs
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.moments import present
 from tests.worlds.optimization_world import NOW, OptimizationWorld

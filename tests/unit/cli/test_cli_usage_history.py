@@ -16,11 +16,6 @@ START = date(2026, 11, 1)
 USED = {"d1": 0.01, "d2": 0.1, "d3": 20, "d4": 2}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Folder:
-    return Folder(tmp_path, capsys)
-
-
 def history(last: date, first: date = START - timedelta(days=20)) -> str:
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     lines = [f"{device},{day},{used}" for device, used in USED.items() for day in days]

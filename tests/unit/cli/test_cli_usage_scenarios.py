@@ -20,11 +20,6 @@ SCENARIOS = """usage_mb_2,device_id,usage_mb_1,note
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Folder:
-    return Folder(tmp_path, capsys)
-
-
 def with_scenarios(folder: Folder, text: str = SCENARIOS) -> list[str]:
     folder.write(scenarios=text)
     return ["--usage-scenarios", str(folder.path / "scenarios.csv")]

@@ -1,53 +1,59 @@
-"""The compose file: valid, and the same world as the Makefile's."""
+"""docker-compose.yaml: valid, complete, without a secret in it, and with the settings of the sandbox."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from amop import ids
 from amop.config import INTEGRATIONS
-from sandbox.world.world import AIRFLOW_SETTINGS, EXECUTOR_SETTINGS, World
+from sandbox.world.world import AIRFLOW_SETTINGS, World
+from tests.worlds.compose_file import COMPOSE_FILE, ComposeFile, Service
 
 ROOT = Path(__file__).resolve().parents[3]
-COMPOSE = ROOT / "docker-compose.yaml"
-CELERY_ONLY = {"AIRFLOW__CELERY__BROKER_URL", "AIRFLOW__CELERY__RESULT_BACKEND"}
-IN_THE_IMAGE = {"AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__CORE__PLUGINS_FOLDER", "AIRFLOW_HOME"}
-OF_THIS_MACHINE = {
-    "AIRFLOW__API__HOST",
-    "AIRFLOW__API__PORT",
-    "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
-    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT",
-    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT",
-}
-LOCAL_EXECUTOR_ONLY = set(EXECUTOR_SETTINGS) - {"AIRFLOW__CORE__EXECUTOR"}
+AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
+"""Services that run Airflow for good."""
+LAID_OUT_OTHERWISE = {"AIRFLOW__CORE__PARALLELISM", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"}
+"""Settings of the sandbox that a production has other values of."""
+
+
+@pytest.fixture(scope="module")
+def compose() -> ComposeFile:
+    return ComposeFile()
+
+
+@pytest.fixture(scope="module")
+def services(compose: ComposeFile) -> dict[str, Service]:
+    return compose.services
 
 
 @pytest.fixture
-def compose() -> dict[str, Any]:
-    document: dict[str, Any] = YAML(typ="safe").load(COMPOSE)
-    return document
+def secrets(tmp_path: Path) -> Path:
+    """The secrets of the profile sandbox."""
+    return write_secrets(tmp_path / "secrets", "--sandbox")
 
 
-@pytest.fixture
-def make_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
-        monkeypatch.delenv(name)
-    world = World(tmp_path)
-    world.prepare()
-    return {name: value for name, value in world.environment().items() if name.startswith("AIRFLOW_")}
+def write_secrets(folder: Path, *arguments: str) -> Path:
+    program = ROOT / "deploy" / "write_secrets.py"
+    subprocess.run([sys.executable, program, "--secrets", folder, *arguments], check=True, capture_output=True)
+    return folder
+
+
+def volumes(compose: ComposeFile, service: str) -> list[str]:
+    found: list[str] = compose.document["services"][service].get("volumes", [])
+    return found
 
 
 def test_the_file_follows_the_compose_schema() -> None:
     done = subprocess.run(
-        [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE],
+        [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE_FILE],
         capture_output=True,
         text=True,
         check=False,
@@ -55,61 +61,199 @@ def test_the_file_follows_the_compose_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_its_airflow_has_the_same_settings_names_as_make_up(
-    compose: dict[str, Any], make_environment: dict[str, str]
+def test_two_workers_run_and_no_service_shares_the_network_of_another(
+    compose: ComposeFile, services: dict[str, Service]
 ) -> None:
-    environment = set(compose["x-airflow"]["environment"])
-    assert environment - CELERY_ONLY == set(make_environment) - IN_THE_IMAGE - OF_THIS_MACHINE - LOCAL_EXECUTOR_ONLY
+    assert services["worker"].replicas == 2
+    for name, service in compose.document["services"].items():
+        assert "network_mode" not in service and "container_name" not in service, name
+        assert "ports" not in service or name == "api-server", name
+    assert compose.document["services"]["api-server"]["ports"] == ["127.0.0.1:8080:8080"]
 
 
-def test_its_airflow_has_the_same_values_where_they_do_not_depend_on_the_place(compose: dict[str, Any]) -> None:
-    environment = compose["x-airflow"]["environment"]
-    different = {name for name, value in AIRFLOW_SETTINGS.items() if environment[name] != value}
-    assert different == set()
-    assert environment["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+def test_users_sign_in_and_have_roles(services: dict[str, Service]) -> None:
+    for name in AIRFLOW | {"set-up"}:
+        environment = services[name].environment
+        assert environment["AIRFLOW__CORE__AUTH_MANAGER"].endswith(".FabAuthManager"), name
+        assert not any("SIMPLE_AUTH" in variable for variable in environment), name
 
 
-def test_its_connections_have_the_same_fields_as_those_of_make_up(
-    compose: dict[str, Any], make_environment: dict[str, str]
+def test_every_service_that_stays_has_a_health_check(services: dict[str, Service]) -> None:
+    stays = {name for name, service in services.items() if not service.ends}
+    assert stays == AIRFLOW | {"postgres", "redis", "carrier", "amop", "aws"}
+    assert {name for name in stays if not services[name].health_check} == set()
+
+
+def test_the_logs_of_all_airflow_services_are_on_one_volume(compose: ComposeFile) -> None:
+    for name in AIRFLOW:
+        assert "logs:/opt/airflow/logs" in volumes(compose, name), name
+    assert "/opt/airflow/logs" in (ROOT / "Dockerfile").read_text()
+
+
+def test_what_must_outlive_a_container_is_on_a_volume(compose: ComposeFile) -> None:
+    assert "postgres:/var/lib/postgresql" in volumes(compose, "postgres")
+    assert "redis:/data" in volumes(compose, "redis")
+    assert "--appendonly yes --dir /data" in compose.services["redis"].command[-1]
+
+
+def test_the_profile_sandbox_holds_the_sandbox_and_nothing_else(services: dict[str, Service]) -> None:
+    sandbox = {"carrier", "amop", "certificates", "aws", "aws-resources", "reference-file", "reference"}
+    assert {name for name, service in services.items() if service.is_sandbox} == sandbox
+    for name in services.keys() - sandbox:
+        assert services[name].needs.keys() & sandbox == set(), name
+
+
+def test_a_reference_file_is_loaded_in_the_sandbox_only_and_once(services: dict[str, Service]) -> None:
+    assert "load_reference_once.sh" in services["reference"].command[1]
+    for name in services.keys() - {"reference"}:
+        assert "load-reference" not in " ".join(services[name].command), name
+    assert "load-reference" not in (ROOT / "deploy" / "set_up.py").read_text()
+
+
+def test_every_service_waits_for_what_it_needs(services: dict[str, Service]) -> None:
+    completed, healthy = "service_completed_successfully", "service_healthy"
+    for name in AIRFLOW:
+        assert services[name].needs == {"set-up": completed, "grants": completed}, name
+    assert services["set-up"].needs == {"postgres": healthy, "redis": healthy}
+    assert services["grants"].needs == {"set-up": completed}
+    assert services["carrier"].needs == services["amop"].needs == {"certificates": completed}
+
+
+def test_no_secret_is_in_the_file_or_in_an_environment(compose: ComposeFile, secrets: Path) -> None:
+    text = COMPOSE_FILE.read_text() + (ROOT / ".env.example").read_text()
+    assert re.findall(r"(?i)^\s*[A-Z_]*(?:PASSWORD|TOKEN|SECRET|KEY): (?!\{)(?!/run/secrets/).*$", text, re.M) == []
+    for service in compose.services.values():
+        for name, value in service.environment.items():
+            if re.search("PASSWORD|TOKEN|SECRET_KEY|JWT|FERNET|ALCHEMY_CONN|BROKER|RESULT_BACKEND", name):
+                assert "/run/secrets/" in value, name
+    assert {Path(path).name for path in compose.secret_files.values()} == {path.name for path in secrets.iterdir()}
+
+
+def test_each_service_has_the_secrets_of_its_role_and_no_others(services: dict[str, Service]) -> None:
+    shared = {"airflow_password", "redis_password", "fernet_key", "api_secret_key", "jwt_secret", "variables"}
+    runs_tasks = shared | {"connections"}
+    expected = {
+        "api-server": shared | {"connections_page"},
+        "scheduler": runs_tasks,
+        "dag-processor": runs_tasks,
+        "triggerer": runs_tasks,
+        "worker": runs_tasks,
+        "reference": runs_tasks,
+        "set-up": shared | {"connections_owner", "admin_password", "amop_starter_password"},
+        "grants": {"amop_owner_password"},
+        "postgres": {"postgres_password", "airflow_password"}
+        | {f"amop_{role}_password" for role in ("owner", "runtime", "reader")},
+        "redis": {"redis_password"},
+        "carrier": {"sandbox_carrier_api_key"},
+        "amop": {"sandbox_amop_token"},
+    }
+    found = {name: set(service.secrets.values()) for name, service in services.items()}
+    assert found == {name: expected.get(name, set()) for name in services}
+
+
+def test_each_role_has_a_password_of_its_own_and_the_folder_is_closed(secrets: Path) -> None:
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    single = [path.read_text() for path in secrets.iterdir() if path.suffix != ".json"]
+    assert len(set(single)) == len(single) == 13
+    assert all(len(text) >= 44 for text in single)
+
+
+def test_secrets_that_exist_are_left_alone(secrets: Path) -> None:
+    before = {path.name: path.read_text() for path in secrets.iterdir()}
+    write_secrets(secrets)
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == before
+
+
+def test_the_sandboxs_secrets_hold_the_connections_and_variables_of_make_up(
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = compose["x-airflow"]["environment"]
-    names = [name for name in make_environment if name.startswith("AIRFLOW_CONN_")]
-    assert len(names) == 3 + len(INTEGRATIONS)
-    for name in names:
-        here, there = json.loads(make_environment[name]), json.loads(environment[name])
-        assert (here.keys(), here["login" if "login" in here else "conn_type"]) == (
-            there.keys(),
-            there["login" if "login" in there else "conn_type"],
-        )
-        assert json.loads(json.dumps(here.get("extra", {}))).keys() == there.get("extra", {}).keys()
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        monkeypatch.delenv(name)
+    world = World(tmp_path / "world")
+    world.prepare()
+    environment = world.environment()
+    connections = json.loads((secrets / "connections.json").read_text())
+    expected = {name for name in environment if name.startswith("AIRFLOW_CONN_")}
+    assert {f"AIRFLOW_CONN_{name.upper()}" for name in connections} == expected
+    assert len(expected) == 3 + len(INTEGRATIONS)
+    for name, connection in connections.items():
+        there = json.loads(environment[f"AIRFLOW_CONN_{name.upper()}"])
+        assert there.keys() == connection.keys(), name
+        assert there.get("extra", {}).keys() == connection.get("extra", {}).keys() - {"verify"}, name
+    variables = json.loads((secrets / "variables.json").read_text())
+    assert {f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()} == {
+        name: value for name, value in environment.items() if name.startswith("AIRFLOW_VAR_")
+    }
 
 
-def test_its_image_is_built_from_the_lock_with_celery(compose: dict[str, Any]) -> None:
-    lock = compose["x-airflow"]["build"]["args"]["REQUIREMENTS"]
+def test_without_the_sandbox_the_files_say_what_to_fill_in_and_nothing_is_called_in_plain_http(tmp_path: Path) -> None:
+    folder = write_secrets(tmp_path / "secrets")
+    connections = json.loads((folder / "connections.json").read_text())
+    outside = {name: one for name, one in connections.items() if one["conn_type"] == "http"}
+    assert {one["host"] for one in outside.values()} == {"https://EDIT_ME"}
+    assert {one["password"] for one in outside.values()} == {"EDIT_ME"}
+    assert json.loads((folder / "variables.json").read_text()) == {}
+
+
+def test_roles_of_the_warehouse_are_those_of_the_connections(secrets: Path) -> None:
+    def logins(name: str) -> dict[str, str]:
+        found = json.loads((secrets / name).read_text())
+        return {key: one["login"] for key, one in found.items() if one["conn_type"] == "postgres"}
+
+    assert logins("connections.json") == {ids.WAREHOUSE_CONNECTION: "amop_runtime"}
+    assert logins("connections_owner.json") == {ids.WAREHOUSE_CONNECTION: "amop_owner"}
+    assert logins("connections_page.json") == {
+        ids.WAREHOUSE_CONNECTION: "amop_runtime",
+        ids.PAGE_CONNECTION: "amop_reader",
+    }
+
+
+def test_the_roles_and_grants_are_those_of_the_documentation() -> None:
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "security.md").read_text("utf-8"), re.DOTALL)
+    assert blocks == [(ROOT / "deploy" / name).read_text("utf-8") for name in ("roles.sql", "grants.sql")]
+
+
+def test_its_airflow_has_the_settings_of_the_sandbox(services: dict[str, Service]) -> None:
+    for name in AIRFLOW:
+        environment = services[name].environment
+        expected = {key: value for key, value in AIRFLOW_SETTINGS.items() if key not in LAID_OUT_OTHERWISE}
+        assert {key: environment.get(key) for key in expected} == expected, name
+        assert environment["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+def test_its_image_is_built_from_the_lock_with_celery_and_fab(compose: ComposeFile) -> None:
+    lock = compose.document["x-airflow"]["build"]["args"]["REQUIREMENTS"]
     assert f"!{lock}\n" in (ROOT / ".dockerignore").read_text()
-    assert "\napache-airflow-providers-celery==" in (ROOT / lock).read_text()
+    text = (ROOT / lock).read_text()
+    assert "\napache-airflow-providers-celery==" in text and "\napache-airflow-providers-fab==" in text
 
 
-def test_no_secret_is_written_in_the_file(compose: dict[str, Any]) -> None:
-    text = COMPOSE.read_text()
-    example = (ROOT / ".env.example").read_text()
-    for name in ("POSTGRES_PASSWORD", "FERNET_KEY", "API_SECRET_KEY", "JWT_SECRET", "CARRIER_API_KEY", "AMOP_TOKEN"):
-        assert f"${{{name}:?set it in .env}}" in text
-        assert f"{name}=\n" in example
+def test_every_image_has_an_exact_version_and_can_be_given_a_digest(compose: ComposeFile) -> None:
+    ours = {"amop-airflow:local", "amop-sandbox:local"}
+    images = {service.image for service in compose.services.values()} - ours
+    assert len(images) == 2
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+[\w.-]*", image), image
+    digest = f"postgres:18.6@sha256:{'0' * 64}"
+    assert ComposeFile({"POSTGRES_IMAGE": digest}).services["postgres"].image == digest
+    for dockerfile in ("Dockerfile", "Dockerfile.sandbox"):
+        assert "ARG PYTHON_IMAGE=python:3.12-slim-bookworm\nFROM ${PYTHON_IMAGE}\n" in (ROOT / dockerfile).read_text()
 
 
-def test_every_service_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
-    services = compose["services"]
-    for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
-        assert services[name]["depends_on"] == {"set-up": {"condition": "service_completed_successfully"}}
-    for service in services.values():
-        for needed in service.get("depends_on", {}):
-            assert needed in services
-    # Without TLS only loopback is called: carrier, AMOP and worker share one network namespace.
-    assert {services[name]["network_mode"] for name in ("carrier", "amop")} == {"service:worker"}
+def test_every_setting_of_the_example_is_one_of_the_file_with_its_default() -> None:
+    text = COMPOSE_FILE.read_text()
+    example = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M))
+    assert dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text)) == example
 
 
-def test_the_pools_are_those_of_the_registry() -> None:
-    pools = json.loads((ROOT / "include" / "airflow" / "pools.json").read_text())
+def test_the_pools_and_the_rights_of_the_starter_are_those_of_the_registry() -> None:
+    folder = ROOT / "include" / "airflow"
+    pools = json.loads((folder / "pools.json").read_text())
     assert set(pools) == {ids.carrier_pool(name) for name in INTEGRATIONS}
     assert all(pool["slots"] >= 1 for pool in pools.values())
+    roles: list[dict[str, Any]] = json.loads((folder / "roles.json").read_text())
+    assert {role["name"] for role in roles} == {ids.STARTER_ROLE}
+    dags = [dag(name) for dag in (ids.device_sync_dag, ids.carrier_optimization_dag) for name in INTEGRATIONS]
+    assert {role["resource"]: role["action"] for role in roles} == {"DAG Runs": "can_create,can_read"} | {
+        f"DAG:{dag}": "can_edit,can_read" for dag in dags
+    }

@@ -133,3 +133,22 @@ def test_remembered_secrets_are_in_no_text_whatever_wrote_it(monkeypatch: pytest
         assert storable_error(RuntimeError(text)) == "S3 said: *** is wrong"
         assert clean_text(text) == "S3 said: *** is wrong"
     assert storable_error(f"cut: {secret[:14]}") == "cut: ***"
+
+
+def test_texts_that_come_again_are_scrubbed_as_at_first() -> None:
+    scrubber = SecretScrubber("the-secret-key")
+    clean, dirty = {"status": "ACTIVATED"}, {"status": "the-secret-key"}
+    for _ in range(3):
+        assert scrubber.scrub_document(clean) is clean
+        assert scrubber.scrub_document(dirty) == {"status": "***"}
+
+
+def test_a_secret_that_is_a_number_is_found_in_numbers() -> None:
+    assert SecretScrubber("4711471147").scrub_document(["894711471147000001"]) == ["89***000001"]
+
+
+def test_a_scrubber_remembers_a_limited_number_of_short_texts() -> None:
+    scrubber = SecretScrubber("the-secret-key")
+    scrubber.scrub_document([f"text {number}" for number in range(5000)] + ["long " * 100])
+    assert len(scrubber._clean) <= 2000
+    assert max(map(len, scrubber._clean)) <= 64

@@ -83,7 +83,7 @@ def test_a_flow_picture_keeps_every_sim_and_its_height() -> None:
 def test_curves_and_columns_without_values_are_left_out() -> None:
     assert line_picture([(1, Decimal(5))], ["x"]) is None
     assert line_picture([(1, Decimal(0)), (2, Decimal(0))], ["x", "y"]) is None
-    assert column_picture([("a", 0)], ["x"]) == []
+    assert column_picture([0], ["x"], forecast_from=1) == []
     curve = line_picture([(1, Decimal(5)), (2, Decimal(-1))], ["x", "y"])
     assert curve is not None
     assert curve.points == "0.0,160.0 300.0,0.0 600.0,160.0"

@@ -42,7 +42,7 @@ def judged(**values: Any) -> ProviderToday:
     [
         ({}, Need.FINE, None),
         (
-            {"run_status": "refused", "run_error": "no", "changes_status": "waiting"},
+            {"run_status": "refused", "run_error": "no", "approval_session_id": 7},
             Need.FAILED,
             "dags/device_sync_jasper/runs/scheduled__2026-11-24T04%3A00%3A00%2B00%3A00",
         ),
@@ -61,7 +61,17 @@ def judged(**values: Any) -> ProviderToday:
             Need.FINE,
             None,
         ),
-        ({"session_id": 7, "changes_status": "waiting"}, Need.APPROVAL, "session/7#approval"),
+        ({"session_id": 7, "approval_session_id": 7}, Need.APPROVAL, "session/7#approval"),
+        (
+            {
+                "session_id": 8,
+                "session_status": "running",
+                "session_heartbeat_at": NOW - timedelta(minutes=2),
+                "approval_session_id": 7,
+            },
+            Need.APPROVAL,
+            "session/7#approval",
+        ),
         ({"synced_at": NOW - timedelta(days=2)}, Need.LATE, "dags/device_sync_jasper"),
         ({"synced_at": NOW - timedelta(days=2), "run_status": "running"}, Need.FINE, None),
         ({"dead_messages": 2, "quarantined": 3}, Need.MESSAGES, "outbox?state=dead"),
@@ -98,6 +108,20 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
         "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the carrier refused API user 'a' or "
         "its key (401). Next: correct login and password of the connection that the error names, then clear the failed "
         "task of this provider with its downstream tasks. 1 more needs attention."
+    )
+
+
+def test_a_failure_does_not_hide_an_open_approval() -> None:
+    row = judged(
+        session_id=8,
+        session_status="failed",
+        session_error="no proof",
+        approval_session_id=7,
+        approval_changes=12,
+        approval_savings=Decimal("3.5"),
+    )
+    assert row.reason == (
+        "session 8 failed: no proof. Session 7 waits: an approval is needed for 12 plan changes, saving USD 3.50"
     )
 
 

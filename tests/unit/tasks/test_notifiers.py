@@ -105,22 +105,22 @@ def test_the_relay_is_yellow_while_amop_is_away_and_does_not_fail(
     outages = ["AMOP has accepted no message since noon", None]
     monkeypatch.setattr(collect, "amop_outage", lambda *_, **__: outages.pop(0))
     with pytest.raises(error, match="AMOP has accepted no message since noon"):
-        deliver_messages.function()
-    assert deliver_messages.function() == 0  # AMOP is back
+        deliver_messages()
+    assert deliver_messages() == 0  # AMOP is back
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "task_id", "previous", "messages"),
+    ("dag_id", "task_id", "previous", "reached", "messages"),
     [
-        ("amop_relay", "end_stale_work", None, 1),
-        ("amop_relay", "end_stale_work", "success", 1),
-        ("amop_relay", "end_stale_work", "failed", 0),  # operators were told in that run
-        ("amop_relay", "deliver_reports", None, 0),  # the other task tells
-        ("device_sync_jasper", "select_providers", None, 0),  # the relay tells
+        ("amop_relay", "watch_and_deliver", None, False, 1),
+        ("amop_relay", "watch_and_deliver", "success", False, 1),
+        ("amop_relay", "watch_and_deliver", "failed", False, 0),  # operators were told in that run
+        ("amop_relay", "watch_and_deliver", "failed", True, 1),  # that run failed because of a refused message
+        ("device_sync_jasper", "select_providers", None, False, 0),  # the relay tells
     ],
 )
 def test_a_warehouse_that_is_away_is_told_of_once_by_the_relay(
-    dag_id: str, task_id: str, previous: str | None, messages: int, monkeypatch: pytest.MonkeyPatch
+    dag_id: str, task_id: str, previous: str | None, reached: bool, messages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Message] = []
 
@@ -129,9 +129,16 @@ def test_a_warehouse_that_is_away_is_told_of_once_by_the_relay(
 
     monkeypatch.setattr(task_failed, "_write", away)
     monkeypatch.setattr(notifiers, "sender", lambda: sent.append)
-    before = None if previous is None else SimpleNamespace(state=previous)
-    ti = SimpleNamespace(dag_id=dag_id, run_id="r", task_id=task_id, get_previous_ti=lambda: before)
+    before = None if previous is None else SimpleNamespace(state=previous, run_id="before")
+    pushed = {(task_id, task_failed.REACHED_WAREHOUSE, "before"): True} if reached else {}
+    ti = SimpleNamespace(
+        dag_id=dag_id,
+        run_id="r",
+        task_id=task_id,
+        get_previous_ti=lambda: before,
+        xcom_pull=lambda *, task_ids, key, run_id: pushed.get((task_ids, key, run_id)),
+    )
     context: Any = {"ti": ti, "task": SimpleNamespace(), "exception": psycopg.OperationalError("connection refused")}
     task_failed.TaskFailed().notify(context)
     assert len(sent) == messages
-    assert all("amop_relay, task end_stale_work: connection refused" in message.text for message in sent)
+    assert all("amop_relay, task watch_and_deliver: connection refused" in message.text for message in sent)

@@ -23,8 +23,14 @@ from amop.device_sync.rows import (
     WorkRow,
 )
 
-copy_devices = CopyInto("amop.device_staging", StagedDevice)
-copy_usage = CopyInto("amop.device_usage_staging", StagedUsage)
+copy_devices = CopyInto(
+    "amop.device_staging", StagedDevice, types=("int8", "int2", "int4", "int2", "text", "text", "text", "text")
+)
+copy_usage = CopyInto(
+    "amop.device_usage_staging",
+    StagedUsage,
+    types=("int8", "text", "text", "text", "int4", "int4", "int4", "int8", "timestamptz", "text"),
+)
 
 
 @statement("device_sync/queue_device_list")

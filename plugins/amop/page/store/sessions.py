@@ -9,6 +9,7 @@ from typing import Literal
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
+from amop.plan_changes.store import Move
 
 ChangeSort = Literal[
     "iccid",
@@ -140,8 +141,6 @@ class ChangeRow:
     applied_at: datetime | None
     remark: str | None
     reason: str | None
-    matches: int
-    """Number of all changes that match the filter."""
 
 
 @statement("page/sessions")
@@ -167,8 +166,18 @@ def exclusions(connection: WarehouseConnection, *, instance_id: int, service_pro
 
 
 @statement("page/saving_curve")
-def saving_curve(connection: WarehouseConnection, *, instance_id: int, points: int) -> list[CurvePoint]:
+def saving_curve(connection: WarehouseConnection, *, instance_id: int) -> list[CurvePoint]:
     """Return the saving of the first changes at a number of places, the last one with all changes."""
+
+
+@statement("page/moves")
+def moves(connection: WarehouseConnection, *, instance_id: int) -> list[Move]:
+    """Return the plan changes summed up by plan, the largest savings first."""
+
+
+@statement("page/count_changes")
+def count_changes(connection: WarehouseConnection, *, instance_id: int, state: str | None, search: str | None) -> int:
+    """Return the number of plan changes of an instance that match a filter."""
 
 
 @statement("page/changes")

@@ -50,10 +50,10 @@ class ProviderRow:
     session_started_at: datetime | None
     session_heartbeat_at: datetime | None
     session_error: str | None
-    changes_status: str | None
-    proposed_changes: int | None
-    """Plan changes that wait for an approval."""
-    session_savings: Decimal | None
+    approval_session_id: int | None
+    """The session whose plan changes wait for an approval, also while the provider is optimized again."""
+    approval_changes: int | None
+    approval_savings: Decimal | None
     forecast_session_id: int | None
     forecast_bill: Decimal | None
     """Of the current period: with the optimized plans where they are applied, otherwise with the present ones."""

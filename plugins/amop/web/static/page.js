@@ -103,15 +103,45 @@
     401: "Your session has ended: sign in to Airflow, then press the button again.",
     403: "Airflow does not let you start this DAG.",
     404: "Airflow has no such DAG yet.",
-    422: "Airflow refuses this form: check the number of plans to choose.",
+    422: "Airflow refuses this form.",
   };
+
+  // The page knows the rules of the run: what is wrong is said beside its field, and nothing is started.
+  async function faultsOf(form) {
+    const response = await fetch(form.dataset.check, {
+      method: "POST",
+      credentials: "same-origin",
+      headers: { "Content-Type": "application/json", "HX-Request": "true" },
+      body: JSON.stringify({
+        service_provider_id: Number(form.dataset.provider),
+        rate_plans: form.elements.rate_plans.value,
+        ladder_size: form.elements.ladder_size.value,
+      }),
+    });
+    if (!response.ok) throw response;
+    return (await response.json()).faults;
+  }
+
+  function show(form, faults) {
+    for (const place of form.querySelectorAll("[data-fault]")) {
+      const text = faults[place.dataset.fault] || "";
+      place.textContent = text;
+      place.hidden = !text;
+      const field = form.elements[place.dataset.fault];
+      if (!field) continue;
+      if (text) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    }
+    const first = form.querySelector("[aria-invalid]");
+    if (first) first.focus();
+  }
 
   async function trigger(event) {
     event.preventDefault();
     const form = event.target;
     const said = form.querySelector("[data-answer]");
     const button = form.querySelector("button");
-    const size = form.elements.ladder_size.value;
+    const size = form.elements.ladder_size.value.trim();
     const wanted = {
       service_provider_id: Number(form.dataset.provider),
       rate_plans: form.elements.rate_plans.value,
@@ -120,6 +150,13 @@
     button.disabled = true;
     said.textContent = "Starting …";
     try {
+      const faults = await faultsOf(form);
+      show(form, faults);
+      if (Object.keys(faults).length) {
+        said.textContent = "Nothing was started: correct what is marked.";
+        button.disabled = false;
+        return;
+      }
       const response = await fetch(form.dataset.trigger, {
         method: "POST",
         credentials: "same-origin",
@@ -136,8 +173,10 @@
       } else {
         said.textContent = REFUSALS[response.status] || `Airflow did not start it (${response.status}).`;
       }
-    } catch {
-      said.textContent = "Airflow cannot be reached: nothing was started.";
+    } catch (problem) {
+      said.textContent = problem instanceof Response
+        ? REFUSALS[problem.status] || `The form could not be checked (${problem.status}).`
+        : "Airflow cannot be reached: nothing was started.";
     }
     button.disabled = false;
   }

@@ -99,6 +99,8 @@ def delete_rows(
         "amop.optimization_device_result",
         "amop.optimization_rate_plan_result",
         "amop.optimization_pool_result",
+        "amop.rate_plan_move",
+        "amop.saving_curve",
     ],
 ) -> None:
     """Delete the rows of an instance from one table, before they are written again."""
@@ -372,16 +374,6 @@ def add_results(
     moved_for_bill: str,
 ) -> None:
     """Write one result row per billed SIM from ``device_cost`` and the solved assignment, with the reason in words."""
-
-
-@statement("optimization/delete_proposals")
-def delete_proposals(connection: WarehouseConnection, *, instance_id: int) -> None:
-    """Delete the undecided plan changes of an instance, before they are proposed again."""
-
-
-@statement("optimization/add_changes")
-def add_changes(connection: WarehouseConnection, *, instance_id: int) -> None:
-    """Propose a plan change for every SIM whose solved rate plan is not its present one."""
 
 
 @statement("optimization/set_group_costs")

@@ -1,0 +1,109 @@
+"""Stage several pages of a device list in one transaction, while the carrier is fast.
+
+A commit for each page costs more than the call where a carrier answers within milliseconds. A carrier at the vendor's
+limit of five calls a second is never fast in this sense: each of its pages is committed when it has been received.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from math import inf
+
+from amop.carriers.errors import CarrierEmptyPageError
+from amop.carriers.protocol import CarrierClient, DevicePage
+from amop.clock import Clock
+from amop.database.connection import WarehouseConnection
+from amop.device_sync.list_guards import CHECKED_PAGES, check_list_paging
+from amop.device_sync.rows import ListWindow, ScanPosition
+from amop.device_sync.staging import ListedPage, stage_list_pages
+from amop.log_lines import is_milestone
+from amop.runs.store.sync_runs import SyncRun
+from amop.runs.sync_runs import record_progress
+
+log = logging.getLogger(__name__)
+
+
+FAST_PAGES = 20
+"""Consecutive pages that must have been fast: a short list gains nothing, and is committed page by page."""
+FAST_SECONDS = 0.05
+"""A page within this time is fast, waiting for the rate limit included."""
+
+LONGEST_BATCH = timedelta(seconds=0.15)
+"""Pages that are read within this time are committed together: what a killed process has to read again."""
+LARGEST_BATCH = 10_000
+"""SIMs of one transaction, so that memory does not depend on the size of a page."""
+
+
+class CarrierSpeed:
+    """Whether a carrier has answered fast in this process, for long enough and until now."""
+
+    def __init__(self) -> None:
+        self._fast_pages = 0
+
+    @property
+    def is_fast(self) -> bool:
+        """True after enough consecutive fast pages."""
+        return self._fast_pages >= FAST_PAGES
+
+    def observe(self, seconds: float) -> None:
+        """Count a page that took this long; a slow one begins the count anew."""
+        self._fast_pages = self._fast_pages + 1 if seconds <= FAST_SECONDS else 0
+
+
+def request_page(client: CarrierClient, window: ListWindow, number: int) -> DevicePage:
+    """Return a page of a window."""
+    return client.list_devices_page(
+        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number
+    )
+
+
+def stage_fast_pages(
+    connection: WarehouseConnection,
+    run: SyncRun,
+    position: ScanPosition,
+    window: ListWindow,
+    client: CarrierClient,
+    clock: Clock,
+    speed: CarrierSpeed,
+) -> None:
+    """Stage and commit the next pages of the last window together, as many as arrive within `LONGEST_BATCH`.
+
+    If the carrier fails meanwhile, the pages before are committed and the error is raised. A page that stays empty is
+    left to the caller, which reads it again by itself.
+    """
+    listed: list[ListedPage] = []
+    begin = clock()
+    try:
+        while _has_room(listed, speed, clock() - begin):
+            page_number = position.next_page + len(listed)
+            began = clock()
+            page = request_page(client, window, page_number - (window.first_page or 1) + 1)
+            received = clock()
+            speed.observe((received - began).total_seconds())
+            listed.append(ListedPage(page_number, page, received))
+    except CarrierEmptyPageError:
+        speed.observe(inf)
+    finally:
+        if listed:
+            _stage(connection, run, position.scan_pass, listed)
+
+
+def _has_room(listed: list[ListedPage], speed: CarrierSpeed, spent: timedelta) -> bool:
+    """Return True if one more page may belong to the same transaction."""
+    if not listed:
+        return True
+    is_end = listed[-1].page.is_last_page or listed[-1].page_number in CHECKED_PAGES
+    count = sum(len(each.page.devices) for each in listed)
+    return not is_end and speed.is_fast and spent < LONGEST_BATCH and count < LARGEST_BATCH
+
+
+def _stage(connection: WarehouseConnection, run: SyncRun, scan_pass: int, listed: list[ListedPage]) -> None:
+    last = listed[-1]
+    stage_list_pages(connection, run.id, scan_pass, listed)
+    record_progress(connection, run.id, pages=len(listed), now=last.received_at)
+    if not last.page.is_last_page:
+        check_list_paging(connection, run, scan_pass, last.page_number)
+    connection.commit()
+    if last.page.is_last_page or any(is_milestone(each.page_number) for each in listed):
+        log.info("%s: staging page %s of the device list", run.service_provider_name, last.page_number)

@@ -1,0 +1,78 @@
+"""An open approval stays in sight while the provider is optimized again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from amop.cli import main as cli
+from amop.cli import status
+from amop.database.connection import connect
+from amop.page.today import Need, ProviderToday, read_today
+from sandbox.world.postgres import EmbeddedPostgres
+from tests.worlds.optimization_world import NOW, OptimizationWorld
+from tests.worlds.page_world import set_database_moment
+
+
+@pytest.fixture
+def world(warehouse_dsn: str, postgres_server: EmbeddedPostgres) -> OptimizationWorld:
+    set_database_moment(postgres_server, warehouse_dsn, NOW)
+    world = OptimizationWorld(warehouse_dsn)
+    world.add_rate_plan("Small", "1", "10")
+    world.add_rate_plan("Large", "9", "100")
+    world.add_communication_plan("Tracking", ["Small", "Large"])
+    for number in range(3):
+        world.add_sim(f"890000000{number}", "Tracking", "Large", 1)
+    return world
+
+
+def wait_for_approval(world: OptimizationWorld) -> int:
+    """Optimize, let the plan changes wait for an approval, and return the session."""
+    row = world.optimize()
+    world.execute("UPDATE amop.optimization_instance SET changes_status = 'waiting' WHERE id = %s", row["id"])
+    return int(row["session_id"])
+
+
+def today(world: OptimizationWorld) -> ProviderToday:
+    with connect(world.dsn) as connection:
+        (row,) = read_today(connection, integrations=["jasper"], order=None).table.rows
+    return row
+
+
+def test_an_approval_is_shown_until_a_newer_optimization_has_completed(world: OptimizationWorld) -> None:
+    session_id = wait_for_approval(world)
+    instance_id = world.open(opened_by="carrier_optimization_jasper/again")
+    row = today(world)
+    assert (row.stored.session_status, row.stored.session_id) == ("running", session_id + 1)
+    assert (row.need, row.reason) == (Need.APPROVAL, "an approval is needed for 3 plan changes, saving USD 24.00")
+    assert row.next_step is not None and row.next_step.address == f"session/{session_id}#approval"
+    for step in world.steps(instance_id):
+        step()
+    assert today(world).stored.approval_session_id is None  # its request is withdrawn
+
+
+def test_an_approval_is_shown_when_the_next_optimization_has_failed(world: OptimizationWorld) -> None:
+    session_id = wait_for_approval(world)
+    world.open(opened_by="carrier_optimization_jasper/again")
+    world.execute("UPDATE amop.optimization_session SET status = 'failed', error = 'no proof' WHERE status = 'running'")
+    row = today(world)
+    assert row.need is Need.FAILED
+    assert f"Session {session_id} waits: an approval is needed for 3 plan changes" in row.reason
+
+
+def test_the_command_line_lists_it_too(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id = wait_for_approval(world)
+    world.open(opened_by="carrier_optimization_jasper/again")
+    monkeypatch.setattr(status, "warehouse_conninfo", lambda: world.dsn)
+    with pytest.raises(SystemExit):
+        cli.main(["status"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"Approval needed: AT&T, session {session_id}: 3 plan changes, saving USD 24.00." in printed
+    with pytest.raises(SystemExit):
+        cli.main(["status", "--json"])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [approval["session_id"] for approval in found["approvals"]] == [session_id]

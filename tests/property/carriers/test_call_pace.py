@@ -1,0 +1,105 @@
+"""The rule of the pace in simulated time: no carrier that counts arrivals ever sees a call too many.
+
+The rule is that of ``carriers/begin_call.sql`` and ``carriers/end_call.sql``, which ``tests/db/carriers`` checks by
+figures; here it meets ten thousand calls whose time before and after the arrival an adversary chooses.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amop.carriers.call_gate import CALLS_TO_LEARN, GROWTH, MARGIN_SECONDS, window_of
+
+LIMIT = 5
+Delays = Callable[[random.Random], tuple[float, float]]
+"""Returns the seconds of a call before its arrival at the carrier and after it."""
+
+
+class Pace:
+    """The row of an API user, in simulated time."""
+
+    def __init__(self) -> None:
+        self.calls, self.window = window_of(LIMIT)
+        self.recent: list[float] = []
+        self.fastest = float("inf")
+        self.timed = 0
+        self.largest_known = 0.0
+        """Longest duration that has ever counted as that of the fastest call."""
+
+    def earliest(self, now: float) -> float:
+        """Return when the next call may start."""
+        if len(self.recent) < self.calls:
+            return now
+        known = self.fastest if self.timed >= CALLS_TO_LEARN else 0.0
+        self.largest_known = max(self.largest_known, known)
+        return max(now, self.recent[-self.calls] + self.window - known)
+
+    def end(self, now: float, seconds: float) -> None:
+        self.recent = [*self.recent, now][-self.calls :]
+        self.fastest = min(seconds, self.fastest * GROWTH)
+        self.timed += 1
+
+
+def arrivals(calls: int, delays: Delays, seed: int) -> tuple[list[float], float, float]:
+    """Return when each call arrives, the mean response time, and what ever counted as the fastest call."""
+    dice, pace, now, found, spent = random.Random(seed), Pace(), 0.0, [], 0.0
+    for _ in range(calls):
+        now = pace.earliest(now)
+        before, after = delays(dice)
+        found.append(now + before)
+        now += before + after
+        spent += before + after
+        pace.end(now, before + after)
+    return found, spent / calls, pace.largest_known
+
+
+def shortest_window(found: list[float]) -> float:
+    """Return the shortest time between a call and the fifth one before it; below a second it is one call too many."""
+    return min(later - earlier for earlier, later in zip(found, found[LIMIT:], strict=False))
+
+
+def adversary(fastest: float, spread: float, outlier_share: float) -> Delays:
+    """Return delays that an adversary puts before or after the arrival, as it likes, beside a fixed way there and back.
+
+    Args:
+        fastest: seconds of the fastest possible call, a third of it before the arrival.
+        spread: longest delay beyond it.
+        outlier_share: share of the calls that are two seconds late.
+    """
+
+    def delays(dice: random.Random) -> tuple[float, float]:
+        extra = 2.0 if dice.random() < outlier_share else spread * dice.random() ** 2
+        before = extra if dice.random() < 0.5 else 0.0
+        return fastest / 3 + before, fastest * 2 / 3 + extra - before
+
+    return delays
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("outlier_share", [0.0, 0.01])
+def test_ten_thousand_calls_have_no_violation_wherever_their_delays_lie(mean: float, outlier_share: float) -> None:
+    found, _, _ = arrivals(10_000, adversary(0.75 * mean, 0.5 * mean, outlier_share), seed=1)
+    assert shortest_window(found) >= 1.0
+
+
+@given(
+    fastest=st.floats(0.001, 0.5), share=st.floats(0.0, 3.0), outlier_share=st.sampled_from([0.0, 0.02]),
+    seed=st.integers(0, 2**32),
+)  # fmt: skip
+def test_only_the_error_of_the_known_fastest_call_can_be_missing(
+    fastest: float, share: float, outlier_share: float, seed: int
+) -> None:
+    found, _, known = arrivals(300, adversary(fastest, share * fastest, outlier_share), seed)
+    assert shortest_window(found) >= 1.0 + MARGIN_SECONDS - max(0.0, known - fastest) - 1e-6
+
+
+@pytest.mark.parametrize(("mean", "times_the_floor"), [(0.02, 1.03), (0.1, 1.06), (0.2, 1.09), (0.4, 1.06)])
+def test_the_pace_stays_near_the_floor(mean: float, times_the_floor: float) -> None:
+    found, spent, _ = arrivals(5_000, lambda dice: (0.0, mean * dice.uniform(0.75, 1.25)), seed=2)
+    floor = len(found) / min(LIMIT, 1 / spent)
+    assert found[-1] - found[0] <= times_the_floor * floor
