@@ -18,7 +18,7 @@ from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
 from amop.log_lines import figures
 from amop.messages.undelivered_reports import ReportKind
-from amop.runs.store import SyncRun
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import load_run
 from amop.tasks import lineage
 from amop.tasks.back_fill import is_back_fill
