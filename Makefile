@@ -36,7 +36,7 @@ image: setup $(IMAGE_INSTALLED)  ## create .venv-celery with exactly the package
 	@bash bin/set-up-redis
 
 $(IMAGE_INSTALLED): requirements-celery.txt requirements-bootstrap.txt bin/set-up
-	@echo "Installing the packages of the image into $(IMAGE), for the test of docker-compose.yaml"
+	@echo "Installing the packages of the image into $(IMAGE)"
 	@bash bin/set-up $(PYTHON) $(IMAGE) requirements-celery.txt
 	@touch $@
 
@@ -61,7 +61,7 @@ break: setup  ## break a part of the running sandbox, to practise the runbook: m
 fix: setup  ## repair what `make break` broke
 	@$(BIN)/python -m sandbox fix
 
-test: setup browser image  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
+test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
@@ -99,7 +99,7 @@ format: setup  ## fix the format and whatever the linters can fix
 	$(BIN)/sqlfluff fix --processes 2 --disable-progress-bar -q include/sql
 
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
-reliability: setup browser image  ## run the fault-injection tests and write docs/reliability.md from their records
+reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	$(PYTEST) tests/e2e

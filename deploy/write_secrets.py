@@ -33,7 +33,7 @@ PASSWORDS = (
 )
 """Files with a random text of letters and digits, which needs no escaping in an address."""
 BYTES = 32
-CARRIERS = ("jasper", "pod19", "tmobile_jasper", "rogers")
+CARRIERS = ("jasper", "pod19", "tmobile_jasper", "rogers", "thingspace")
 AUTHORITY = "/certificates/ca.pem"
 EDIT_ME = "EDIT_ME"
 
@@ -84,6 +84,12 @@ def outside_connections(found: dict[str, str], *, sandbox: bool) -> dict[str, di
             "password": found["sandbox_carrier_api_key"] if sandbox else EDIT_ME,
             "extra": {"calls_per_second": 5} | verify,
         }
+    connections["carrier_thingspace"]["extra"] = {
+        "calls_per_second": 5,
+        "client_id": "app_api_thingspace" if sandbox else EDIT_ME,
+        "client_secret": found["sandbox_carrier_api_key"] if sandbox else EDIT_ME,
+        "account_name": "0000000005-00001" if sandbox else EDIT_ME,
+    } | verify
     return connections
 
 

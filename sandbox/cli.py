@@ -30,7 +30,9 @@ app = typer.Typer(
 # A log file has no width. Use a fixed one, so that tables are not folded.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
-Devices = Annotated[int, typer.Option("--devices", help="Number of SIMs in each of the four carrier accounts.")]
+Devices = Annotated[
+    int, typer.Option("--devices", help="Number of SIMs in each Control Center account; a tenth in the others.")
+]
 Latency = Annotated[float, typer.Option("--latency-ms", help="Mean response time of the sandbox carrier.")]
 
 FirstSync = Annotated[

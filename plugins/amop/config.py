@@ -60,7 +60,7 @@ KNOWN_INTEGRATIONS: dict[str, Integration] = {
         Integration("pod19", "AT&T Control Center POD19", CONTROL_CENTER, 0, True, "15 4 * * *"),
         Integration("tmobile_jasper", "T-Mobile Control Center", CONTROL_CENTER, 0, True, "30 4 * * *"),
         Integration("rogers", "Rogers Control Center", CONTROL_CENTER, 0, True, "45 4 * * *"),
-        Integration("thingspace", "Verizon ThingSpace", "thingspace", 0, False, ""),
+        Integration("thingspace", "Verizon ThingSpace", "thingspace", 0, False, "0 5 * * *"),
         Integration("teal", "Teal", "teal", 0, False, ""),
         Integration("pond", "Pond", "pond", 0, False, ""),
         Integration("telegence", "AT&T Telegence", "telegence", 2, False, ""),

@@ -57,7 +57,8 @@ class Limits:
     """The carrier's limits for one account."""
 
     calls_per_second: float
-    page_size: int
+    page_size: int | None = None
+    """SIMs on a page of the device list; None = the carrier decides."""
     changes_per_sim_and_month: int | None = None
     """Plan changes that the carrier accepts for one SIM in a month; None = no such limit."""
 
@@ -110,7 +111,13 @@ FAMILIES: dict[str, Family] = {
             limits=CONTROL_CENTER_LIMITS,
             capabilities=Capabilities(bulk_usage=True, writes=True),
         ),
-        Family("thingspace", "Verizon ThingSpace", "thingspace_devices", usage_types=("DATA", "SMS")),
+        Family(
+            "thingspace",
+            "Verizon ThingSpace",
+            "thingspace_devices",
+            usage_types=("DATA", "SMS"),
+            limits=Limits(calls_per_second=5.0, changes_per_sim_and_month=4),
+        ),
         Family(
             "teal",
             "Teal",

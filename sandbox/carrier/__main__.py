@@ -41,6 +41,10 @@ def main(
         list[str] | None,
         typer.Option(help="API user whose bulk usage is given for the plan that it was used on; may be repeated."),
     ] = None,
+    devices_of: Annotated[
+        list[str] | None,
+        typer.Option(help="INTEGRATION=COUNT, the number of SIMs of an integration's accounts; may be repeated."),
+    ] = None,
     state_file: Annotated[Path | None, typer.Option(help="JSON file that keeps plan changes across restarts.")] = None,
     certificates: Annotated[
         Path | None, typer.Option(help="Folder with certificate.pem and key.pem; given, HTTPS is served.")
@@ -65,6 +69,7 @@ def main(
             state_file=state_file,
             list_limit=list_limit,
             usage_by_plan_of_use=usage_by_plan_of_use or (),
+            device_counts={name: int(count) for name, _, count in (text.partition("=") for text in devices_of or ())},
         )
     except ValueError as error:
         typer.echo(f"sandbox carrier: {error}", err=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sandbox.carrier.account import CarrierAccount, ListLimit, UsageAttribution
-from sandbox.carrier.catalogue import SERVICE_PROVIDERS, provider_of
+from sandbox.carrier.catalogue import ALL_PROVIDERS, SERVICE_PROVIDERS, provider_of
 from sandbox.carrier.fleet import billing_cycle, generate_fleet
 from sandbox.carrier.server import CarrierServer
 from sandbox.carrier.state_file import StateFile
 
 API_KEY_VARIABLE = "SANDBOX_CARRIER_API_KEY"
-ALL_INTEGRATIONS = tuple(provider.integration for provider in SERVICE_PROVIDERS)
+OPTIMIZED_INTEGRATIONS = tuple(provider.integration for provider in SERVICE_PROVIDERS)
+ALL_INTEGRATIONS = tuple(provider.integration for provider in ALL_PROVIDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def build_carrier(
     limits_are_enforced: bool = True,
     list_limit: ListLimit = ListLimit.NONE,
     usage_by_plan_of_use: Collection[str] = (),
+    device_counts: Mapping[str, int] | None = None,
 ) -> CarrierServer:
     """Return a carrier server with generated fleets.
 
@@ -70,6 +72,7 @@ def build_carrier(
         list_limit: how the carrier limits the dates of a device list.
         usage_by_plan_of_use: API users whose bulk usage is given for the rate plan that it was used on; that of the
             others is given for the SIM's present plan.
+        device_counts: number of SIMs by integration, where it is not ``devices_per_account``.
 
     Raises:
         ValueError: two accounts share a SIM.
@@ -85,7 +88,7 @@ def build_carrier(
         fleet = generate_fleet(
             integration=account_settings.integration,
             account=account_settings.user,
-            device_count=devices_per_account,
+            device_count=(device_counts or {}).get(account_settings.integration, devices_per_account),
             seed=seed,
             as_of=as_of,
         )

@@ -91,6 +91,8 @@ class ServiceProvider:
     """False in the default world: optimizations only propose changes."""
     approval_above_changes: int | None = 500
     maximum_changes: int | None = None
+    family: str = "control_center"
+    """The carrier's API."""
 
     @property
     def connection_id(self) -> str:
@@ -119,7 +121,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
     {"id": 2, "name": "Northern Fleet Services", "time_zone": "America/Toronto"},
 )
 
-INTEGRATION_TYPES = {"jasper": 2, "pod19": 10, "tmobile_jasper": 8, "rogers": 12}
+INTEGRATION_TYPES = {"jasper": 2, "pod19": 10, "tmobile_jasper": 8, "rogers": 12, "thingspace": 3}
 """Numbers of the integrations in the existing system; invented, like the prices."""
 
 
@@ -231,7 +233,19 @@ SERVICE_PROVIDERS: tuple[ServiceProvider, ...] = (
         iccid_digits=20, imsi_prefix="302720", currency="CAD",
     ),
 )  # fmt: skip
-"""The default world: one provider for each integration."""
+"""One provider for each integration that is optimized."""
+
+SYNC_ONLY_PROVIDERS: tuple[ServiceProvider, ...] = (
+    _provider(
+        id=5, tenant_id=1, integration="thingspace", name="Verizon ThingSpace", prefix="VZW", family="thingspace",
+        price_level="1.10", time_zone="America/New_York", bill_period_end_day=9, bill_period_end_hour=0,
+        uses_proration=True, write_is_enabled=False, iccid_prefix="8914800", iccid_digits=20, imsi_prefix="311480",
+    ),
+)  # fmt: skip
+"""One provider for each other integration that is synced."""
+
+ALL_PROVIDERS = SERVICE_PROVIDERS + SYNC_ONLY_PROVIDERS
+"""The default world."""
 
 
 _APPLIED: dict[str, Any] = {"can_auto_update_rate_plans": True, "write_is_enabled": True, "maximum_changes": 40}
@@ -256,8 +270,8 @@ def provider_of(integration: str) -> ServiceProvider:
     Raises:
         KeyError: the integration is unknown; the message lists the known ones.
     """
-    for provider in SERVICE_PROVIDERS:
+    for provider in ALL_PROVIDERS:
         if provider.integration == integration:
             return provider
-    known = ", ".join(provider.integration for provider in SERVICE_PROVIDERS)
+    known = ", ".join(provider.integration for provider in ALL_PROVIDERS)
     raise KeyError(f"no sandbox provider for integration {integration!r}; known are {known}")

@@ -123,7 +123,17 @@ def generate_fleet(
     iccids = _iccids(rng, provider, seeded_as, device_count)
     maker = _SimMaker(provider, rng, as_of, cycle_start, cycle_end)
     sims = [maker.make(iccid, index) for index, iccid in enumerate(iccids)]
+    if provider.family == "thingspace":
+        for sim in sims:
+            _reduce_to_thingspace(sim)
     return Fleet(account, provider, as_of, cycle_start, cycle_end, sims, seeded_as)
+
+
+def _reduce_to_thingspace(sim: Sim) -> None:
+    """Remove what ThingSpace does not have: communication plans, versions, sessions, calls, and some statuses."""
+    sim.status = {"RETIRED": "SUSPENDED", "TEST_READY": "ACTIVATION_READY"}.get(sim.status, sim.status)
+    sim.communication_plan, sim.rate_plan_version = None, 1
+    sim.roaming_data_usage = sim.voice_usage = sim.session_count = 0
 
 
 def _iccids(rng: random.Random, provider: ServiceProvider, account: str, count: int) -> list[str]:

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from sandbox.carrier.catalogue import INTEGRATION_TYPES, SERVICE_PROVIDERS, TENANTS, ServiceProvider
+from sandbox.carrier.catalogue import ALL_PROVIDERS, INTEGRATION_TYPES, TENANTS, ServiceProvider
 from sandbox.carrier.fleet import BYTES_PER_MB, generate_fleet
 
 
-def reference_document(providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -> dict[str, Any]:
+def reference_document(providers: tuple[ServiceProvider, ...] = ALL_PROVIDERS) -> dict[str, Any]:
     """Return the reference data as plain dicts, with money as text."""
     tenants = {provider.tenant_id for provider in providers}
     integrations = {provider.integration for provider in providers}
@@ -75,12 +75,14 @@ def _provider_document(provider: ServiceProvider) -> dict[str, Any]:
             for plan in provider.rate_plans
         ],
         "communication_plans": [
-            {"name": plan.name, "rate_plans": list(plan.rate_plans)} for plan in provider.communication_plans
+            {"name": plan.name, "rate_plans": list(plan.rate_plans)}
+            for plan in provider.communication_plans
+            if provider.family == "control_center"
         ],
     }
 
 
-def reference_yaml(providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -> str:
+def reference_yaml(providers: tuple[ServiceProvider, ...] = ALL_PROVIDERS) -> str:
     """Return the reference data as YAML. The text is the same every time."""
     yaml = YAML()
     yaml.width = 200
@@ -90,7 +92,7 @@ def reference_yaml(providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -
     return text.getvalue()
 
 
-def write_reference(path: Path, providers: tuple[ServiceProvider, ...] = SERVICE_PROVIDERS) -> None:
+def write_reference(path: Path, providers: tuple[ServiceProvider, ...] = ALL_PROVIDERS) -> None:
     """Write the reference file of these providers; the default is the default world."""
     path.write_text(reference_yaml(providers), encoding="utf-8")
 
@@ -112,7 +114,7 @@ def main(
             write_reference(Path(out))
         return
     time = datetime.fromisoformat(as_of) if as_of else datetime.now(UTC)
-    for provider in SERVICE_PROVIDERS:
+    for provider in ALL_PROVIDERS:
         fleet = generate_fleet(
             integration=provider.integration, device_count=devices_per_account, seed=seed, as_of=time
         )

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sandbox.carrier.account import ListLimit
-from sandbox.carrier.build import ALL_INTEGRATIONS, AccountSettings, build_carrier
+from sandbox.carrier.build import OPTIMIZED_INTEGRATIONS, AccountSettings, build_carrier
 from sandbox.http_server import BackgroundServer
 
 
@@ -79,6 +80,11 @@ class RunningCarrier:
         body = {"account": account or self.accounts[0], "until": moment.isoformat()}
         self._background.request("POST", "/sandbox/usage", body)
 
+    def end_tokens(self, *kinds: str, account: str | None = None) -> None:
+        """End the tokens of a ThingSpace account (default: the first one): ``access``, ``session``."""
+        body = {"account": account or self.accounts[0], "end": list(kinds)}
+        self._background.request("POST", "/sandbox/tokens", body)
+
     def remove_devices(self, iccids: Sequence[str], *, account: str | None = None) -> None:
         """Remove SIMs from the carrier's list."""
         body = {"account": account or self.accounts[0], "iccids": list(iccids), "remove": True}
@@ -91,7 +97,7 @@ def running_carrier(
     devices_per_account: int = 100,
     seed: int = 7,
     as_of: datetime | None = None,
-    accounts: Sequence[str] = ALL_INTEGRATIONS,
+    accounts: Sequence[str] = OPTIMIZED_INTEGRATIONS,
     api_key: str | None = None,
     latency_ms: float = 0,
     state_file: Path | None = None,
@@ -137,5 +143,8 @@ def running_carrier(
         background.stop()
 
 
-FAMILY_SERVERS: dict[str, Callable[..., AbstractContextManager[RunningCarrier]]] = {"control_center": running_carrier}
+FAMILY_SERVERS: dict[str, Callable[..., AbstractContextManager[RunningCarrier]]] = {
+    "control_center": running_carrier,
+    "thingspace": partial(running_carrier, accounts=("thingspace",)),
+}
 """Family of carrier APIs → its sandbox server."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,19 +11,14 @@ from typing import Any, cast
 from aiohttp import web
 
 from sandbox.carrier.account import CarrierAccount, RequestRefusedError
+from sandbox.carrier.dialect import AccountKeys, Answer, Caller, ControlCenterDialect, Dialect
 from sandbox.carrier.faults import Fault, FaultScript
-from sandbox.carrier.faulty_responses import (
-    Answer,
-    endless_page,
-    repeated_page,
-    reset_connection,
-    send_half,
-    send_slowly,
-)
+from sandbox.carrier.faulty_responses import reset_connection, send_half, send_slowly
 from sandbox.carrier.fleet import generate_fleet
 from sandbox.carrier.rate_limit import CallLimiter
 from sandbox.carrier.request_parameters import read_json_object, read_time
 from sandbox.carrier.state_file import StateFile
+from sandbox.carrier.thingspace import thingspace_routes
 from sandbox.carrier.vendor_calls import device_details, device_usage, list_devices, rate_plan_usage, unknown_call
 
 API = "/rws/api/v1"
@@ -54,10 +46,9 @@ class CarrierServer:
             limits_are_enforced: False counts violations of the vendor's limits without refusing the calls.
         """
         self.accounts = {account.name: account for account, _ in accounts}
-        self._keys = {account.name: key for account, key in accounts}
+        self.keys = AccountKeys({account.name: key for account, key in accounts})
         self._limits_are_enforced = limits_are_enforced
         self._limiters = {name: CallLimiter(is_enforced=limits_are_enforced) for name in self.accounts}
-        self._refused_accounts: set[str] = set()
         self._unknown_user_calls = 0
         self._faults = FaultScript()
         self._seed = seed
@@ -68,16 +59,16 @@ class CarrierServer:
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         application = web.Application(client_max_size=64 * 1024 * 1024)
+        control_center = ControlCenterDialect(self.keys)
+        sims = f"{API}/devices/{{iccid}}"
         application.add_routes(
             [
-                web.get(f"{API}/devices", self._api("GET /devices", list_devices)),
-                web.get(f"{API}/devices/{{iccid}}", self._api("GET /devices/{iccid}", device_details)),
-                web.put(f"{API}/devices/{{iccid}}", self._api("PUT /devices/{iccid}", self._edit_device)),
-                web.get(
-                    f"{API}/devices/{{iccid}}/ctdUsages",
-                    self._api("GET /devices/{iccid}/ctdUsages", device_usage),
-                ),
-                web.get(f"{API}/usages", self._api("GET /usages", rate_plan_usage)),
+                web.get(f"{API}/devices", self.api("GET /devices", list_devices, control_center)),
+                web.get(sims, self.api("GET /devices/{iccid}", device_details, control_center)),
+                web.put(sims, self.api("PUT /devices/{iccid}", self._edit_device, control_center)),
+                web.get(f"{sims}/ctdUsages", self.api("GET /devices/{iccid}/ctdUsages", device_usage, control_center)),
+                web.get(f"{API}/usages", self.api("GET /usages", rate_plan_usage, control_center)),
+                *thingspace_routes(self),
                 web.get("/sandbox/stats", self._get_stats),
                 web.delete("/sandbox/stats", self._delete_stats),
                 web.get("/sandbox/truth/{account}", self._get_truth),
@@ -88,27 +79,37 @@ class CarrierServer:
                 web.post("/sandbox/devices", self._post_devices),
                 web.post("/sandbox/usage", self._post_usage),
                 web.post("/sandbox/accounts", self._post_accounts),
-                web.route("*", f"{API}/{{rest:.*}}", self._api("unknown", unknown_call)),
+                web.route("*", f"{API}/{{rest:.*}}", self.api("unknown", unknown_call, control_center)),
             ]
         )
         return application
 
-    # Every API call passes these steps in order: account, limits, API key, scripted faults, response.
+    # Every API call passes these steps in order: account, limits, sign-in, scripted faults, response.
 
-    def _api(self, endpoint: str, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def api(
+        self, endpoint: str, answer: Answer, dialect: Dialect
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return the handler of an endpoint.
+
+        Args:
+            endpoint: its name in the counters.
+            answer: returns the correct response.
+            dialect: the API that it belongs to.
+        """
+
         async def handle(request: web.Request) -> web.StreamResponse:
-            user, password = _basic_credentials(request)
-            limiter = self._limiters.get(user)
+            caller = await dialect.identify(request)
+            limiter = self._limiters.get(caller.user)
             if limiter is None:
                 self._unknown_user_calls += 1
-                return _error(401, "Invalid credentials.", "10000001")
+                return caller.refusal or dialect.error(401, "Invalid credentials.")
             refusal = limiter.begin(endpoint, time.monotonic())
             status: int | None = None
             try:
                 if refusal is not None:
-                    response: web.StreamResponse = _error(429, refusal, headers={"Retry-After": "1"})
+                    response: web.StreamResponse = dialect.error(429, refusal, headers={"Retry-After": "1"})
                 else:
-                    response = await self._respond(user, password, request, answer)
+                    response = await self._respond(caller, request, answer, dialect)
                 status = response.status
                 return response
             finally:
@@ -116,31 +117,33 @@ class CarrierServer:
 
         return handle
 
-    async def _respond(self, user: str, password: str, request: web.Request, answer: Answer) -> web.StreamResponse:
+    async def _respond(
+        self, caller: Caller, request: web.Request, answer: Answer, dialect: Dialect
+    ) -> web.StreamResponse:
         await asyncio.sleep(self._latency_ms / 1000 * self._jitter.uniform(0.75, 1.25))
-        is_valid = hmac.compare_digest(password.encode(), self._keys[user].encode())
-        if not is_valid or user in self._refused_accounts:
-            return _error(401, "Invalid credentials.", "10000001")
-        page = request.query.get("pageNumber", "1" if "iccid" not in request.match_info else "")
+        if caller.refusal is not None:
+            return caller.refusal
+        account = self.accounts[caller.user]
         fault = self._faults.choose(
-            account=user,
+            account=caller.user,
             method=request.method,
             path=request.path,
-            page_number=int(page) if page.isdigit() else None,
+            page_number=await dialect.page_number(account, request),
         )
-        account = self.accounts[user]
         if fault is None:
-            return await self._correct_response(account, request, answer)
-        return await self._faulty_response(fault, account, request, answer)
+            return await self._correct_response(account, request, answer, dialect)
+        return await self._faulty_response(fault, account, request, answer, dialect)
 
-    async def _correct_response(self, account: CarrierAccount, request: web.Request, answer: Answer) -> web.Response:
+    async def _correct_response(
+        self, account: CarrierAccount, request: web.Request, answer: Answer, dialect: Dialect
+    ) -> web.Response:
         try:
             return web.json_response(await answer(account, request))
         except RequestRefusedError as refused:
-            return _error(refused.status, refused.message, refused.code)
+            return dialect.error(refused.status, refused.message, refused.code)
 
     async def _faulty_response(
-        self, fault: Fault, account: CarrierAccount, request: web.Request, answer: Answer
+        self, fault: Fault, account: CarrierAccount, request: web.Request, answer: Answer, dialect: Dialect
     ) -> web.StreamResponse:
         if fault.reset:
             reset_connection(request)
@@ -148,28 +151,21 @@ class CarrierServer:
         if fault.status is not None:
             retry_after = fault.retry_after()
             headers = {"Retry-After": retry_after} if retry_after else None
-            return _error(fault.status, fault.error_message, headers=headers)
+            return dialect.error(fault.status, fault.error_message, headers=headers)
         if fault.hang_seconds is not None:
             await asyncio.sleep(fault.hang_seconds)
         if fault.repeat_page:
-            return web.json_response(await repeated_page(account, request, answer))
+            return web.json_response(await dialect.repeated_page(account, request, answer))
         if fault.endless_pages:
-            return web.json_response(await endless_page(account, request, answer))
+            return web.json_response(await dialect.endless_page(account, request, answer))
         if fault.forget_write and request.method == "PUT":
             return web.json_response({"iccid": request.match_info["iccid"]})
-        response = await self._correct_response(account, request, answer)
+        response = await self._correct_response(account, request, answer, dialect)
         account.touch(fault.touch)
         if fault.drip_seconds is not None:
             return await send_slowly(request, cast(bytes, response.body), fault.drip_seconds)
         if fault.empty_page:
-            return web.json_response(
-                {
-                    "pageNumber": int(request.query.get("pageNumber", "1")),
-                    "devices": [],
-                    "zones": [],
-                    "lastPage": False,
-                }
-            )
+            return web.json_response(await dialect.empty_page(request))
         if fault.truncate:
             return await send_half(request, cast(bytes, response.body))
         return response
@@ -206,7 +202,7 @@ class CarrierServer:
     async def _get_truth(self, request: web.Request) -> web.Response:
         name = request.match_info["account"]
         if name not in self.accounts:
-            return _error(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
+            return error_response(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
         return web.json_response(self.accounts[name].truth())
 
     async def _get_faults(self, request: web.Request) -> web.Response:
@@ -220,7 +216,7 @@ class CarrierServer:
                 raise RequestRefusedError(400, f"no account {document['account']!r}")
             self._faults.add(document)
         except (RequestRefusedError, ValueError, TypeError) as error:
-            return _error(400, str(error))
+            return error_response(400, str(error))
         return web.json_response({}, status=201)
 
     async def _delete_faults(self, request: web.Request) -> web.Response:
@@ -231,11 +227,11 @@ class CarrierServer:
         document = await read_json_object(request)
         name = document.get("account")
         if name not in self.accounts:
-            return _error(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
+            return error_response(404, f"no account {name!r}; accounts are {', '.join(self.accounts)}")
         if document.get("is_wrong", True):
-            self._refused_accounts.add(name)
+            self.keys.refused.add(name)
         else:
-            self._refused_accounts.discard(name)
+            self.keys.refused.discard(name)
         return web.json_response({})
 
     async def _post_devices(self, request: web.Request) -> web.Response:
@@ -249,9 +245,9 @@ class CarrierServer:
                 else:
                     account.change(iccid, document.get("set", {}))
         except RequestRefusedError as refused:
-            return _error(refused.status, refused.message)
+            return error_response(refused.status, refused.message)
         except KeyError as missing:
-            return _error(400, f"unknown account or missing key: {missing}")
+            return error_response(400, f"unknown account or missing key: {missing}")
         return web.json_response({})
 
     async def _post_usage(self, request: web.Request) -> web.Response:
@@ -261,9 +257,9 @@ class CarrierServer:
             account = self.accounts[document["account"]]
             account.use_until(read_time(document.get("until"), "until"), seed=self._seed)
         except RequestRefusedError as refused:
-            return _error(refused.status, refused.message)
+            return error_response(refused.status, refused.message)
         except KeyError as missing:
-            return _error(400, f"unknown account or missing key: {missing}")
+            return error_response(400, f"unknown account or missing key: {missing}")
         return web.json_response({})
 
     async def _post_accounts(self, request: web.Request) -> web.Response:
@@ -274,7 +270,7 @@ class CarrierServer:
             for user in document["users"]:
                 self._add_account(user, like, int(document["device_count"]))
         except KeyError as missing:
-            return _error(400, f"unknown account or missing key: {missing}")
+            return error_response(400, f"unknown account or missing key: {missing}")
         return web.json_response({}, status=201)
 
     def _add_account(self, user: str, like: CarrierAccount, device_count: int) -> None:
@@ -290,22 +286,10 @@ class CarrierServer:
         self.accounts[user] = CarrierAccount(
             fleet, list_limit=like.list_limit, usage_attribution=like.usage_attribution
         )
-        self._keys[user] = self._keys[like.name]
+        self.keys.copy(like.name, user)
         self._limiters[user] = CallLimiter(is_enforced=self._limits_are_enforced)
 
 
-def _error(status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None) -> web.Response:
-    document = {"errorMessage": message} | ({"errorCode": code} if code else {})
-    return web.json_response(document, status=status, headers=headers)
-
-
-def _basic_credentials(request: web.Request) -> tuple[str, str]:
-    """Return user and password of HTTP Basic, empty strings if the header is missing or malformed."""
-    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", ""
-    try:
-        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return user, password
+def error_response(status: int, message: str) -> web.Response:
+    """Return an error of an admin endpoint."""
+    return web.json_response({"errorMessage": message}, status=status)

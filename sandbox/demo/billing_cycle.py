@@ -13,7 +13,7 @@ from rich.console import Console
 
 from amop import ids
 from amop.config import INTEGRATIONS
-from sandbox.carrier.catalogue import PROVIDERS_APPLYING_CHANGES, ServiceProvider
+from sandbox.carrier.catalogue import PROVIDERS_APPLYING_CHANGES, SYNC_ONLY_PROVIDERS, ServiceProvider
 from sandbox.demo.approvals import approve_pending_changes
 from sandbox.demo.fleet_checks import equal_retired, moved_usage
 from sandbox.demo.plan_changes import enabled_plan_changes, latest_changes
@@ -51,7 +51,7 @@ def run_demo(world: World, console: Console) -> bool:
     """
     begun = time.monotonic()
     api = AirflowApi(world.ui_address)
-    dags = {f(name) for name in INTEGRATIONS for f in (ids.device_sync_dag, ids.carrier_optimization_dag)}
+    dags = daily_dags()
     with console.status("Waiting until Airflow has parsed the DAGs"):
         api.wait_for_dags(dags | {ids.AMOP_RELAY_DAG})
         api.wait_for_dags({ids.REALISED_SAVINGS_DAG}, unpause=False)
@@ -82,7 +82,8 @@ class Demo:
     def run(self) -> bool:
         """Run all steps and return whether every check passed. Stop early if a DAG run failed."""
         self._print_step("1 of 5: sync every carrier and optimize its rate plans")
-        first = self._sync(PROVIDERS_APPLYING_CHANGES, "always")
+        first = self._sync(PROVIDERS_APPLYING_CHANGES + SYNC_ONLY_PROVIDERS, "always")
+        synced_only = [first.pop(ids.device_sync_dag(provider.integration)) for provider in SYNC_ONLY_PROVIDERS]
         if not self._all_succeeded():
             return False
         self._print_step("2 of 5: approve the changes above the providers' limits and send them to the carriers")
@@ -112,7 +113,7 @@ class Demo:
             self.world,
             self.console,
             self.warehouse,
-            DagRuns(optimized=list(first.values()), synced=[*second.values(), *third.values()]),
+            DagRuns(optimized=list(first.values()), synced=[*synced_only, *second.values(), *third.values()]),
             approved=approved,
             confirmed=confirmed,
             closed={provider.id for provider in CLOSED},
@@ -219,6 +220,12 @@ class Demo:
             ]
             self.console.print(f"[red]{dag_id}[/red] {run_id} is {state}; failed tasks: {', '.join(tasks) or 'none'}")
         return not failed
+
+
+def daily_dags() -> set[str]:
+    """Return the ids of the DAGs that the syncs of all integrations need."""
+    optimized = [name for name, known in INTEGRATIONS.items() if known.supports_optimization]
+    return {ids.device_sync_dag(name) for name in INTEGRATIONS} | set(map(ids.carrier_optimization_dag, optimized))
 
 
 def _optimization_run(row: dict[str, Any]) -> tuple[str, str]:

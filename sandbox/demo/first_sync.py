@@ -9,9 +9,9 @@ from psycopg.rows import dict_row
 from rich.console import Console
 
 from amop import ids
-from amop.config import INTEGRATIONS
 from sandbox.carrier.catalogue import PROVIDERS_APPLYING_CHANGES
 from sandbox.demo.approvals import wait_for_approval
+from sandbox.demo.billing_cycle import daily_dags
 from sandbox.demo.plan_changes import enable_plan_changes
 from sandbox.demo.progress import PROGRESS, progress_display
 from sandbox.world.airflow_api import ENDED, AirflowApi
@@ -35,7 +35,7 @@ def run_first_sync(world: World, console: Console) -> None:
         AirflowApiError: Airflow cannot load the DAGs, or no approval was requested in time.
     """
     api = AirflowApi(world.ui_address)
-    dags = {f(name) for name in INTEGRATIONS for f in (ids.device_sync_dag, ids.carrier_optimization_dag)}
+    dags = daily_dags()
     with console.status("Waiting until Airflow has parsed the DAGs"):
         api.wait_for_dags(dags | {ids.AMOP_RELAY_DAG, ids.REALISED_SAVINGS_DAG, ids.FINDINGS_DAG, ids.MAINTENANCE_DAG})
     enable_plan_changes(world)

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from sandbox.carrier.catalogue import PROVIDERS_APPLYING_CHANGES, SERVICE_PROVIDERS, ServiceProvider
+from sandbox.carrier.catalogue import ALL_PROVIDERS, PROVIDERS_APPLYING_CHANGES, SYNC_ONLY_PROVIDERS, ServiceProvider
 from sandbox.carrier.reference_file import write_reference
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
@@ -62,7 +62,7 @@ def enable_plan_changes(world: World) -> None:
     Raises:
         RuntimeError: the reference data could not be loaded; the message says why.
     """
-    _load(world, PROVIDERS_APPLYING_CHANGES)
+    _load(world, PROVIDERS_APPLYING_CHANGES + SYNC_ONLY_PROVIDERS)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def enabled_plan_changes(world: World) -> Iterator[None]:
     try:
         yield
     finally:
-        _load(world, SERVICE_PROVIDERS)
+        _load(world, ALL_PROVIDERS)
 
 
 def _load(world: World, providers: tuple[ServiceProvider, ...]) -> None:

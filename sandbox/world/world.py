@@ -19,7 +19,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sandbox.amop.server import PROGRESS_PATH, SYNC_PATH
-from sandbox.carrier.catalogue import SERVICE_PROVIDERS
+from sandbox.carrier.catalogue import ALL_PROVIDERS
+from sandbox.carrier.sign_in import connection_extra
 from sandbox.world.aws_resources import ARCHIVE_PATH, BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
 from sandbox.world.postgres import EmbeddedPostgres, free_port
 
@@ -69,7 +70,7 @@ class World:
 
     Args:
         directory: data directory; default: ``AMOP_WORLD_DIRECTORY``, else ``.world`` in the repository.
-        devices_per_account: number of SIMs in each of the four carrier accounts.
+        devices_per_account: number of SIMs in each Control Center account.
         latency_ms: mean response time of the sandbox carrier in milliseconds.
     """
 
@@ -81,6 +82,11 @@ class World:
         self.latency_ms = latency_ms
         self.ports: dict[str, int] = {}
         self.secrets = Secrets()
+
+    @property
+    def sync_only_devices(self) -> int:
+        """Return the number of SIMs in each account without bulk usage: a tenth, because each SIM takes a call."""
+        return max(1, self.devices_per_account // 10)
 
     @property
     def settings_file(self) -> Path:
@@ -236,13 +242,13 @@ class World:
                 "extra": {"region_name": REGION, "endpoint_url": self.aws_address},
             },
         }
-        for provider in SERVICE_PROVIDERS:
+        for provider in ALL_PROVIDERS:
             connections[provider.connection_id] = {
                 "conn_type": "http",
                 "host": self.carrier_address,
                 "login": provider.api_user,
                 "password": self.secrets.carrier_api_key,
-                "extra": {"calls_per_second": 5},
+                "extra": {"calls_per_second": 5} | connection_extra(provider, self.secrets.carrier_api_key),
             }
         environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}
         return environment | {

@@ -31,6 +31,7 @@ SYNC_TASKS = {
     "cleanup.should_optimize": {"cleanup.notify_amop"},
     "cleanup.trigger_optimization": {"cleanup.should_optimize"},
 }
+OPTIMIZING_TASKS = {"cleanup.should_optimize", "cleanup.trigger_optimization"}
 BACK_FILL_TASKS = {
     "select_back_fill": set(),
     "replay_archive": {"select_back_fill"},
@@ -64,7 +65,9 @@ def dags(airflow_database: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_there_are_three_dags_for_each_integration_and_the_ones_for_all(dags: dict[str, Any]) -> None:
+def test_there_are_three_dags_for_each_optimized_integration_one_for_each_other_and_the_ones_for_all(
+    dags: dict[str, Any],
+) -> None:
     expected = {
         ids.AMOP_RELAY_DAG,
         ids.DEVICE_NOTIFICATION_DAG,
@@ -75,18 +78,22 @@ def test_there_are_three_dags_for_each_integration_and_the_ones_for_all(dags: di
     }
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}", f"what_if_{name}"}
-    assert set(dags) == expected
-    assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers"]
+    assert set(dags) == expected | {"device_sync_thingspace"}
+    assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers", "thingspace"]
+
+
+OPTIMIZED = [name for name, integration in INTEGRATIONS.items() if integration.supports_optimization]
 
 
 @pytest.mark.parametrize("integration", INTEGRATIONS)
 def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: str) -> None:
     dag = dags[f"device_sync_{integration}"]
     # Tasks that read the run also follow the task that their group is mapped over.
+    optimizing = set() if integration in OPTIMIZED else {*OPTIMIZING_TASKS, "optimize_after_back_fill"}
     for task in dag.tasks:
         expected = (SYNC_TASKS | BACK_FILL_TASKS)[task.task_id]
         assert set(task.upstream_task_ids) - {"select_providers"} == expected - {"select_providers"}
-    assert {task.task_id for task in dag.tasks} == set(SYNC_TASKS) | set(BACK_FILL_TASKS)
+    assert {task.task_id for task in dag.tasks} == (set(SYNC_TASKS) | set(BACK_FILL_TASKS)) - optimizing
     # The sensor starts with the sync; its arrow from fetch_usage only clears it together with a cleared fetch task.
     sensor = dag.get_task("cleanup.wait_for_staging")
     assert sensor.trigger_rule == "one_success"
@@ -100,7 +107,7 @@ def test_sync_and_cleanup_stand_side_by_side(dags: dict[str, Any], integration: 
     assert rows == ["select_providers", "sync", "cleanup", "back_fill"]
 
 
-@pytest.mark.parametrize("integration", INTEGRATIONS)
+@pytest.mark.parametrize("integration", OPTIMIZED)
 def test_the_optimization_is_one_line_of_tasks_with_the_mail_beside_the_changes(
     dags: dict[str, Any], integration: str
 ) -> None:
@@ -112,7 +119,7 @@ def test_the_optimization_is_one_line_of_tasks_with_the_mail_beside_the_changes(
         assert expected <= set(task.upstream_task_ids)
 
 
-@pytest.mark.parametrize("integration", INTEGRATIONS)
+@pytest.mark.parametrize("integration", OPTIMIZED)
 def test_changes_are_applied_after_an_approval_or_straight_after_the_plan(
     dags: dict[str, Any], integration: str
 ) -> None:
@@ -124,7 +131,7 @@ def test_changes_are_applied_after_an_approval_or_straight_after_the_plan(
     assert dag.get_task("verify_changes").upstream_task_ids >= {"apply_changes"}
 
 
-@pytest.mark.parametrize("integration", INTEGRATIONS)
+@pytest.mark.parametrize("integration", OPTIMIZED)
 def test_a_wait_for_a_person_neither_ends_the_run_nor_keeps_others_out(dags: dict[str, Any], integration: str) -> None:
     from airflow.providers.standard.operators.hitl import HITLOperator
 
@@ -167,6 +174,8 @@ def test_the_parameters_are_those_of_the_contract(dags: dict[str, Any]) -> None:
             "no_progress_limit": 1800,
             "notify_amop_of_back_fill": False,
         }
+        if name not in OPTIMIZED:
+            continue
         optimization = dags[f"carrier_optimization_{name}"].params
         assert set(optimization) == {
             "service_provider_id",
@@ -221,6 +230,8 @@ def test_tasks_that_call_a_carrier_are_in_its_pool_and_only_they(dags: dict[str,
     for name in INTEGRATIONS:
         in_pool = {task.task_id for task in dags[f"device_sync_{name}"].tasks if task.pool == ids.carrier_pool(name)}
         assert in_pool == {"sync.fetch_devices", "sync.fetch_usage"}
+        if name not in OPTIMIZED:
+            continue
         optimization = dags[f"carrier_optimization_{name}"]
         in_pool = {task.task_id for task in optimization.tasks if task.pool == ids.carrier_pool(name)}
         assert in_pool == {"apply_changes", "verify_changes"}
@@ -236,7 +247,7 @@ def test_every_mapped_task_is_named_after_its_provider(dags: dict[str, Any]) -> 
 def test_realised_savings_follow_any_integration_s_sync_and_stand_beside_it(dags: dict[str, Any]) -> None:
     dag = dags[ids.REALISED_SAVINGS_DAG]
     watched = {asset.name for asset in dag.schedule.objects}
-    assert watched == {ids.devices_asset(name) for name in INTEGRATIONS}
+    assert watched == {ids.devices_asset(name) for name in OPTIMIZED}
     assert dag.task_dict["measure_savings"].upstream_task_ids == {"find_closed_periods"}
     assert dag.task_dict["measure_savings"].map_index_template
     produced = {
@@ -276,6 +287,5 @@ def test_a_sync_of_an_integration_without_optimization_ends_with_its_notice(airf
         runs = select_providers(teal.name)
         sync.partial(integration=teal).expand(run=runs)
         cleanup.partial(integration=teal).expand(run=runs)
-    optimizing = {"cleanup.should_optimize", "cleanup.trigger_optimization"}
-    assert set(dag.task_dict) == set(SYNC_TASKS) - optimizing
+    assert set(dag.task_dict) == set(SYNC_TASKS) - OPTIMIZING_TASKS
     assert dag.task_dict["cleanup.notify_amop"].downstream_task_ids == set()

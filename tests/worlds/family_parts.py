@@ -1,8 +1,8 @@
 """What every carrier API family has: its entry, client, sandbox server, shapes and documentation; for tests.
 
 A shape is an answer of the carrier as its public documentation gives it, in
-``tests/contract/carriers/shapes/<family>/<operation>.json``: the source, the client's call, the request that it makes,
-the answer, and what the client returns for it.
+``tests/contract/carriers/shapes/<family>/<operation>.json``: the source, the client's call, the requests that it makes
+``before`` (sign-in), the request itself, the answer, and what the client returns for it.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ class ShapeServer:
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
+        for earlier in self.shape.get("before", ()):
+            if (request.method, request.path) == (earlier["method"], earlier["path"]):
+                return web.json_response(earlier["answer"])
         if (request.method, request.path) != (self.shape["request"]["method"], self.shape["request"]["path"]):
             return web.json_response({"errorMessage": "no such call in this shape"}, status=404)
         if request.can_read_body:
@@ -99,7 +102,8 @@ def call_of_shape(client: CarrierClient, shape: Mapping[str, Any]) -> Any:
         given["cycle_start"] = date.fromisoformat(given["cycle_start"])
     result = getattr(client, shape["call"]["operation"])(**given)
     if isinstance(result, DevicePage):
-        return {"page_number": result.page_number, "is_last_page": result.is_last_page, "devices": result.devices}
+        found = {"page_number": result.page_number, "is_last_page": result.is_last_page, "devices": result.devices}
+        return found | ({"next_after": result.next_after} if result.next_after else {})
     if isinstance(result, UsagePage):
         records = [[record.iccid, record.usage] for record in result.records]
         return {"is_last_page": result.is_last_page, "records": records}

@@ -70,13 +70,19 @@ CHAPTERS: Sequence[Chapter] = (
     Chapter(
         "Kills",
         "Processes are killed and restarted; a real Airflow loses its scheduler, triggerer and api-server.",
-        ("chaos/*/test_kill*", "e2e/test_killed_daemons.py::*killed*", "db/*/test_apply_changes.py"),
+        (
+            "chaos/*/test_kill*",
+            "chaos/*/test_family_faults.py::*dies*",
+            "e2e/test_killed_daemons.py::*killed*",
+            "db/*/test_apply_changes.py",
+        ),
     ),
     Chapter(
         "Carrier faults",
         "No record is skipped or counted twice, and a carrier that is down is not called until it has recovered.",
         (
             "chaos/*/test_carrier_faults.py",
+            "chaos/*/test_family_faults.py",
             "chaos/*/test_circuit_breaker.py",
             "property/*/test_circuit_breaker.py",
             "dags/*/test_dag_runs.py::*carrier*",

@@ -1,5 +1,6 @@
 -- Purpose: return the position of the list scan: the last page of the current pass that is committed, and whether a
---   page stayed empty in its last reading although later pages have SIMs.
+--   page stayed empty in its last reading although later pages have SIMs, and the carrier's mark of the place where the
+--   next page begins.
 -- Parameters: run_id.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
@@ -12,6 +13,14 @@ SELECT
     last_page.page_number AS last_staged_page,
     coalesce(last_page.is_last_page, false) AS pass_is_complete,
     run.list_is_whole,
+    (
+        SELECT before.next_after FROM amop.device_sync_page AS before
+        WHERE
+            before.run_id = run.id
+            AND before.page_number = coalesce(last_page.page_number, run.scan_first_page - 1)
+        ORDER BY before.scan_pass DESC
+        LIMIT 1
+    ) AS next_after,
     exists(
         SELECT 1 FROM amop.device_sync_page AS gap
         WHERE

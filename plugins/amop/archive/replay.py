@@ -16,7 +16,8 @@ from psycopg.types.json import Jsonb
 
 from amop.archive import store
 from amop.archive.page_archive import ArchivedRun, ArchiveError, ArchivePath, complete_runs, open_run
-from amop.carriers.control_center_pages import MalformedPageError, read_device_page, read_usage_page
+from amop.carriers.control_center_pages import read_device_page, read_usage_page
+from amop.carriers.malformed import MalformedPageError
 from amop.carriers.page import CarrierPage
 from amop.clock import Clock, utc_now
 from amop.database.connection import WarehouseConnection, transaction

@@ -16,8 +16,8 @@ from amop.families import CONTROL_CENTER_LIMITS
 
 DEFAULT_CALLS_PER_SECOND = CONTROL_CENTER_LIMITS.calls_per_second
 
-DOCUMENTED_PATH = re.compile(r"/rws(/api(/v1)?)?$", re.IGNORECASE)
-"""The path of the base URL in the vendor's documentation, ``https://host/rws/api/v1``: the client adds it itself."""
+DOCUMENTED_PATH = re.compile(r"/(rws(/api(/v1)?)?|api(/(m2m/)?v1)?)$", re.IGNORECASE)
+"""The path of the base URL in the vendors' documentation, such as ``https://host/rws/api/v1``: the client adds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class CarrierAccount:
     list_limits: ListLimits = field(default_factory=ListLimits)
     limited_account: str | None = None
     """The carrier's account, where its rate limit is one for all API users of the account; None = one for each user."""
+    client_id: str | None = None
+    """OAuth client of an API that has one beside its API users."""
+    client_secret: str | None = field(default=None, repr=False)
+    account_name: str | None = None
+    """The carrier's account whose SIMs are listed, for an API that needs its name."""
 
     @property
     def gate_key(self) -> str:
@@ -102,7 +107,19 @@ class CarrierAccount:
             address.is_loopback,
             limits,
             _limited_account(extra, where),
+            client_id=_text(extra.get("client_id"), "client_id", where),
+            client_secret=_text(extra.get("client_secret"), "client_secret", where),
+            account_name=_text(extra.get("account_name"), "account_name", where),
         )
+
+
+def _text(value: Any, name: str, where: str) -> str | None:
+    """Return a text of the extra, None without it."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise CarrierConnectionError(f"{where}: extra {name} must be a text")
+    return value.strip()
 
 
 def _limited_account(extra: Mapping[str, Any], where: str) -> str | None:

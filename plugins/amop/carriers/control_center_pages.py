@@ -5,44 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from amop.carriers.malformed import EmptyPageError, MalformedPageError, require_field
 from amop.carriers.protocol import ABSENT, DEVICE_KEYS, DevicePage, RawUsage, UsagePage
 
 SHORTEST_ICCID, LONGEST_ICCID = 18, 22
 USAGE_KEYS = {"DATA": "dataUsage", "SMS": "smsUsage", "VOICE": "voiceUsage"}
-
-
-class TransientError(Exception):
-    """A failure that a retry may overcome."""
-
-    def __init__(self, reason: str, retry_after: float | None = None, *, is_throttle: bool = False) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
-        self.is_throttle = is_throttle
-
-
-class MalformedPageError(TransientError):
-    """A response is not a complete page: wrong format, a page other than requested, or empty but not the last."""
-
-
-class EmptyPageError(MalformedPageError):
-    """A page of the device list is empty but not the last one."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        super().__init__("the page is empty but not the last page")
-        self.document = document
-
-
-class MissingFieldError(MalformedPageError):
-    """Most records of a page lack a field that every record has."""
-
-
-FEWEST_INCOMPLETE_RECORDS = 3
-"""Fewer records without a required field do not make a page malformed: each is quarantined."""
-
-
-def _require_field(records: list[Any], name: str, count: int) -> None:
-    if count >= FEWEST_INCOMPLETE_RECORDS and 2 * count > len(records):
-        raise MissingFieldError(f"{count} of {len(records)} records of the page have no {name}")
 
 
 def read_device_page(document: dict[str, Any], *, page_number: int | None, may_be_empty: bool = False) -> DevicePage:
@@ -63,7 +30,7 @@ def read_device_page(document: dict[str, Any], *, page_number: int | None, may_b
     if not devices and not is_last and not may_be_empty:
         raise EmptyPageError(document)
     for key in DEVICE_KEYS:
-        _require_field(devices, key, sum(isinstance(device, dict) and key not in device for device in devices))
+        require_field(devices, key, sum(isinstance(device, dict) and key not in device for device in devices))
     return DevicePage(page_number or 1, devices, is_last, document)
 
 
@@ -81,8 +48,8 @@ def read_usage_page(document: dict[str, Any], *, usage_type: str, page_number: i
     if not records and not is_last:
         # If it were accepted, the SIMs missing from it would count as having no usage.
         raise MalformedPageError("the page is empty but not the last page")
-    _require_field(records, "deviceId", sum("deviceId" not in record.raw for record in records))
-    _require_field(records, USAGE_KEYS[usage_type], sum(record.usage is ABSENT for record in records))
+    require_field(records, "deviceId", sum("deviceId" not in record.raw for record in records))
+    require_field(records, USAGE_KEYS[usage_type], sum(record.usage is ABSENT for record in records))
     return UsagePage(records, is_last, document)
 
 

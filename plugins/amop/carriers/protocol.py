@@ -34,13 +34,15 @@ class ListLimits:
 
 @dataclass(frozen=True, slots=True)
 class DevicePage:
-    """One page of the device list: the carrier's raw records, at most 50."""
+    """One page of the device list: the carrier's raw records."""
 
     page_number: int
     devices: list[Any]
     is_last_page: bool
     document: dict[str, Any]
     """The whole response body, for the archive."""
+    next_after: str | None = None
+    """``after`` of the next page, for a carrier whose pages have no numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,22 @@ class CarrierClient(Protocol):
         ...
 
     def list_devices_page(
-        self, *, modified_since: datetime, modified_till: datetime | None = None, page_number: int
+        self,
+        *,
+        modified_since: datetime,
+        modified_till: datetime | None = None,
+        page_number: int,
+        after: str | None = None,
     ) -> DevicePage:
         """Return one page of the SIMs modified within a window, in order of modification; pages count from 1.
+
+        A carrier that cannot list by modification returns all SIMs, in an order of its own.
 
         Args:
             modified_since: start of the window.
             modified_till: end of the window; None = open.
             page_number: from 1.
+            after: ``next_after`` of the page before; None for the first page.
 
         Raises:
             CarrierEmptyPageError: the page stays empty although it is not the last one.
@@ -101,8 +111,13 @@ class CarrierClient(Protocol):
         """Return all details of one SIM."""
         ...
 
-    def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
-        """Return the cycle-to-date usage of one SIM: data in bytes, voice in seconds."""
+    def device_ctd_usage(self, iccid: str, *, cycle_start: date) -> dict[str, Any]:
+        """Return the cycle-to-date usage of one SIM: data in bytes, voice in seconds.
+
+        Args:
+            iccid: the SIM.
+            cycle_start: local date on which the billing period began.
+        """
         ...
 
     def rate_plan_usage_page(

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amop.carriers.account import CarrierAccount
-from amop.carriers.control_center import CallGate, ControlCenterClient
+from amop.carriers.control_center import ControlCenterClient
 from amop.carriers.errors import CarrierConnectionError
+from amop.carriers.http_client import CallGate
 from amop.carriers.protocol import CarrierClient
+from amop.carriers.thingspace import ThingSpaceClient
 from amop.families import CONTROL_CENTER, family_of
 
-CLIENTS: dict[str, Callable[..., CarrierClient]] = {CONTROL_CENTER: ControlCenterClient}
+CLIENTS: dict[str, Callable[..., CarrierClient]] = {
+    CONTROL_CENTER: ControlCenterClient,
+    "thingspace": ThingSpaceClient,
+}
 """Family → its client class, called with account, gate and ``may_write``."""
 
 

@@ -1,7 +1,8 @@
-"""Classify the answers of Control Center: by HTTP status, by the vendor's error code and by the body.
+"""Classify the answers of the carriers: by HTTP status, by the vendor's error code and by the body.
 
-Vendor reference: developer.cisco.com/docs/control-center, "Error codes". An error body is
-``{"errorMessage": "…", "errorCode": "10000001"}``; it may come with any status, 200 included.
+Control Center's error body (developer.cisco.com/docs/control-center, "Error codes") is
+``{"errorMessage": "…", "errorCode": "10000001"}``; it may come with any status, 200 included. ThingSpace has the same
+one, ``{"fault": {"code": "900901", "message": "…"}}`` from its gateway, and OAuth's ``{"error": "…"}`` (RFC 6749, 5.2).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from amop.foreign_text import SecretScrubber, clean_text
 
 TEXT_LENGTH = 300
 """Longest text of the carrier in a message, in characters."""
+LONGEST_CODE = 80
 
 
 class AnswerKind(Enum):
@@ -51,14 +53,29 @@ class Answer:
     @property
     def has_error_body(self) -> bool:
         """True where the body reports an error, whatever the status is."""
-        return isinstance(self.document, dict) and bool(
-            self.document.get("errorMessage") or self.document.get("errorCode")
-        )
+        return any(self._error())
+
+    @property
+    def error_code(self) -> str:
+        """The vendor's error code, empty without one."""
+        return str(self._error()[1]).strip()
+
+    def _error(self) -> tuple[Any, Any]:
+        """Return message and code of an error body; both are empty or None for another one."""
+        document = self.document
+        if not isinstance(document, dict):
+            return "", ""
+        fault = document.get("fault")
+        if isinstance(fault, dict):
+            return fault.get("message"), fault.get("code") or ""
+        if document.get("errorMessage") or document.get("errorCode"):
+            return document.get("errorMessage"), document.get("errorCode") or ""
+        return document.get("error_description"), document.get("error") or ""
 
     @property
     def kind(self) -> AnswerKind:
         """What the answer means for the next call."""
-        if self.has_error_body and (kind := ERROR_CODES.get(str(self.document.get("errorCode")).strip())):
+        if self.has_error_body and (kind := ERROR_CODES.get(self.error_code)):
             return kind
         if 200 <= self.status < 300:
             is_readable = isinstance(self.document, dict) and not self.has_error_body
@@ -69,8 +86,9 @@ class Answer:
         """Return the carrier's words for a message, such as ``plan is sold out [10000024]``; empty without any."""
         if not self.has_error_body:
             return ""
-        words = clean_text(self.document.get("errorMessage") or "", scrubber=scrubber, maximum=TEXT_LENGTH)
-        code = clean_text(self.document.get("errorCode") or "", scrubber=scrubber, maximum=40)
+        message, given = self._error()
+        words = clean_text(message or "", scrubber=scrubber, maximum=TEXT_LENGTH)
+        code = clean_text(given, scrubber=scrubber, maximum=LONGEST_CODE)
         return clean_text(f"{words}{f' [{code}]' if code else ''}", scrubber=scrubber, maximum=TEXT_LENGTH)
 
     def describe(self, scrubber: SecretScrubber) -> str:

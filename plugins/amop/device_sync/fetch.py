@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -172,7 +173,7 @@ def _read_rate_plan_usage(
             rate_plan_code=work.rate_plan_code,
             rate_plan_version=work.rate_plan_version,
             usage_type=work.usage_type,
-            cycle_start=run.cycle_start.astimezone(ZoneInfo(run.time_zone)).date(),
+            cycle_start=_first_day(run),
             page_number=work.page_number,
         )
     except CarrierRequestError as error:
@@ -220,12 +221,18 @@ def _refuse_usage_read(
 def _read_device_usage(
     connection: WarehouseConnection, run: SyncRun, work: WorkRow, client: CarrierClient, clock: Clock
 ) -> None:
-    raw = _read_one_device(connection, run, work, client.device_ctd_usage, clock)
+    read = partial(client.device_ctd_usage, cycle_start=_first_day(run))
+    raw = _read_one_device(connection, run, work, read, clock)
     now = clock()
     if raw is not None:
         stage_device_usage(connection, run.id, work.iccid, raw, now)
     _finish(connection, work, now)
     record_progress(connection, run.id, pages=0, now=now)
+
+
+def _first_day(run: SyncRun) -> date:
+    """Return the local date on which the run's billing period began."""
+    return run.cycle_start.astimezone(ZoneInfo(run.time_zone)).date()
 
 
 def _read_device_details(

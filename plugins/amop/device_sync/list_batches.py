@@ -51,10 +51,10 @@ class CarrierSpeed:
         self._fast_pages = self._fast_pages + 1 if seconds <= FAST_SECONDS else 0
 
 
-def request_page(client: CarrierClient, window: ListWindow, number: int) -> DevicePage:
-    """Return a page of a window."""
+def request_page(client: CarrierClient, window: ListWindow, number: int, after: str | None = None) -> DevicePage:
+    """Return a page of a window; ``after`` is ``next_after`` of the page before."""
     return client.list_devices_page(
-        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number
+        modified_since=window.modified_since, modified_till=window.modified_till, page_number=number, after=after
     )
 
 
@@ -78,7 +78,8 @@ def stage_fast_pages(
         while _has_room(listed, speed, clock() - begin):
             page_number = position.next_page + len(listed)
             began = clock()
-            page = request_page(client, window, page_number - (window.first_page or 1) + 1)
+            after = listed[-1].page.next_after if listed else position.next_after
+            page = request_page(client, window, page_number - (window.first_page or 1) + 1, after)
             received = clock()
             speed.observe((received - began).total_seconds())
             listed.append(ListedPage(page_number, page, received))

@@ -56,7 +56,7 @@ def read_list_page(
         return
     began = clock()
     try:
-        page = request_page(client, window, number)
+        page = request_page(client, window, number, position.next_after)
         speed.observe((clock() - began).total_seconds())
     except CarrierRequestError as error:
         if not position.list_is_whole or not _may_be_refused_date(window, number, client, error, clock()):
@@ -220,6 +220,7 @@ def _begin_next_window(
             device_count=0,
             is_last_page=False,
             is_gap=False,
+            next_after=None,
             now=now,
         )
 

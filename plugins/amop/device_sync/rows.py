@@ -86,6 +86,8 @@ class ScanPosition:
     """False when the carrier refuses to list SIMs that were last modified long ago."""
     has_gap: bool
     """True when a page stays empty although later pages have SIMs."""
+    next_after: str | None
+    """The carrier's mark of the place where the next page begins; None where pages have numbers."""
 
     @property
     def next_page(self) -> int:

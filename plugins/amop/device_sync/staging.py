@@ -155,6 +155,7 @@ def _insert_list_page(
         device_count=len(listed.page.devices),
         is_last_page=listed.page.is_last_page,
         is_gap=is_gap,
+        next_after=listed.page.next_after,
         now=listed.received_at,
     )
 

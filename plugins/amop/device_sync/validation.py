@@ -23,10 +23,10 @@ LONGEST_KEY = 64
 KNOWN_STATUSES = frozenset(
     {
         "INVENTORY", "TEST_READY", "ACTIVATION_READY", "ACTIVATED", "DEACTIVATED", "RETIRED", "PURGED", "REPLACED",
-        "TRIAL", "START",
+        "TRIAL", "START", "SUSPENDED",
     }
 )  # fmt: skip
-"""Statuses of a SIM in Control Center."""
+"""Statuses of a SIM: those of Control Center, and SUSPENDED of the other API families."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,10 @@ def carrier_account(connection_id: str, service_provider_name: str, integration:
     from amop.carriers.account import CarrierAccount
 
     connection = BaseHook.get_connection(connection_id)
+    extra = _extra(connection)
     _hide(connection.password, user=connection.login)
+    secret = extra.get("client_secret")
+    _hide(secret if isinstance(secret, str) else None, user=extra.get("client_id"))
     limits = KNOWN_INTEGRATIONS[integration].api.limits
     return CarrierAccount.from_connection_fields(
         connection_id=connection_id,
@@ -131,7 +134,7 @@ def carrier_account(connection_id: str, service_provider_name: str, integration:
         port=connection.port,
         login=connection.login,
         password=connection.password,
-        extra=_extra(connection),
+        extra=extra,
         **({"calls_per_second": limits.calls_per_second} if limits else {}),
     )
 

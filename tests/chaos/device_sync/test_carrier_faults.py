@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amop.carriers import control_center
+from amop.carriers import http_client
 from amop.carriers.errors import CarrierAuthenticationError, CarrierUnavailableError
 from amop.runs.errors import ListGuardError
 from sandbox.carrier.running import RunningCarrier, running_carrier
@@ -112,8 +112,8 @@ def test_each_transient_fault_costs_one_call_and_changes_no_row(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(control_center, "READ_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(control_center, "CALL_DEADLINE_SECONDS", 1)
+    monkeypatch.setattr(http_client, "READ_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "CALL_DEADLINE_SECONDS", 1)
     for fault in TRANSIENT[name]:
         world.carrier.add_fault(**fault)
     planned = sum(fault.get("times", 1) for fault in TRANSIENT[name])

@@ -78,7 +78,7 @@ POINTS = {
                   Call("amop.carriers.control_center:ControlCenterClient.change_rate_plan", nth=2),
                   calls_again={SIM: 2}),
         KillPoint("apply_changes", "change made by the carrier, its answer not read",
-                  Call("amop.carriers.control_center:read_json_body", nth=2), calls_again={SIM: 1}),
+                  Call("amop.carriers.http_client:read_json_body", nth=2), calls_again={SIM: 1}),
         KillPoint("apply_changes", "change answered, not noted",
                   Statement("plan_changes/set_outcome", nth=2), calls_again={SIM: 1}),
         KillPoint("apply_changes", "between two changes", Statement("plan_changes/set_outcome", nth=2, has_run=True)),

@@ -13,7 +13,7 @@ import pytest
 from urllib3.exceptions import ConnectTimeoutError
 
 from amop import time_limits
-from amop.carriers import control_center, http_deadline
+from amop.carriers import http_client, http_deadline
 from amop.carriers.account import CarrierAccount
 from amop.carriers.control_center import ControlCenterClient
 from amop.carriers.errors import CarrierUnavailableError, CarrierWriteInDoubtError
@@ -76,7 +76,7 @@ def slow_server(name: str) -> Iterator[SlowServer]:
 
 @contextmanager
 def carrier_client(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlCenterClient]:
-    monkeypatch.setattr(control_center, "CALL_DEADLINE_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(http_client, "CALL_DEADLINE_SECONDS", DEADLINE_SECONDS)
     account = CarrierAccount("c", "X", url, "api", "a-key-of-the-carrier", is_loopback=True)
     with ControlCenterClient(account, OpenGate(), may_write=True, sleep=lambda _: None) as client:
         yield client

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amop.carriers.account import CarrierAccount
-from amop.carriers.registry import client_of
+from amop.carriers.registry import CLIENTS
 from tests.worlds.family_parts import SHAPES, ShapeServer, call_of_shape, read_shape
 from tests.worlds.open_gate import OpenGate
+
+NOW = datetime(2023, 10, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("path", sorted(SHAPES.rglob("*.json")), ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -18,8 +21,11 @@ def test_the_client_reads_the_documented_answer(path: Path) -> None:
     shape = read_shape(path)
     server = ShapeServer(shape)
     with server.running() as address:
-        account = CarrierAccount("c", "Example", address, "user", "key", is_loopback=True)
-        with client_of(path.parent.name, account, OpenGate(), may_write=True) as client:
+        account = CarrierAccount(
+            "c", "Example", address, "user", "key", is_loopback=True,
+            client_id="app", client_secret="app secret", account_name="0000123456-00001",
+        )  # fmt: skip
+        with CLIENTS[path.parent.name](account, OpenGate(), may_write=True, clock=lambda: NOW) as client:
             found: Any = call_of_shape(client, shape)
     expected = dict(shape["expected"])
     assert server.sent == ([expected.pop("sent")] if "sent" in expected else [])

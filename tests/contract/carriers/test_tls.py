@@ -350,5 +350,5 @@ def test_no_code_disables_verification() -> None:
                     found.append(f"{path.name}: {ast.unparse(node)}")
     assert sorted(found) == [
         "amop_client.py: client._session.verify = address.verify",
-        "control_center.py: self._session.verify = account.verify",
+        "http_client.py: self._session.verify = account.verify",
     ]

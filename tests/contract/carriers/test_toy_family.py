@@ -19,8 +19,8 @@ from psycopg.rows import dict_row
 from amop import config, families
 from amop.carriers import registry
 from amop.carriers.account import CarrierAccount
-from amop.carriers.control_center import CallGate
 from amop.carriers.errors import CarrierRequestError
+from amop.carriers.http_client import CallGate
 from amop.carriers.protocol import CarrierClient, DevicePage, ListLimits, UsagePage
 from amop.device_sync import fetch
 from amop.device_sync.complete_run import complete_run, session_to_optimize
@@ -80,7 +80,12 @@ class ToyClient:
                 return response.json()
 
     def list_devices_page(
-        self, *, modified_since: datetime, modified_till: datetime | None = None, page_number: int
+        self,
+        *,
+        modified_since: datetime,
+        modified_till: datetime | None = None,
+        page_number: int,
+        after: str | None = None,
     ) -> DevicePage:
         answer = self._get(f"/sims?page={page_number}")
         devices = [
@@ -93,7 +98,7 @@ class ToyClient:
     def device_details(self, iccid: str) -> dict[str, Any]:
         return {"iccid": self._get(f"/sims/{iccid}")["id"]}
 
-    def device_ctd_usage(self, iccid: str) -> dict[str, Any]:
+    def device_ctd_usage(self, iccid: str, *, cycle_start: date) -> dict[str, Any]:
         answer = self._get(f"/sims/{iccid}")
         return {"iccid": answer["id"], "ctdDataUsage": 1000 * answer["kilobytes"]}
 

@@ -77,10 +77,10 @@ def test_load_reference_prints_counts_by_table(
     status, out, _ = run(capsys, "load-reference", str(reference))
     assert status == 0
     cells = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in out.splitlines() if "│" in line}
-    assert (cells["tenant"], cells["service_provider"], cells["billing_period"]) == ("2", "4", "4")
+    assert (cells["tenant"], cells["service_provider"], cells["billing_period"]) == ("2", "5", "5")
     status, out, _ = run(capsys, "load-reference", str(reference), "--json")
     assert status == 0
-    assert json.loads(out)["service_provider"] == {"inserted": 0, "updated": 0, "unchanged": 4}
+    assert json.loads(out)["service_provider"] == {"inserted": 0, "updated": 0, "unchanged": 5}
 
 
 def test_a_wrong_file_ends_with_status_2_and_every_problem(
@@ -146,6 +146,7 @@ def test_status_shows_providers_runs_sessions_messages_and_work_left(
         "pod19",
         "tmobile_jasper",
         "rogers",
+        "thingspace",
     ]
     assert all(provider["billing_period_end"] for provider in state["service_providers"])
     assert [

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from sandbox.carrier.catalogue import SERVICE_PROVIDERS, TENANTS, ServiceProvider, provider_of
+from sandbox.carrier.catalogue import ALL_PROVIDERS, SERVICE_PROVIDERS, TENANTS, ServiceProvider, provider_of
 from sandbox.carrier.fleet import BYTES_PER_MB, Fleet, billing_cycle, generate_fleet, luhn_check_digit
 from sandbox.carrier.reference_file import reference_document, reference_yaml, write_reference
 
@@ -240,13 +240,14 @@ def test_the_reference_file_describes_all_providers(tmp_path: Path) -> None:
         (2, "pod19", "carrier_pod19"),
         (3, "tmobile_jasper", "carrier_tmobile_jasper"),
         (4, "rogers", "carrier_rogers"),
+        (5, "thingspace", "carrier_thingspace"),
     ]
     assert len({p["time_zone"] for p in providers}) == 4
-    assert len({p["bill_period_end_day"] for p in providers}) == 4
-    assert [p["uses_proration"] for p in providers] == [True, True, True, False]
+    assert len({p["bill_period_end_day"] for p in providers}) == 5
+    assert [p["uses_proration"] for p in providers] == [True, True, True, False, True]
     assert sum(p["write_is_enabled"] for p in providers) == 2
     assert {p["detail_calls_per_run"] for p in providers} == {50}
-    for provider, world in zip(providers, SERVICE_PROVIDERS, strict=True):
+    for provider, world in zip(providers, ALL_PROVIDERS, strict=True):
         plans = {plan["rate_plan_code"]: plan for plan in provider["rate_plans"]}
         assert 8 <= len(plans) == len(world.rate_plans) <= 12
         assert all(isinstance(plan["rate_charge"], str) and float(plan["overage_rate"]) > 0 for plan in plans.values())
@@ -254,6 +255,9 @@ def test_the_reference_file_describes_all_providers(tmp_path: Path) -> None:
         assert sum(plan["is_shared"] for plan in plans.values()) == 1
         assert sum(plan["pool"] is not None for plan in plans.values()) >= 2
         allowed = [tuple(plan["rate_plans"]) for plan in provider["communication_plans"]]
+        if world.family != "control_center":
+            assert allowed == []  # the carrier has none
+            continue
         assert len(allowed) == 5
         assert len(set(allowed)) == 4, "two communication plans allow the same rate plans and form one comm group"
         assert all(set(codes) <= set(plans) for codes in allowed)
@@ -277,4 +281,4 @@ def test_the_command_writes_the_reference_file_and_summarizes_the_fleets(tmp_pat
     run("--out", str(tmp_path / "reference.yaml"))
     assert (tmp_path / "reference.yaml").read_text() == reference_yaml() == run()
     summary = run("--summary", "--devices-per-account", "100", "--as-of", "2026-11-24T12:00:00+00:00")
-    assert summary.count("100 SIMs, period") == 4
+    assert summary.count("100 SIMs, period") == 5

@@ -86,6 +86,7 @@ def insert_list_page(
     device_count: int,
     is_last_page: bool,
     is_gap: bool,
+    next_after: str | None,
     now: datetime,
 ) -> None:
     """Insert the ledger row of a list page; a page that is in the ledger already raises a unique violation."""
