@@ -190,7 +190,7 @@ def test_a_message_that_amop_refuses_fails_one_run_of_the_relay_and_no_later_one
 def test_the_relay_ends_a_session_that_died_and_leaves_one_alone_whose_optimization_is_queued(day: Day) -> None:
     with transaction(day.dsn) as connection:
         # Ids that no other test of this process has used: Airflow's metadata database is one for all of them.
-        connection.execute(f"ALTER TABLE amop.optimization_session ALTER id RESTART WITH {secrets.randbits(60)}")
+        connection.execute(f"ALTER TABLE amop.optimization_session ALTER id RESTART WITH {secrets.randbits(52)}")
     assert (
         day.run("device_sync_jasper", optimization="always").state == "success"
     )  # no scheduler: what it triggers waits
