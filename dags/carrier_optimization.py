@@ -47,6 +47,7 @@ from airflow.sdk import DAG, Param
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.tasks.carrier_optimization import optimization_steps
+from amop.tasks.provider_names import provider_param
 from amop.tasks.retries import RETRIES
 
 
@@ -56,11 +57,8 @@ def _optional_id(title: str, description: str) -> Param:
     )
 
 
+PROVIDER = "Required: id of the provider, as `bin/amop status` shows it; one of this integration."
 PARAMS = {
-    "service_provider_id": _optional_id(
-        "Service provider",
-        "Required: id of the provider, as `bin/amop status` shows it; one of this integration.",
-    ),
     "billing_period_id": _optional_id(
         "Billing period",
         "One of its periods (amop.billing_period), past ones too; empty = the session's, or the current.",
@@ -92,7 +90,7 @@ for integration in INTEGRATIONS.values():
         max_active_runs=100,  # a run that awaits approval is active too, and must not block others
         dagrun_timeout=time_limits.OPTIMIZATION_RUN,
         default_args={"owner": ids.OWNER, **RETRIES},
-        params=PARAMS,
+        params={"service_provider_id": provider_param(integration.name, PROVIDER, types=["null", "integer"]), **PARAMS},
         tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
     ) as dag:
         optimization_steps(integration.name)

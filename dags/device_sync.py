@@ -9,9 +9,9 @@ For every active service provider of the integration, side by side:
   `carrier_optimization_<integration>`.
 
 ### How to run it
-* *Trigger* with the form: pick providers by id, request a full list, or force (`always`) or forbid (`never`) the
-  optimization. `auto` optimizes once a day when fewer than 8 days of the billing period are left, and on its last day
-  every time: the rule of `optimization_window`, which then starts syncs automatically.
+* *Trigger* with the form: pick providers by name (by id before the first sync), request a full list, or force
+  (`always`) or forbid (`never`) the optimization. `auto` optimizes once a day when fewer than 8 days of the billing
+  period are left, and on its last day every time: the rule of `optimization_window`, which starts syncs automatically.
 * `airflow dags test device_sync_jasper 2026-11-20` runs it in one process, live, as the run of that date.
 * *Allow mass deactivation* lets one run deactivate more than 10 % of a fleet, missing from two full lists in a row;
   *Allow implausible answers* lets a run merge that was refused because too much changed. Check its figures first.
@@ -34,6 +34,7 @@ from amop import ids, time_limits
 from amop.config import INTEGRATIONS, MISSED_START
 from amop.tasks.back_fill import back_fill
 from amop.tasks.device_sync import cleanup, clear_sensor_with_fetch, select_providers, sync
+from amop.tasks.provider_names import providers_param
 from amop.tasks.retries import RETRIES
 from amop.tasks.staging_sensor import wait_params
 
@@ -43,13 +44,6 @@ def _switch(title: str, text: str) -> Param:
 
 
 PARAMS = {
-    "service_provider_ids": Param(
-        [],
-        type="array",
-        items={"type": "integer", "minimum": 1, "maximum": ids.LARGEST_ID},
-        title="Service providers",
-        description="Ids of the providers to sync; empty = all active ones of this integration.",
-    ),
     "full_sync": _switch(
         "Full list", "Read the whole device list, not only what changed. Only a full list can mark SIMs as vanished."
     ),
@@ -89,7 +83,7 @@ for integration in INTEGRATIONS.values():
         max_active_runs=1,
         dagrun_timeout=time_limits.DEVICE_SYNC_RUN,
         default_args={"owner": ids.OWNER, **RETRIES},
-        params=PARAMS,
+        params={"service_provider_ids": providers_param(integration.name), **PARAMS},
         tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
     ) as dag:
         runs = select_providers(integration.name)

@@ -32,17 +32,12 @@ from airflow.sdk import DAG, Param
 
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
+from amop.tasks.provider_names import provider_param
 from amop.tasks.retries import RETRIES
 from amop.tasks.what_if import compute_what_if
 
+PROVIDER = "Id of a provider of this integration, as `bin/amop status` shows it."
 PARAMS = {
-    "service_provider_id": Param(
-        type="integer",
-        minimum=1,
-        maximum=ids.LARGEST_ID,
-        title="Service provider",
-        description="Id of a provider of this integration, as `bin/amop status` shows it.",
-    ),
     "rate_plans": Param(
         type="string",
         format="multiline",
@@ -77,7 +72,7 @@ for integration in INTEGRATIONS.values():
         max_active_runs=2,
         dagrun_timeout=time_limits.WHAT_IF_RUN,
         default_args={"owner": ids.OWNER, **RETRIES},
-        params=PARAMS,
+        params={"service_provider_id": provider_param(integration.name, PROVIDER, types=["integer"]), **PARAMS},
         tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
     ):
         compute_what_if(integration.name)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
 
@@ -50,7 +51,9 @@ def collect_dags() -> dict[tuple[str, ...], list[Any]]:
     """
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(ROOT / "dags", collect_dags=True)
+    # The names of the providers are those of one installation.
+    with patch("amop.tasks.provider_names.known_providers", return_value={}):
+        bag = DagBag(ROOT / "dags", collect_dags=True)
     if bag.import_errors:
         raise RuntimeError(str(bag.import_errors))
     groups: dict[tuple[str, ...], list[Any]] = {}
@@ -159,6 +162,8 @@ def allowed_values(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     types = schema.get("type", "string")
     names = [str(name) for name in ([types] if isinstance(types, str) else types) if name != "null"]
+    if "pattern" in schema and "integer" in names:  # digits as text, of which the UI makes an integer
+        names.remove("string")
     if "items" in schema:
         return f"list, each: {allowed_values(schema['items'])}"
     form = {"date-time": "date and time"}.get(str(schema.get("format")), " or ".join(names))

@@ -105,6 +105,11 @@ def replay_optimization_run_id(sync_run_id: int) -> str:
     return f"replay_{sync_run_id}"
 
 
+def providers_variable(integration: str) -> str:
+    """Return the Variable in which the package keeps the names of an integration's providers for its forms."""
+    return f"amop_providers_{integration}"
+
+
 def devices_asset(integration: str) -> str:
     """Return the name of the asset that a device sync produces: the devices of an integration."""
     return f"amop_devices_{integration}"
@@ -113,3 +118,18 @@ def devices_asset(integration: str) -> str:
 def optimization_results_asset(integration: str) -> str:
     """Return the name of the asset that an optimization produces: its results and proposed plan changes."""
     return f"amop_optimization_results_{integration}"
+
+
+def carrier_list_asset(integration: str) -> str:
+    """Return the name of the asset that a device sync reads: the SIMs and their usage at the carrier."""
+    return f"amop_carrier_list_{integration}"
+
+
+def staging_asset(integration: str) -> str:
+    """Return the name of the asset between the two halves of a device sync: its staging tables."""
+    return f"amop_staging_{integration}"
+
+
+def carrier_plans_asset(integration: str) -> str:
+    """Return the name of the asset that applied plan changes produce: the rate plans of the SIMs at the carrier."""
+    return f"amop_carrier_plans_{integration}"

@@ -34,6 +34,7 @@ from amop.device_sync.staging import (
     stage_usage_page,
 )
 from amop.device_sync.store import merges, reads, records
+from amop.log_lines import figures
 from amop.messages.outbox import enqueue_daily_sync_notice
 from amop.reference.billing_periods import ensure_billing_period
 from amop.runs.errors import MergeRefusedError
@@ -224,5 +225,5 @@ def _write_history(
             enqueue_daily_sync_notice(connection, run_id=run_id, service_provider_id=provider_id)
         summary = Jsonb(asdict(replayed))
         store.complete_replay(connection, run_id=run_id, pages=count, summary=summary, now=now)
-    log.info("%s: %s replayed, %s", run.service_provider_name, path, asdict(replayed))
+    log.info("%s: %s replayed, %s", run.service_provider_name, path, figures(replayed))
     return replayed

@@ -18,7 +18,7 @@ from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
 from amop.database.connection import WarehouseConnection, connect
 from amop.device_sync.doubtful_usage import queue_single_reads
-from amop.device_sync.list_batches import LOG_EVERY_PAGES, CarrierSpeed
+from amop.device_sync.list_batches import CarrierSpeed
 from amop.device_sync.list_guards import check_usage_paging, reread_moved_usage
 from amop.device_sync.list_scan import end_scan_pass, read_list_page
 from amop.device_sync.rows import Refusal, WorkRow
@@ -32,6 +32,7 @@ from amop.device_sync.staging import (
     store_answer,
 )
 from amop.device_sync.store import reads
+from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
@@ -137,7 +138,7 @@ def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clo
                 queue_single_reads(connection, run, clock())
             connection.commit()
             calls += 1
-            if calls % LOG_EVERY_PAGES == 0:
+            if is_milestone(calls):
                 log.info("%s: %s usage calls made", run.service_provider_name, calls)
         return calls
 

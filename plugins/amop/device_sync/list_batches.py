@@ -17,12 +17,12 @@ from amop.database.connection import WarehouseConnection
 from amop.device_sync.list_guards import CHECKED_PAGES, check_list_paging
 from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import ListedPage, stage_list_pages
+from amop.log_lines import is_milestone
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import record_progress
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_PAGES = 20
 
 FAST_PAGES = 20
 """Consecutive pages that must have been fast: a short list gains nothing, and is committed page by page."""
@@ -106,5 +106,5 @@ def _stage(connection: WarehouseConnection, run: SyncRun, scan_pass: int, listed
     if not last.page.is_last_page:
         check_list_paging(connection, run, scan_pass, last.page_number)
     connection.commit()
-    if last.page.is_last_page or any(each.page_number % LOG_EVERY_PAGES == 0 for each in listed):
+    if last.page.is_last_page or any(is_milestone(each.page_number) for each in listed):
         log.info("%s: staging page %s of the device list", run.service_provider_name, last.page_number)

@@ -17,12 +17,13 @@ from amop.carriers.protocol import CarrierClient, DevicePage
 from amop.clock import Clock
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
-from amop.device_sync.list_batches import LOG_EVERY_PAGES, CarrierSpeed, request_page, stage_fast_pages
+from amop.device_sync.list_batches import CarrierSpeed, request_page, stage_fast_pages
 from amop.device_sync.list_guards import MAXIMUM_SCAN_PASSES, check_list_paging, check_repeated_pages
 from amop.device_sync.list_windows import MARGIN, Span, first_spans, limited_spans, recent_span
 from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import ListedPage, stage_list_page, store_answer
 from amop.device_sync.store import reads
+from amop.log_lines import is_milestone
 from amop.runs.errors import ListGuardError
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import record_progress
@@ -180,7 +181,7 @@ def _stage_page(
         _begin_next_window(connection, run, position, following, page, now)
     if not is_last:
         check_list_paging(connection, run, scan_pass, page_number)
-    if page_number % LOG_EVERY_PAGES == 0 or is_last:
+    if is_milestone(page_number) or is_last:
         log.info("%s: staging page %s of the device list", run.service_provider_name, page_number)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 
@@ -14,6 +13,7 @@ from amop.device_sync.plausibility import refuse_implausible
 from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
+from amop.log_lines import figures
 from amop.runs.errors import MergeRefusedError
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import newer_merged_run, outdated_text, require_step, running_run
@@ -37,7 +37,7 @@ def merge_devices(conninfo: str, run_id: int, *, now: datetime) -> DeviceCounts:
             counts = _merge_staged_devices(connection, run, now)
         else:
             counts = DeviceCounts(run.devices_inserted, run.devices_updated, run.devices_vanished, run.devices_missing)
-    log.info("%s: devices merged, %s", run.service_provider_name, asdict(counts))
+    log.info("%s: devices merged, %s", run.service_provider_name, figures(counts))
     return counts
 
 

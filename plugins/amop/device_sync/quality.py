@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 
 from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.rows import RunBalance
 from amop.device_sync.store import merges
+from amop.log_lines import figures
 from amop.runs.errors import BalanceError
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import running_run
@@ -38,5 +38,5 @@ def check_balance(connection: WarehouseConnection, run: SyncRun) -> RunBalance:
             f"{run.label}, run {run.id}: {balance.devices_seen} SIMs were listed, but {balance.devices_merged} merged "
             f"and {balance.devices_quarantined} quarantined"
         )
-    log.info("%s: %s", run.service_provider_name, asdict(balance))
+    log.info("%s: %s", run.service_provider_name, figures(balance))
     return balance

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from amop.database.connection import WarehouseConnection, transaction
 from amop.findings import rules, store
 from amop.findings.store import KindTotal, Scope
+from amop.log_lines import figures
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def check_provider(conninfo: str, service_provider_id: int, *, now: datetime) ->
             totals=Jsonb(_as_json(totals)),
         )
     found = {total.kind: total.found for total in totals}
-    log.info("%s: %s found, %s stored: %s", scope.service_provider_name, sum(found.values()), stored, found)
+    log.info("%s: %s found, %s stored: %s", scope.service_provider_name, sum(found.values()), stored, figures(found))
     return found
 
 

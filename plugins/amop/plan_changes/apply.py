@@ -27,6 +27,7 @@ from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
 from amop.database.connection import WarehouseConnection, connect, transaction
 from amop.foreign_text import clean_text
+from amop.log_lines import figures
 from amop.plan_changes import store
 from amop.plan_changes.rules import (
     VERIFICATION_SAMPLE,
@@ -346,5 +347,5 @@ def _finish(connection: WarehouseConnection, instance_id: int, now: datetime) ->
     if changes.changes_status in APPLYING and not counts.get("approved"):
         text = ", ".join(f"{count} {state}" for state, count in counts.items())
         store.set_status(connection, instance_id=instance_id, status=ChangesStatus.APPLIED, reason=text, now=now)
-    log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, counts)
+    log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, figures(counts))
     return counts

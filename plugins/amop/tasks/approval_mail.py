@@ -49,8 +49,8 @@ class ApprovalMail(LimitedSesNotifier):
             self.custom_headers = {APPROVAL_HEADER: str(instance_id), "Auto-Submitted": "auto-generated"}
             super().notify(context)
         except Exception as error:
-            log.exception("The approval required e-mail was not sent")
             text = f"The approval required e-mail was not sent: {str(error) or type(error).__name__}"
+            log.warning("%s", text)
             try:
                 add_warning(warehouse_conninfo(), instance_id, text)
             except Exception:

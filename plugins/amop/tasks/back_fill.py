@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import get_current_context, task
+from airflow.sdk import get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.config import Integration
 from amop.tasks.connections import archive_folder, deliver_message, warehouse_conninfo
 from amop.tasks.dag_runs import START_ONCE
+from amop.tasks.provider_names import chosen_ids
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def select_back_fill(integration: str) -> list[dict[str, Any]]:
     context = get_current_context()
     if not is_back_fill(context):
         return []
-    providers = requested_providers(warehouse_conninfo(), integration, context["params"]["service_provider_ids"])
+    chosen = chosen_ids(context["params"]["service_provider_ids"])
+    providers = requested_providers(warehouse_conninfo(), integration, chosen)
     return [{"id": provider.id, "name": provider.name, "time_zone": provider.time_zone} for provider in providers]
 
 
@@ -84,8 +86,9 @@ def replay_archive(provider: dict[str, Any], integration: str, supports_optimiza
     }
 
 
+@task_group(group_id="back_fill", prefix_group_id=False, tooltip="Archived days into history; only in back-fill runs")
 def back_fill(integration: Integration) -> None:
-    """Wire the tasks of a back-fill run, skipped in every other run."""
+    """Wire the tasks of a back-fill run, skipped in every other run: one row at the end of the grid."""
     providers = select_back_fill(integration.name)
     replayed = replay_archive.partial(
         integration=integration.name, supports_optimization=integration.supports_optimization

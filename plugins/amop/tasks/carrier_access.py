@@ -41,6 +41,6 @@ def carrier_of(work: SyncWork) -> Iterator[CarrierClient]:
             raise AirflowFailException(
                 f"{error}. The run has made no progress since {moved_at:%Y-%m-%d %H:%M:%S} UTC and has failed; clear "
                 "this task when the carrier is back: it resumes where it stopped"
-            ) from error
+            ) from None
         log.warning("%s. The task resumes at %s", error, error.retry_at)
-        raise AirflowRescheduleException(error.retry_at) from error
+        raise AirflowRescheduleException(error.retry_at) from None

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task
+from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from amop import ids, time_limits
+from amop import time_limits
+from amop.tasks import lineage
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import is_trial, requested_at
 from amop.tasks.failures import recorded_failure
@@ -52,7 +53,7 @@ def open_instance(integration: str) -> InstanceOfSession:
     try:
         check_request(warehouse_conninfo(), request)
     except (PipelineError, SessionNotFoundError) as error:  # a wrong id must not end the session that it names
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(str(error)) from None
     if is_trial(dag_run):
         raise AirflowSkipException("The request is valid. A trial (airflow tasks test) opens no session")
     with recorded_failure(session_id=request.optimization_session_id):
@@ -116,22 +117,17 @@ def publish_report(work: SessionWork) -> dict[str, int]:
 
     published = results.publish_report(work.conninfo, work.instance_id, now=work.now)
     counts = {"device_count": published.device_count, "changes": published.changes}
-    context = get_current_context()
-    for asset in context["task"].outlets:
-        context["outlet_events"][asset].extra = {
-            "instance_id": work.instance_id,
-            "session_id": work.session_id,
-            **counts,
-            "report_uri": published.report_uri,
-        }
+    facts = {"instance_id": work.instance_id, "session_id": work.session_id, "report_uri": published.report_uri}
+    lineage.record_rows(published.device_count, **facts, **counts)
     return counts
 
 
 def optimization_steps(integration: str) -> None:
     """Wire the tasks of an optimization, one after another, and what becomes of its plan changes."""
     instance: Any = open_instance(integration)
-    results = Asset(ids.optimization_results_asset(integration))
-    published = publish_report.override(outlets=[results])(instance)
+    published = publish_report.override(
+        inlets=[lineage.devices(integration)], outlets=[lineage.optimization_results(integration)]
+    )(instance)
     (
         group_communication_plans(instance)
         >> validate_groups(instance)

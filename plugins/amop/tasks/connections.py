@@ -21,7 +21,7 @@ from amop.config import KNOWN_INTEGRATIONS
 from amop.database.clock import warehouse_clock
 from amop.database.connection import with_statement_limit
 from amop.database.conninfo import conninfo_from_fields
-from amop.foreign_text import remember_secrets
+from amop.foreign_text import remember_secrets, storable_error
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
@@ -203,8 +203,9 @@ def _deliver(**which: Any) -> bool:
             return False
         with client:
             return not deliver_outbox(warehouse_conninfo(), client, **which).pending
-    except (Exception, AirflowTaskTimeout):  # the message is safe in the outbox; AMOP must not fail the pipeline
-        log.warning("AMOP did not accept a message now; the relay will retry it", exc_info=True)
+    except (Exception, AirflowTaskTimeout) as error:  # the message is safe in the outbox
+        cause = storable_error(error) or type(error).__name__
+        log.warning("AMOP did not accept a message now, the relay will retry it: %s", cause)
         return False
 
 

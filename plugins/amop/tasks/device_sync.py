@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, Asset, AssetAlias, TriggerRule, get_current_context, task, task_group
+from airflow.sdk import DAG, AssetAlias, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,13 +16,17 @@ from amop import ids, time_limits
 from amop.config import Integration
 from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
+from amop.log_lines import figures
 from amop.messages.undelivered_reports import ReportKind
+from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import load_run
+from amop.tasks import lineage
 from amop.tasks.back_fill import is_back_fill
 from amop.tasks.carrier_access import carrier_of
 from amop.tasks.connections import deliver_message, deliver_session_messages, warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
+from amop.tasks.provider_names import chosen_ids, keep_providers
 from amop.tasks.reopening import replace_session_of_cleared_run
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
@@ -50,14 +54,14 @@ def select_providers(integration: str) -> list[ProviderRun]:
         log.info("A back-fill run: the carrier is not called, see replay_archive")
         return []
     params, dag_run, now = context["params"], context["dag_run"], warehouse_now()
-    modified_since = params["modified_since"]
+    modified_since, chosen = params["modified_since"], chosen_ids(params["service_provider_ids"])
     runs = open_runs(
         warehouse_conninfo(),
         SyncRequest(
             integration=integration,
             dag_id=dag_run.dag_id,
             dag_run_id=dag_run.run_id,
-            service_provider_ids=params["service_provider_ids"],
+            service_provider_ids=chosen,
             full_sync=params["full_sync"],
             modified_since=_aware(modified_since) if modified_since else None,
             optimization="never" if is_trial(dag_run) else params["optimization"],
@@ -71,6 +75,8 @@ def select_providers(integration: str) -> list[ProviderRun]:
         is_active=is_active,
     )
     deliver_session_messages(*(run.optimization_session_id for run in runs))
+    if not chosen and not is_trial(dag_run):  # the runs are those of all active providers
+        keep_providers(integration, {run.service_provider_id: run.service_provider_name for run in runs})
     return [
         ProviderRun(
             run_id=run.run_id,
@@ -104,7 +110,9 @@ def fetch_devices(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+        listed = fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+    lineage.record_rows(listed, **_of_run(work))
+    return listed
 
 
 @sync_task(limit=time_limits.FETCH_TASK)
@@ -113,7 +121,9 @@ def fetch_usage(work: SyncWork) -> int:
     from amop.device_sync import fetch
 
     with carrier_of(work) as client:
-        return fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+        calls = fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
+    lineage.record_rows(_loaded(work).work_rows_queued, calls=calls, **_of_run(work))
+    return calls
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.BULK_TASK)
@@ -167,7 +177,7 @@ def publish_summary(work: SyncWork) -> None:
     """Store the sync summary; write the sync log file to S3 where a bucket is set, or leave it to the relay."""
     from amop.device_sync.summary import summarize
 
-    log.info("%s: %s", work.run["service_provider_name"], asdict(summarize(work.conninfo, work.run_id)))
+    log.info("%s: %s", work.run["service_provider_name"], figures(summarize(work.conninfo, work.run_id)))
     with or_undelivered(ReportKind.SYNC_LOG, work.run_id):
         send_sync_log(work.conninfo, work.run_id)
 
@@ -178,14 +188,27 @@ def notify_amop(work: SyncWork) -> None:
     from amop.device_sync.complete_run import complete_run
 
     deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
+    run = _loaded(work)
+    facts = {
+        "inserted": run.devices_inserted,
+        "updated": run.devices_updated,
+        "usage_updated": run.usage_updated,
+        **_of_run(work),
+    }
+    lineage.record_rows(run.devices_seen, **facts)
     context = get_current_context()
     if ANY_DEVICES in context["task"].outlets:  # a clean-up of any integration
-        context["outlet_events"][ANY_DEVICES].add(Asset(ids.devices_asset(_integration_of(work))))
+        devices = lineage.devices(run.integration)
+        context["outlet_events"][ANY_DEVICES].add(devices, extra={"rows": run.devices_seen, **facts})
 
 
-def _integration_of(work: SyncWork) -> str:
-    with transaction(work.conninfo, application_name="amop integration_of") as connection:
-        return load_run(connection, work.run_id).integration
+def _of_run(work: SyncWork) -> dict[str, int]:
+    return {"run_id": work.run_id, "service_provider_id": work.run["service_provider_id"]}
+
+
+def _loaded(work: SyncWork) -> SyncRun:
+    with transaction(work.conninfo, application_name="amop lineage") as connection:
+        return load_run(connection, work.run_id)
 
 
 @sync_task(limit=time_limits.BRIEF_TASK, resumes=False, multiple_outputs=True)
@@ -200,18 +223,22 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
     return TriggeredRun(
         conf=asdict(session),
         trigger_run_id=ids.optimization_run_id(session.optimization_session_id),
-        trigger_dag_id=ids.carrier_optimization_dag(_integration_of(work)),
+        trigger_dag_id=ids.carrier_optimization_dag(_loaded(work).integration),
     )
 
 
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
 def sync(run: Any, integration: Integration) -> None:
     """Wire the main pipeline of one provider: queue, list, usage, notification and archive."""
-    pool = ids.carrier_pool(integration.name)
+    reads: dict[str, Any] = {
+        "pool": ids.carrier_pool(integration.name),
+        "inlets": [lineage.carrier_list(integration.name)],
+        "outlets": [lineage.staging(integration.name)],
+    }
     (
         queue_sync(run=run)
-        >> fetch_devices.override(pool=pool)(run=run)
-        >> fetch_usage.override(pool=pool)(run=run)
+        >> fetch_devices.override(**reads)(run=run)
+        >> fetch_usage.override(**reads)(run=run)
         >> [publish_notification(run=run), archive_pages(run=run)]
     )
 
@@ -238,8 +265,9 @@ def cleanup(run: Any, integration: Integration | None) -> None:
         trigger_rule=TriggerRule.ONE_SUCCESS,
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
-    devices = ANY_DEVICES if integration is None else Asset(ids.devices_asset(integration.name))
-    notified = notify_amop.override(outlets=[devices])(run=run)
+    devices = ANY_DEVICES if integration is None else lineage.devices(integration.name)
+    staged = [] if integration is None else [lineage.staging(integration.name)]
+    notified = notify_amop.override(inlets=staged, outlets=[devices])(run=run)
     (
         wait
         >> merge_devices(run=run)

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipExcept
 from amop.database.connection import transaction
 from amop.foreign_text import storable_error
 from amop.runs.errors import MergeRefusedError
+from amop.runs.first_step import first_step
 from amop.runs.sessions import fail_session
 from amop.runs.sync_runs import end_run, load_run
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo
@@ -43,9 +44,12 @@ def record_failure(error: BaseException, *, sync_run_id: int | None = None, sess
 
     If the error's own text cannot be recorded, a sentence with the type of the error takes its place.
     """
+    cause = storable_error(error) or type(error).__name__
+    log.error("Cause: %s", cause.replace("\n", " "))
+    log.error("What to do first: %s", first_step(cause))
     status = "refused" if isinstance(error, MergeRefusedError) else "failed"
     instead = f"{type(error).__name__}; its text could not be recorded, see the log of the task"
-    for text in (storable_error(error) or type(error).__name__, instead):
+    for text in (cause, instead):
         try:
             session_id = _end(text, status, sync_run_id, session_id)
         except Exception:  # the original error must reach the log and the UI whatever happens here

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task
+from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowTaskTimeout
 
 from amop import ids, time_limits
 from amop.carriers.errors import CarrierUnavailableError
 from amop.database.clock import warehouse_clock
+from amop.tasks import lineage
 from amop.tasks.approval import ANSWER_FORM, PlanChangeApproval, calls_per_second
 from amop.tasks.connections import carrier_client, warehouse_conninfo, warehouse_now
 from amop.tasks.failures import is_final
@@ -76,7 +77,9 @@ def apply_changes_task(instance: InstanceOfSession) -> dict[str, int]:
         client, pace = client_and_pace
         conninfo = warehouse_conninfo()
         clock = warehouse_clock(conninfo)
-        return apply_changes(conninfo, instance_id, client, calls_per_second=pace, clock=clock)
+        counts = apply_changes(conninfo, instance_id, client, calls_per_second=pace, clock=clock)
+    lineage.record_rows(counts.get("applied", 0), **instance, **counts)
+    return counts
 
 
 @task(execution_timeout=time_limits.BULK_TASK)
@@ -109,7 +112,7 @@ def _client(instance_id: int) -> Iterator[tuple[CarrierClient, float]]:
             if error.retry_at is None or error.retry_at >= changes.cycle_end:
                 raise
             log.warning("%s. The task resumes at %s", error, error.retry_at)
-            raise AirflowRescheduleException(error.retry_at) from error
+            raise AirflowRescheduleException(error.retry_at) from None
 
 
 @contextmanager
@@ -134,7 +137,7 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
     """Wire the steps after ``publish_report``: decision → (approval → answer) → apply → verify."""
     pool = ids.carrier_pool(integration)
     # Each of these may settle the changes; `optimization_window` then checks whether the next session is due.
-    settled = [Asset(ids.optimization_results_asset(integration))]
+    settled = [lineage.optimization_results(integration)]
     planned = plan_changes.override(outlets=settled)(instance)
     question = PlanChangeApproval(
         task_id=ids.APPROVE_CHANGES_TASK,
@@ -147,6 +150,8 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
         ),
     )
     answered = record_approval.override(outlets=settled)(instance, question.output)
-    applied = apply_changes_task.override(pool=pool, outlets=settled)(instance)
+    applied = apply_changes_task.override(
+        pool=pool, inlets=settled, outlets=[*settled, lineage.carrier_plans(integration)]
+    )(instance)
     published >> planned >> question >> answered >> applied
     planned >> applied >> verify_changes.override(pool=pool)(instance)

@@ -50,7 +50,7 @@ def _gone_if_impossible() -> Iterator[None]:
     except MailSettingsError:
         raise
     except PipelineError as error:
-        raise ReportGoneError(str(error)) from error
+        raise ReportGoneError(str(error)) from None
 
 
 def _run_of(report: ClaimedReport) -> int:

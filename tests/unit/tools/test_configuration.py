@@ -24,6 +24,7 @@ ANY_NAME = {
     ("connection", "connection_id"),  # a provider's, or a webhook's; of the page, whose callers are found
     ("connection", "self.connection_id"),  # that of the sensor's trigger, which is given the warehouse's
     ("connection", "path.conn_id"),  # named in amop_archive_path
+    ("Variable", "ids.providers_variable(integration)"),  # amop_providers_<integration>
     ("Variable", "name"),  # `optional_variable`, whose callers are found
     ("extra", "key"),  # the values of PATH_KEYS
     ("extra", "EXTRA_KEY"),  # of a libpq connection in Airflow's URI form
@@ -32,6 +33,7 @@ ANY_NAME = {
 """Names that only the running program knows, by kind and source text."""
 
 INDIRECT = {
+    ("Variable", ids.providers_variable("<integration>")),
     *(("extra", path) for path in PATH_KEYS.values()),
     *(("Airflow", f"[metrics] {name}") for name in BACKENDS),
 }
@@ -79,7 +81,7 @@ class Found:
         if isinstance(node, ast.Constant):
             return str(node.value)
         text = ast.unparse(node)
-        if text.startswith("ids."):
+        if text.startswith("ids.") and "(" not in text:
             return str(getattr(ids, text.removeprefix("ids.")))
         if isinstance(node, ast.Name) and text.isupper() and ("extra", text) not in ANY_NAME:
             return str(getattr(importlib.import_module(self.module), text))
@@ -114,7 +116,8 @@ def test_every_setting_that_the_code_reads_is_described_and_no_other(
 def test_every_constant_of_a_setting_is_described() -> None:
     known = texts()
     constants = vars(ids).items()
-    assert {value for name, value in constants if name.endswith("_VARIABLE")} == set(known["variables"])
+    own = {ids.providers_variable("<integration>")}
+    assert {value for name, value in constants if name.endswith("_VARIABLE")} | own == set(known["variables"])
     assert {value for name, value in constants if name.endswith("_SETTING")} <= set(known["environment"])
     assert {value for name, value in constants if name.endswith("_CONNECTION")} <= set(known["connections"])
 
