@@ -105,7 +105,7 @@ def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> Non
         (count.devices_bad, count.devices_read, "the device list"),
         (count.sims_bad, count.sims_read, "the device list or their usage"),
     ):
-        tolerated = max(read * run.maximum_bad_share, 1) if run.maximum_bad_share else 0
+        tolerated = max(read * run.maximum_bad_share, Decimal(1)) if run.maximum_bad_share else Decimal(0)
         if bad > tolerated:
             raise MergeRefusedError(
                 f"{run.label}, run {run.id}: {bad} of {read} SIMs have bad records in {where}, more than the allowed "
