@@ -201,7 +201,7 @@ class ChangesWorld:
     def changes(self, instance_id: int) -> dict[str, dict[str, Any]]:
         """Return the changes of an instance by ICCID."""
         rows = self.execute(
-            "SELECT device.iccid, change.* FROM amop.rate_plan_change AS change"
+            "SELECT change.*, device.iccid FROM amop.rate_plan_change AS change"
             " JOIN amop.device AS device ON device.id = change.device_id WHERE change.instance_id = %s",
             instance_id,
         )
