@@ -63,7 +63,7 @@ fix: setup  ## repair what `make break` broke
 
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
-	$(PYTEST) -n 4 --dist loadgroup --ignore tests/e2e tests
+	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
 	$(PYTEST) tests/e2e
 else
@@ -101,7 +101,7 @@ format: setup  ## fix the format and whatever the linters can fix
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
-	$(PYTEST) -n 4 --dist loadgroup --ignore tests/e2e tests
+	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	$(PYTEST) tests/e2e
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
