@@ -4,7 +4,8 @@
 --   calls, less that duration, arrives a window after that one has arrived, however slow either of them is. A call
 --   that has not ended counts from its start. The clock of the pace is the database's, shared by all machines.
 -- Parameters: api_user (text), calls (integer, calls per window), window_seconds, calls_to_learn (integer, answered
---   calls before the fastest counts), now (timestamptz of the circuit breaker, null = the database's clock).
+--   calls before the fastest counts), counted_share (share of the fastest that counts), now (timestamptz of the
+--   circuit breaker, null = the database's clock).
 -- Locks: the API user's row, within one statement; the caller holds the API user's advisory lock. The end of the call
 --   before is committed just after its lock is released: FOR UPDATE waits for it and reads its row.
 -- Repeatable: no; run until the seconds are 0 and the circuit is closed: then it has recorded the start of the call.
@@ -37,7 +38,11 @@ known AS (
         account.failing_since,
         account.open_until,
         account.last_failure,
-        CASE WHEN account.timed_calls >= %(calls_to_learn)s THEN account.fastest_seconds ELSE 0 END AS fastest_seconds,
+        CASE
+            WHEN account.timed_calls >= %(calls_to_learn)s
+                THEN account.fastest_seconds * %(counted_share)s::double precision
+            ELSE 0
+        END AS fastest_seconds,
         account.recent_calls[cardinality(account.recent_calls) - %(calls)s + 1] AS oldest_call,
         account.blocked_until
     FROM present

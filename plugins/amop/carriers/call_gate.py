@@ -21,8 +21,12 @@ from amop.database.connection import WarehouseConnection, open_session, session_
 MARGIN_SECONDS = 0.01
 """Added to the window: the fastest call that is known may be a little slower than the fastest possible one."""
 
-CALLS_TO_LEARN = 20
+CALLS_TO_LEARN = 100
 """Answered calls of an API user before its fastest call counts."""
+
+COUNTED_SHARE = 0.97
+"""Share of the fastest call that counts: the way to the carrier of one call and the way back of another may together be
+shorter than the fastest whole call so far."""
 
 GROWTH = 1.0002
 """The known fastest call grows by this factor with each call: after some thousand calls it has followed a carrier that
@@ -174,6 +178,7 @@ class PostgresCallGate:
             calls=self._calls,
             window_seconds=self._window_seconds,
             calls_to_learn=CALLS_TO_LEARN,
+            counted_share=COUNTED_SHARE,
             now=self._clock() if self._clock else None,
         )
 

@@ -67,6 +67,7 @@ def begin_call(
     calls: int,
     window_seconds: float,
     calls_to_learn: int,
+    counted_share: float,
     now: datetime | None,
 ) -> CallTurn:
     """Begin a call if it is allowed; return the circuit breaker and the wait. ``now`` None is the database's clock."""
