@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 PARSE_TIMEOUT_SECONDS = 90
+IDLE_TIMEOUT_SECONDS = 90
 ENDED = {"success", "failed"}
 
 
@@ -78,6 +79,19 @@ class AirflowApi:
             yield
         finally:
             self.pause(dag_id, is_paused=was_paused)
+
+    def wait_until_idle(self, dag_id: str) -> None:
+        """Wait until no task of a paused DAG is queued or running any more: pausing ends none of them.
+
+        Raises:
+            AirflowApiError: a task still works after 90 seconds.
+        """
+        deadline = time.monotonic() + IDLE_TIMEOUT_SECONDS
+        query = "state=queued&state=running&state=restarting&limit=1"
+        while self.request("GET", f"/dags/{dag_id}/dagRuns/~/taskInstances?{query}")["total_entries"]:
+            if time.monotonic() > deadline:
+                raise AirflowApiError(f"a task of {dag_id} still works {IDLE_TIMEOUT_SECONDS} s after it was paused")
+            time.sleep(0.2)
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Trigger a run and return its run id."""

@@ -34,6 +34,7 @@ def sync_providers(world: World, api: AirflowApi, providers: Sequence[Provider])
     The relay is paused meanwhile: it would end runs that Airflow does not know.
     """
     with api.paused(ids.AMOP_RELAY_DAG), ThreadPoolExecutor(THREADS) as threads:
+        api.wait_until_idle(ids.AMOP_RELAY_DAG)
         list(threads.map(lambda provider: _sync(world, provider), providers))
     with psycopg.connect(world.warehouse_dsn()) as connection:
         connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -64,6 +64,8 @@ DIFFERS = re.compile(
 """What differs between nights that end equally: moments, which run wrote a row, and doubts that were settled."""
 PROJECTED = frozenset({"optimization_device_result", "optimization_comm_group"})
 """Tables with figures that follow from the minute at which the usage was read."""
+PROJECTION = re.compile(r'"(projected_usage_mb|from_cost|to_cost)": [^,}]*')
+"""Such figures of a table that is compared otherwise: what a plan change was proposed for."""
 COMPARED_TABLES = (
     "device",
     "device_history",
@@ -80,12 +82,21 @@ def compared(rows: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return {table: sorted(DIFFERS.sub("", line) for line in rows[table]) for table in COMPARED_TABLES}
 
 
-def differences(expected: Outcome, outcome: Outcome, not_compared: Collection[str]) -> Iterator[str]:
+def differences(expected: Outcome, outcome: Outcome, *, has_moved_time: bool) -> Iterator[str]:
+    """Yield what nights left that undisturbed nights did not.
+
+    Args:
+        expected: of the undisturbed nights.
+        outcome: of the disturbed nights.
+        has_moved_time: whether the usage was read at another minute, so that projections are not compared.
+    """
     for table, lines in expected.rows.items():
-        if table in not_compared:
+        if has_moved_time and table in PROJECTED:
             continue
-        missing = sorted(set(lines) - set(outcome.rows[table]))
-        more = sorted(set(outcome.rows[table]) - set(lines))
+        before, after = set(lines), set(outcome.rows[table])
+        if has_moved_time:
+            before, after = ({PROJECTION.sub("", line) for line in rows} for rows in (before, after))
+        missing, more = sorted(before - after), sorted(after - before)
         if missing or more:
             yield f"{table}: {len(missing)} rows missing, {len(more)} more; {missing[:1]} / {more[:1]}"
     for iccid, plan in expected.plans.items():

@@ -20,7 +20,7 @@ import psycopg
 from sandbox.amop.running import running_amop
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import SimulatedDatetime, machine_time
-from tests.worlds.night_outcome import PROJECTED, Outcome, differences
+from tests.worlds.night_outcome import Outcome, differences
 from tests.worlds.provider_nights import FIRST_NIGHT, NIGHTS, SIMS, ProviderNights
 from tests.worlds.sandbox_reference import load_sandbox_reference
 from tests.worlds.seeded_faults import (
@@ -104,7 +104,7 @@ class Simulation:
         if outcome.lost_nights:
             # Several faults together may use up all tries of a step; one alone may not.
             return [*problems, *([f"nights {list(outcome.lost_nights)} were lost"] if len(faults) == 1 else [])]
-        return [*problems, *differences(expected, outcome, PROJECTED if kinds & MOVES_TIME else frozenset())]
+        return [*problems, *differences(expected, outcome, has_moved_time=bool(kinds & MOVES_TIME))]
 
     def _shrunk(
         self, fleet: int, faults: Sequence[Fault], problems: Sequence[str]

@@ -81,8 +81,9 @@ def test_all_messages_of_a_session_pass_amops_checks_of_shape_and_order() -> Non
 
 @pytest.mark.parametrize("integration", sorted(INTEGRATIONS))
 def test_the_daily_notice_of_every_integration_passes_amops_check(integration: str) -> None:
-    body = daily_sync_notice(INTEGRATIONS[integration].daily_sync_key, 1, "Acme IoT")
-    assert body == {"data": {"key_name": "jasper_devices", "tenant_id": "1", "tenant_name": "Acme IoT"}}
+    key_name = INTEGRATIONS[integration].daily_sync_key
+    body = daily_sync_notice(key_name, 1, "Acme IoT")
+    assert body == {"data": {"key_name": key_name, "tenant_id": "1", "tenant_name": "Acme IoT"}}
     assert daily_sync_errors(body) == []
 
 
