@@ -37,6 +37,7 @@ SELECT
     provider.maximum_changes,
     provider.rate_plan_limit,
     provider.projection_method,
+    provider.risk_weight,
     provider.upgrade_effect,
     provider.downgrade_effect,
     provider.maximum_changes_per_sim,

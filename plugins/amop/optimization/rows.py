@@ -55,6 +55,8 @@ class Instance:
     maximum_changes: int | None
     rate_plan_limit: int | None
     projection_method: str
+    risk_weight: Decimal
+    """Weight of the mean of the worst tenth of the bills beside the expected bill."""
     upgrade_effect: str
     """``whole_cycle``, ``from_change`` or ``next_cycle``."""
     downgrade_effect: str
