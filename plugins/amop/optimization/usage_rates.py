@@ -72,19 +72,12 @@ class Rates:
     """Days without usage at the end of the history, shape (n,)."""
 
     @classmethod
-    def of(cls, history: DailyUsage, without: Integers | None = None) -> Rates:
-        """Return the rates of some SIMs.
-
-        Args:
-            history: of the SIMs.
-            without: number of a usage day of each SIM that does not count, shape (n,); -1 = all count.
-        """
+    def of(cls, history: DailyUsage) -> Rates:
+        """Return the rates of some SIMs."""
         age = np.cumsum(history.length[::-1])[::-1] - history.length
         worth = np.where(age < LOOKBACK_DAYS, 1.0, 0.0)
         number = np.arange(len(history.length))
         counts = np.where(number >= history.first_day[:, None], worth, 0.0)
-        if without is not None:
-            counts[np.flatnonzero(without >= 0), without[without >= 0]] = 0.0
         usage = history.usage.astype(np.float64)
         time, amount = (np.zeros((len(usage), WEEKDAYS)) for _ in range(2))
         for weekday in range(WEEKDAYS):

@@ -12,6 +12,10 @@ The mean is a rate per weekday over the last four weeks, shrunk towards the SIM'
   its days without usage and the share of SIMs that stopped before. Active SIMs may stop in the rest of the period.
 * **Fleet.** The error of the past forecasts of the fleet's total is common to all SIMs.
 
+The interval of the bill is stated by other scenarios (`interval_scenarios`): the bills of the scenarios that chose the
+plans are too low and vary too little, because the plans fit them. Their common factor is wider, has the heavy tails of
+an error that is known from two past weeks only, and grows as fewer days remain.
+
 All of it is arithmetic on arrays, a chunk of SIMs at a time. The same input gives the same scenarios.
 """
 
@@ -22,7 +26,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from amop.optimization.peak_days import PeakDays, Peaks
 from amop.optimization.usage_rates import (
     LOOKBACK_DAYS,
     DailyUsage,
@@ -52,8 +55,7 @@ PRIOR_DAYS = 2_000.0
 FLEET_ERROR, MAX_FLEET_ERROR = 0.02, 0.03
 """Relative standard deviation of the fleet's common factor: before anything is known, and at most."""
 INTERVAL_ERROR, MAX_INTERVAL_ERROR = 0.04, 0.15
-"""The same for the interval of the bill."""
-POOL_PEAKS = (False, True)
+"""The same for the interval of the bill, for a week."""
 PRIOR_TESTS = 2
 """Past weeks that the first of them is worth."""
 TEST_DAYS = 7
@@ -107,15 +109,16 @@ def simulate_usage(
     rng = np.random.default_rng([seed, len(remaining.length), len(history.length), count])
     spread = estimate_spread(history)
     days = _drawn_days(rng, history.length, len(remaining.length), count)
-    peaks = _peaks(history) if POOL_PEAKS[for_interval] else None
     if for_interval:
-        fleet = np.exp(rng.permuted(_student_quantiles(count)) * spread.fleet_of_interval)
+        # Errors of single days are independent, so that fewer days have a larger relative error than the weeks tested.
+        scale = spread.fleet_of_interval * np.sqrt(TEST_DAYS / remaining.length.sum())
+        fleet = np.exp(rng.permuted(student_quantiles(count)) * scale)
     else:
         fleet = np.exp(_evenly(rng, 1, count)[0] * spread.fleet - spread.fleet**2 / 2)
     result = np.empty((len(used), count), dtype=np.int64)
     for rows in chunks_of(len(used)):
         part = replace(history, usage=history.usage[rows], first_day=history.first_day[rows])
-        rest = _simulate(rng, part, remaining, spread, days, peaks) * fleet
+        rest = _simulate(rng, part, remaining, spread, days) * fleet
         np.rint(rest, out=rest)
         result[rows] = used[rows, None] + rest.astype(np.int64)
     return result
@@ -224,12 +227,7 @@ def _past_forecasts(history: DailyUsage, day: int) -> _PastForecasts:
 
 
 def _simulate(
-    rng: np.random.Generator,
-    history: DailyUsage,
-    remaining: Remaining,
-    spread: Spread,
-    days: Integers,
-    peaks: Peaks | None,
+    rng: np.random.Generator, history: DailyUsage, remaining: Remaining, spread: Spread, days: Integers
 ) -> Doubles:
     """Return the usage of the rest of the period of a chunk of SIMs, shape (n, count), 1e-6 MB.
 
@@ -239,26 +237,19 @@ def _simulate(
         remaining: the rest of the period.
         spread: of past forecasts.
         days: the usage day that each remaining part takes in each scenario, shape (R, count).
-        peaks: the growths of highest days; None = each SIM keeps its own highest day.
     """
     rates, count = Rates.of(history), days.shape[1]
-    peak = None if peaks is None else PeakDays.of(rates)
-    drawn = rates if peak is None else peak.others
-    known = np.where(drawn.counts > 0, drawn.ratio, 1.0)  # a day before the activation counts as a day like its mean
+    known = np.where(rates.counts > 0, rates.ratio, 1.0)  # a day before the activation counts as a day like its mean
     rest = np.zeros((len(history.usage), count))
     parts = list(zip(days, remaining.weekday.tolist(), remaining.length.tolist(), strict=True))
     for day, weekday, length in parts:
         used = known.take(day, axis=1)
-        used *= (drawn.by_weekday[:, weekday] * length)[:, None]
-        if peak is not None and peaks is not None:
-            sims, scenarios = np.nonzero(day == peak.day[:, None])
-            growth = peaks.draw(rng, peak.others.irregularity()[sims])
-            used[sims, scenarios] = drawn.by_weekday[sims, weekday] * length * peak.second[sims] * growth
+        used *= (rates.by_weekday[:, weekday] * length)[:, None]
         rest += used
     sims, scenarios, when = _stops(rng, rates, remaining, spread, count)
     elapsed, stopped = 0.0, np.zeros(len(sims))
     for day, weekday, length in parts:
-        used = known[sims, day[scenarios]] * drawn.by_weekday[sims, weekday] * length
+        used = known[sims, day[scenarios]] * rates.by_weekday[sims, weekday] * length
         stopped += np.where(when > elapsed + length / 2, used, 0.0)
         elapsed += length
     rest[sims, scenarios] = stopped
@@ -308,15 +299,7 @@ def _evenly(rng: np.random.Generator, rows: int, count: int) -> Doubles:
     return orders[rng.integers(0, ORDERS, rows)]
 
 
-def _peaks(history: DailyUsage) -> Peaks:
-    """Return the highest days of the fleet; of a large one those of the first `MAX_TESTED` SIMs."""
-    parts = chunks_of(min(len(history.usage), MAX_TESTED))
-    return Peaks.of(
-        replace(history, usage=history.usage[rows], first_day=history.first_day[rows]) for rows in parts
-    )
-
-
-def _student_quantiles(count: int) -> Doubles:
+def student_quantiles(count: int) -> Doubles:
     """Return the quantiles of a Student distribution with 4 degrees of freedom at the middles of equal shares."""
     share = (np.arange(count) + 0.5) / count
     root = np.sqrt(4 * share * (1 - share))

@@ -92,7 +92,7 @@ def certify_scenarios(
         price: of the data of each pool in each scenario, shape (K, S), currency per MB.
         assignment: plan of each SIM, shape (N,), -1 without an eligible plan.
         min_saving: minimum saving per change, 1e-6 currency.
-        is_optimal: True if no assignment has a lower weighted sum of bills + sum of the weights x minimum saving x changes.
+        is_optimal: True if no assignment has a lower weighted sum of bills + minimum saving x changes.
     """
     scale = scenario_price_scale(bills, min_saving)
     highest = highest_prices(bills.model, scale)

@@ -131,7 +131,7 @@ def _total(component: ScenarioComponent, chosen: Integers, sums: Integers) -> in
 
 
 def _own_totals(component: ScenarioComponent, position: Integers, plans: Integers) -> Integers:
-    """Return the weighted sum of own costs over the scenarios, with the price per change, of SIMs on plans, shape (m,), int64."""
+    """Return the weighted sum of own costs, with the price per change, of SIMs on plans, shape (m,), int64."""
     inner, bills = component.component, component.bills
     totals = np.zeros(len(position), dtype=np.int64)
     for plan in np.unique(plans).tolist():

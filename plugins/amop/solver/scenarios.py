@@ -50,7 +50,9 @@ class RiskFigures:
     def merged(cls, parts: Sequence[RiskFigures]) -> RiskFigures:
         """Return the figures of all scenarios of several sets of equally likely ones."""
         count = sum(len(part.bills) for part in parts)
-        shares = zip(*([chance * len(part.bills) for chance in part.overage_probability] for part in parts), strict=True)
+        shares = zip(
+            *([chance * len(part.bills) for chance in part.overage_probability] for part in parts), strict=True
+        )
         return cls(
             total=sum(part.total for part in parts),
             bills=tuple(bill for part in parts for bill in part.bills),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_a_higher_weight_never_raises_the_worst_tenth_beyond_the_gaps(fleet: Cas
         bills = plain_bills(fleet, usage, result.assignment)
         gap = (proof.adjusted - proof.lower_bound) * (1 + Fraction(Decimal(weight)))
         found.append((Fraction(Decimal(weight)), plain_worst_tenth(bills), gap))
-    for (low, before, gap_before), (high, after, gap_after) in zip(found, found[1:], strict=False):
+    for (low, before, gap_before), (high, after, gap_after) in pairwise(found):
         assert (high - low) * (after - before) <= gap_before + gap_after
 
 

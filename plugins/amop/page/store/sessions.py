@@ -80,6 +80,13 @@ class StoredSession:
     lower_bound: Decimal | None
     savings: Decimal | None
     gap: Decimal | None
+    expected_cost: Decimal | None
+    """Mean of the bills over scenarios; None where no scenarios chose the plans."""
+    cost_5_percent: Decimal | None
+    cost_95_percent: Decimal | None
+    worst_tenth_cost: Decimal | None
+    expected_pools: list[dict[str, Any]] | None
+    """Probability of overage and expected overage of each pool."""
     warning: str | None
     instance_error: str | None
     report_uri: str | None
