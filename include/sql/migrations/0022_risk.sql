@@ -1,7 +1,7 @@
--- Purpose: the weight of bad outcomes when plans are chosen, the mean of the worst tenth of the bills of an instance, and
---   how uncertain the usage of each of its SIMs was.
+-- Purpose: the weight of bad outcomes when plans are chosen, the mean of the worst tenth of the bills of an instance, how
+--   uncertain the usage of each of its SIMs was, and whether the bill came true.
 -- Parameters: none.
--- Locks: service_provider and optimization_instance, exclusively and briefly.
+-- Locks: service_provider, optimization_instance and realised_saving, exclusively and briefly.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.
 ALTER TABLE amop.service_provider
 ADD COLUMN risk_weight numeric(5, 3) NOT NULL DEFAULT 0 CHECK (risk_weight >= 0 AND risk_weight <= 10);
@@ -40,3 +40,11 @@ COMMENT ON TABLE amop.optimization_device_forecast IS
 Column usage_N_percent has the least usage that N % of the scenarios do not exceed.';
 COMMENT ON COLUMN amop.optimization_device_forecast.value_at_stake IS
 'What knowing the usage would save on the mean, 1e-6 of the currency; 0 where one plan is cheapest in every scenario.';
+
+ALTER TABLE amop.realised_saving
+ADD COLUMN solved_plans_cost numeric(24, 6),
+ADD COLUMN is_within_interval boolean;
+COMMENT ON COLUMN amop.realised_saving.solved_plans_cost IS
+'Where an interval of the bill was stated: the bill of the solved plans with the real usage, as if all had been applied.';
+COMMENT ON COLUMN amop.realised_saving.is_within_interval IS
+'Whether that bill is within cost_5_percent and cost_95_percent of the instance.';

@@ -17,6 +17,8 @@ SELECT
     instance.total_cost,
     instance.lower_bound,
     instance.savings,
+    instance.cost_5_percent,
+    instance.cost_95_percent,
     instance.certificate,
     instance.projection,
     instance.warning,

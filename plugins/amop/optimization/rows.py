@@ -32,6 +32,9 @@ class Instance:
     lower_bound: Decimal | None
     savings: Decimal | None
     """None until the results are written."""
+    cost_5_percent: Decimal | None
+    """The interval of the bill; None where no scenarios chose the plans."""
+    cost_95_percent: Decimal | None
     certificate: dict[str, Any] | None
     projection: dict[str, Any] | None
     """Method of the projection and its usage days; None until the SIMs are read."""
@@ -80,6 +83,16 @@ class Instance:
     def is_complete(self) -> bool:
         """True once the results are published."""
         return self.run_status == "complete_with_success"
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRecord:
+    """How often the interval of a provider's bill came true."""
+
+    periods: int
+    """Closed billing periods that were measured."""
+    held: int
+    """Those whose bill was within the interval."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from amop.optimization.errors import input_errors, require_equal
 from amop.optimization.expected_bill import (
     document_of,
     read_fleet_history,
+    read_record,
     reason_without_scenarios,
     uses_scenarios,
     verify_expected,
@@ -92,7 +93,7 @@ def solve(conninfo: str, instance_id: int) -> None:
         return
     result, expected, document, warning = None, None, None, None
     if len(inputs.devices) and uses_scenarios(instance):
-        warning = reason_without_scenarios(instance, inputs)
+        warning = reason_without_scenarios(instance, inputs, read_record(conninfo, instance))
         if warning is None:
             history = read_fleet_history(conninfo, instance, inputs)
             expected = _optimize_expected(instance, inputs, history.scenarios())
