@@ -61,7 +61,7 @@ class Outcome:
 def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int = SCENARIOS) -> list[Outcome]:
     """Return the outcome of every method and price list for one fleet, cut days before the period's end."""
     fleet = GENERATORS[generator](seed, count)
-    real = _micro(fleet.megabytes[:, BEFORE:].sum(axis=1))
+    real = micro_mb(fleet.megabytes[:, BEFORE:].sum(axis=1))
     case = ForecastCase.of(fleet, cut)
     point, usages = forecasts(case, seed, scenarios)
     intervals = {
@@ -71,12 +71,12 @@ def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int 
     found = []
     for name, plans in PRICE_LISTS.items():
         eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
-        truth = CostModel(_devices(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
+        truth = CostModel(devices_with(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
         best = _optimize(real, plans, eligibility).total_cost
         chosen = {"point": _optimize(point, plans, eligibility).assignment}
         for method, usage in usages.items():
             result = optimize_expected(
-                _devices(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
+                devices_with(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
             )
             bill, covered, bias = truth.bill(result.assignment), None, 0.0
             if method in intervals:
@@ -108,18 +108,18 @@ class ForecastCase:
         """Return the case of a fleet, cut days before the period's end."""
         now = DAYS - cut
         history = DailyUsage(
-            usage=_micro(fleet.seen[:, now - LOOKBACK : now]),
+            usage=micro_mb(fleet.seen[:, now - LOOKBACK : now]),
             length=np.ones(LOOKBACK),
             weekday=WEEKDAY[now - LOOKBACK : now],
             first_day=np.clip(fleet.first_day - (now - LOOKBACK), 0, LOOKBACK),
         )
-        used = _micro(fleet.seen[:, BEFORE:now].sum(axis=1))
+        used = micro_mb(fleet.seen[:, BEFORE:now].sum(axis=1))
         return cls(fleet, now, history, used, Remaining(np.ones(cut), WEEKDAY[now:]))
 
     def futures(self, first: int, count: int) -> Integers:
         """Return usage with futures that the generator draws, from a number on, shape (N, count), 1e-6 MB."""
         drawn = [self.fleet.again(self.now, number).sum(axis=1) for number in range(first, first + count)]
-        return self.used[:, None] + _micro(np.stack(drawn, axis=1))
+        return self.used[:, None] + micro_mb(np.stack(drawn, axis=1))
 
 
 def forecasts(case: ForecastCase, seed: int, scenarios: int) -> tuple[Integers, dict[str, Integers]]:
@@ -166,10 +166,11 @@ def _point(history: DailyUsage, used: Integers, now: int, activated: Integers) -
 
 
 def _optimize(usage: Integers, plans: RatePlans, eligibility: Eligibility) -> OptimizationResult:
-    return optimize(_devices(usage), plans, eligibility, period_days=PERIOD, uses_proration=False, time_limit=0)
+    return optimize(devices_with(usage), plans, eligibility, period_days=PERIOD, uses_proration=False, time_limit=0)
 
 
-def _devices(usage: Integers) -> Devices:
+def devices_with(usage: Integers) -> Devices:
+    """Return SIMs with a usage, shape (N,), 1e-6 MB, that may have every plan and have none yet."""
     count = len(usage)
     return Devices(
         device_id=np.array([f"8901170{number:012d}" for number in range(count)]),
@@ -182,7 +183,8 @@ def _devices(usage: Integers) -> Devices:
     )
 
 
-def _micro(megabytes: npt.NDArray[np.float64]) -> Integers:
+def micro_mb(megabytes: npt.NDArray[np.float64]) -> Integers:
+    """Return megabytes in 1e-6 MB."""
     return np.rint(megabytes * 1e6).astype(np.int64)
 
 

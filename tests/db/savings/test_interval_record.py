@@ -53,7 +53,7 @@ def measured(world: History, mb_a_day: float) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize(("mb_a_day", "holds"), [(2.0, True), (500.0, False)])
+@pytest.mark.parametrize(("mb_a_day", "holds"), [(1.1, True), (500.0, False)])
 def test_a_bill_within_the_stated_interval_is_a_hit_and_any_other_is_none(
     warehouse_dsn: str, mb_a_day: float, holds: bool
 ) -> None:
