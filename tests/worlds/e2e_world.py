@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIMS = 120
 """SIMs of each of the four accounts: three pages of the device list."""
 CALLS = "20"
-"""Limit of each account in a second: four times the vendor's, for a day of a test is little else than waiting for it."""
+"""Limit of each account in a second. At the vendor's 5, a day of these few SIMs is little else than waiting for it."""
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 300.0
 
