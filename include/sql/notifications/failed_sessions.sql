@@ -1,6 +1,6 @@
 -- Purpose: list the optimization sessions that failed since a moment, except those that a failed sync ended: their
 --   cause is that of the sync, also after the sync was resumed with a session of its own. Such a session was opened by
---   a sync (its opener is `<dag>/<dag run>`, with `#<attempt>` from the second on) that was not complete when it failed.
+--   a sync (its opener is `<dag>/<dag run>`, with `#<attempt>` from the second on) that was not complete at that time.
 -- Parameters: since (timestamptz).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
