@@ -8,8 +8,9 @@ from rich.table import Table
 
 from amop.cli.output import printable
 from amop.optimization.break_even import UsageCost, break_even
-from amop.solver.explanation import Explanation, PlanCost, money
+from amop.solver.explanation import Explanation, PlanCost, decimal_text
 from amop.solver.model import RatePlans, from_micro
+from amop.wording import several
 
 
 def print_explanation(console: Console, explanation: Explanation, rate_plans: RatePlans) -> None:
@@ -21,8 +22,8 @@ def print_explanation(console: Console, explanation: Explanation, rate_plans: Ra
         rate_plans: the plans that it names.
     """
     title = (
-        f"{explanation.device_id}: {money(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
-        f"{explanation.billed_days} days"
+        f"{explanation.device_id}: {decimal_text(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
+        f"{several(explanation.billed_days, 'day')}"
     )
     table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
     table.add_column("rate plan", overflow="fold")
@@ -46,7 +47,7 @@ def print_explanation(console: Console, explanation: Explanation, rate_plans: Ra
             "current" if plan.is_current else "",
             "" if plan.is_eligible else "not eligible",
         )
-        numbers = (money(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
+        numbers = (decimal_text(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
         table.add_row(
             escape(printable(plan.rate_plan)),
             escape(printable(plan.pool or "")),
@@ -71,7 +72,7 @@ def better_sentences(explanation: Explanation, rate_plans: RatePlans) -> list[st
             continue
         found = break_even(costs[chosen.rate_plan], costs[plan.rate_plan], forecast=explanation.usage_mb)
         limits = [("no more", found.below), ("more", found.above)]
-        parts = [f"{words} than {money(usage)} MB" for words, usage in limits if usage is not None]
+        parts = [f"{words} than {decimal_text(usage)} MB" for words, usage in limits if usage is not None]
         if parts:
             sentences.append(f"{plan.rate_plan} would be better if the SIM used {' or '.join(parts)}.")
     return sentences

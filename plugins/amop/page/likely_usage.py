@@ -10,6 +10,7 @@ from amop.page import formatting
 from amop.page.pictures import LINE_WIDTH, Bar
 from amop.page.plan_options import PlanOption
 from amop.page.store.sims import SimResult
+from amop.wording import CENT, money
 
 BAND_HEIGHT = 40
 BANDS = ((0, -1, 0.2, "90 %"), (2, -3, 0.0, "50 %"))
@@ -32,12 +33,14 @@ def usage_sentences(result: SimResult, options: Sequence[PlanOption], currency: 
     sentences = []
     likely, stake = result.likely_usage_mb, result.value_at_stake
     if likely and stake is not None:
-        low, middle, high = (formatting.megabytes(likely[at]) for at in (0, len(likely) // 2, -1))
+        half = len(likely) // 2
+        median = (likely[half - 1] + likely[half]) / 2
+        low, middle, high = (formatting.megabytes(usage) for usage in (likely[0], median, likely[-1]))
         sentences.append(
             f"With a probability of 90 % it uses {low} to {high} in this billing period; the median is {middle}."
         )
-        if stake >= formatting.CENT:
-            amount = formatting.money(stake, currency)
+        if stake >= CENT:
+            amount = money(stake, currency)
             sentences.append(f"Knowing its usage now would save {amount} on the mean.")
         else:
             sentences.append("Its plan hardly depends on how much it uses.")

@@ -21,6 +21,7 @@ from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
 from amop.runs.store.sync_runs import warnings_of_instance
+from amop.wording import money, several
 
 LISTED_SESSIONS = 500
 TOP_SAVERS = 10
@@ -128,7 +129,7 @@ def read_session(
     moved = store.moves(connection, instance_id=instance_id)
     plans = read_rate_plans(connection, instance_id=instance_id)
     curve = store.saving_curve(connection, instance_id=instance_id)
-    tables = SessionTables(stored.currency, orders)
+    tables = SessionTables(stored, orders)
     return SessionView(
         stored=stored,
         run_address=run_address(stored),
@@ -153,10 +154,7 @@ def read_session(
         ),
         curve=line_picture(
             [(point.change_count, point.saving) for point in curve],
-            [
-                f"{formatting.count(point.change_count)} changes: {formatting.money(point.saving, stored.currency)}"
-                for point in curve
-            ],
+            [f"{several(point.change_count, 'change')}: {money(point.saving, stored.currency)}" for point in curve],
         ),
         curve_points=curve,
         approval=pending_approval(stored),
@@ -182,14 +180,16 @@ def proof_sentence(stored: StoredSession) -> str:
     if stored.total_cost is None or stored.lower_bound is None:
         return "There is no result yet." if stored.status == "running" else "This session has no result."
     rest = stored.total_cost - stored.lower_bound
+    cap = formatting.capped(stored.change_cap, stored.uncapped_changes, stored.uncapped_saving, stored.currency)
     if not stored.device_count:
         return "No SIM was placed, so there is nothing to prove."
     if rest <= 0:
         return "This is the least possible bill: it is proved that no assignment of plans costs less."
+    capped = "" if cap is None else f" The plan changes are {cap}."
     return (
-        f"At most {formatting.money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
+        f"At most {money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
         f"be saved: it is proved that no assignment of plans costs less than "
-        f"{formatting.money(stored.lower_bound, stored.currency)}."
+        f"{money(stored.lower_bound, stored.currency)}.{capped}"
     )
 
 
@@ -198,15 +198,15 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     if stored.expected_cost is None:
         return []
     figures = (stored.expected_cost, stored.cost_5_percent, stored.cost_95_percent)
-    expected, low, high = (formatting.money(amount, stored.currency) for amount in figures)
+    expected, low, high = (money(amount, stored.currency) for amount in figures)
     sentences = [f"The expected bill is {expected}; with a probability of 90 % it is within {low} and {high}."]
     if stored.worst_tenth_cost is not None:
-        worst = formatting.money(stored.worst_tenth_cost, stored.currency)
+        worst = money(stored.worst_tenth_cost, stored.currency)
         sentences.append(f"In the worst tenth of the scenarios it is {worst} on the mean.")
     for pool in stored.expected_pools or ():
         if pool["overage_probability"] > 0:
             chance = formatting.share(pool["overage_probability"], decimals=0)
-            overage = formatting.money(Decimal(pool["expected_overage"]), stored.currency)
+            overage = money(Decimal(pool["expected_overage"]), stored.currency)
             name = formatting.pool(pool["pool"])
             sentences.append(f"Pool {name} runs over with a probability of {chance}: {overage} of overage on the mean.")
     return sentences
