@@ -17,6 +17,7 @@ from amop.optimization.arrays import InstanceInputs
 from amop.optimization.errors import ProofError
 from amop.optimization.projection import SCENARIOS
 from amop.optimization.rows import Instance, IntervalRecord
+from amop.optimization.store.record import interval_record
 from amop.optimization.usage_history import UsageDay, UsageHistory, usage_history
 from amop.optimization.usage_rates import DailyUsage, Remaining
 from amop.optimization.usage_scenarios import interval_scenarios, simulate_usage
@@ -41,7 +42,7 @@ QUANTILES = (5, 50, 95)
 def read_record(conninfo: str, instance: Instance) -> IntervalRecord:
     """Return how often the interval of the provider's bill came true in the last year."""
     with transaction(conninfo, application_name="amop read_record") as connection:
-        return store.interval_record(
+        return interval_record(
             connection,
             service_provider_id=instance.service_provider_id,
             ends_after=instance.cycle_end - RECORD_LENGTH,

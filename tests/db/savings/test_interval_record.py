@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from amop.database.connection import connect
-from amop.optimization import store
 from amop.optimization.rows import IntervalRecord
+from amop.optimization.store.record import interval_record
 from amop.page.savings import read_savings
 from amop.savings.realised import measure_provider
 from tests.db.optimization.test_expected_bill import filled, optimized
@@ -65,8 +65,8 @@ def test_a_bill_within_the_stated_interval_is_a_hit_and_any_other_is_none(
     with connect(world.dsn) as connection:
         (shown,) = read_savings(connection, integrations=["jasper"], order=None).table.rows
         assert shown.is_within_interval is holds
-        found = store.interval_record(connection, service_provider_id=1, ends_after=CYCLE_START)
-        later = store.interval_record(connection, service_provider_id=1, ends_after=CYCLE_END)
+        found = interval_record(connection, service_provider_id=1, ends_after=CYCLE_START)
+        later = interval_record(connection, service_provider_id=1, ends_after=CYCLE_END)
     assert found == IntervalRecord(periods=1, held=int(holds))
     assert later == IntervalRecord(periods=0, held=0)
 

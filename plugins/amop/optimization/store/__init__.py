@@ -18,7 +18,6 @@ from amop.optimization.rows import (
     CommGroupCounts,
     ExclusionCount,
     Instance,
-    IntervalRecord,
     PoolItem,
     Provider,
     RatePlan,
@@ -346,13 +345,6 @@ def set_solution(
     expected_bill: Jsonb | None,
 ) -> None:
     """Store the solved cost with its proof: lower bound, gap and certificate; and the expected bill, if any."""
-
-
-@statement("optimization/interval_record")
-def interval_record(
-    connection: WarehouseConnection, *, service_provider_id: int, ends_after: datetime
-) -> IntervalRecord:
-    """Return how often the interval of a provider's bill came true in the periods that ended after a moment."""
 
 
 @statement("optimization/create_costs")
