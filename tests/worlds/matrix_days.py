@@ -22,9 +22,9 @@ from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
-from tests.worlds.matrix_cells import OWN_WORK, Action
+from tests.worlds.matrix_cells import OWN_WORK, Action, Followed
 from tests.worlds.matrix_handles import POLL_SECONDS, Approver, press
-from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, rows_of
+from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, notified, rows_of
 from tests.worlds.matrix_world import Provider
 
 RUN_ACTIONS = frozenset({Action.CLEAR_FAILED, Action.CLEAR_RUN, Action.DELETE_RUN})
@@ -58,6 +58,8 @@ class Outcome:
     differences: dict[str, list[str]]
     sentence: str
     """What the warehouse tells the operator; empty where nothing is left to do."""
+    is_notified: bool = False
+    """True: the sentence is a notification, which asks to clear the failed task."""
     is_chained: bool = False
     """True: it is one of several failures of the same day, which was compared at its end."""
     is_skipped: bool = False
@@ -98,6 +100,8 @@ class Group:
     phase: Phase = Phase.PLANNED
     pressed: int = 0
     """Number of cells of a chain that have been pressed."""
+    new_run_id: str = ""
+    """DAG run that was started because sentences ask for a new run."""
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -178,7 +182,9 @@ class Matrix:
             group.phase = Phase.FAILING
             return
         state = self._api.run_state(group.dag_id, group.run_id)
-        if group.phase in {Phase.FAILING, Phase.RECOVERING, Phase.FOLLOWING} and state not in {*ENDED, None}:
+        if group.phase is not Phase.SETTLING and state not in {*ENDED, None}:
+            return
+        if group.new_run_id and self._api.run_state(group.dag_id, group.new_run_id) not in ENDED:
             return
         if group.phase is Phase.FAILING and group.is_chain:
             self._press_next(group)
@@ -266,7 +272,11 @@ class Matrix:
         if found["changes_status"] in UNFINISHED_CHANGES:
             errors.append(found["changes_reason"])
         sentence = next((error for error in errors if error), "") if different else ""
-        return Outcome(cell, different, sentence, is_chained=group.is_chain)
+        if not different or sentence or cell.task is None:
+            return Outcome(cell, different, sentence, is_chained=group.is_chain)
+        with self._warehouse() as connection:
+            sentence = notified(connection, group.dag_id, cell.task)
+        return Outcome(cell, different, sentence, is_notified=True, is_chained=group.is_chain)
 
     def _differences(
         self,
@@ -286,19 +296,23 @@ class Matrix:
         for outcome in group.outcomes:
             if not outcome.differences or not outcome.sentence:
                 continue
-            resume = re.search(r"`bin/amop runs resume (\d+)`", outcome.sentence)
+            cell, resume = outcome.cell, re.search(r"`bin/amop runs resume (\d+)`", outcome.sentence)
             exists = self._api.run_state(group.dag_id, group.run_id) is not None
             if resume and exists:
                 done = amop_command(self._world, "runs", "resume", resume[1])
-                outcome.followed = f"runs resume: {(done.stdout + done.stderr).strip()}"
+                outcome.followed = f"{Followed.RESUMED}: {(done.stdout + done.stderr).strip()}"
+            elif outcome.is_notified and exists and cell.task is not None:
+                index = group.map_index(cell)
+                press(self._api, Action.CLEAR_DOWNSTREAM, group.dag_id, group.run_id, cell.task, index)
+                outcome.followed = Followed.CLEARED
             else:
                 fresh.append(outcome)
         if fresh:
             conf = group.conf | self._providers(group, [outcome.cell.provider for outcome in fresh])
-            group.run_id = f"{group.run_id}_again"
-            self._trigger(group, group.run_id, conf)
+            group.new_run_id = f"{group.run_id}_again"
+            self._trigger(group, group.new_run_id, conf)
             for outcome in fresh:
-                outcome.followed = "a new run"
+                outcome.followed = Followed.NEW_RUN
         return any(outcome.followed for outcome in group.outcomes)
 
     @staticmethod
@@ -312,7 +326,7 @@ class Matrix:
             for outcome in group.outcomes:
                 if not outcome.followed:
                     continue
-                is_new_sync = outcome.followed == "a new run" and group.tables is SYNC_TABLES
+                is_new_sync = outcome.followed == Followed.NEW_RUN and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
                 outcome.left = self._differences(connection, group, outcome.cell, tables)
 
