@@ -87,7 +87,7 @@ def test_a_trial_of_open_instance_checks_the_request_and_opens_no_session(
     ],
 )
 def test_a_trial_of_a_task_that_needs_an_earlier_one_says_how_to_run_it(
-    dag_id: str, day: Day, caplog: pytest.LogCaptureFixture
+    dag_id: str, day: Day, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tasks = [task for task in day.dags[dag_id].tasks if task.upstream_task_ids and task.task_id not in WORKS_ALONE]
     assert tasks
@@ -96,21 +96,21 @@ def test_a_trial_of_a_task_that_needs_an_earlier_one_says_how_to_run_it(
         is_mapped = task.is_mapped or task.get_closest_mapped_task_group() is not None
         try_task(day, dag_id, task.task_id, is_mapped=is_mapped)
         advice = f"airflow tasks test {dag_id} {task.task_id} RUN_ID" + (" --map-index 0" if is_mapped else "")
-        assert "Give the id of a DAG run that has this result instead of the date" in caplog.text, task.task_id
-        assert advice in caplog.text
+        log = caplog.text + capsys.readouterr().out
+        assert "Give the id of a DAG run that has this result instead of the date" in log, task.task_id
+        assert advice in log
     assert day.amop.messages() == []
     for table in ("device_sync_run", "optimization_session", "notification"):
         assert day.rows(f"SELECT * FROM amop.{table}") == []
 
 
 def test_a_trial_of_a_mapped_task_works_on_the_dag_run_that_it_is_given(
-    day: Day, caplog: pytest.LogCaptureFixture
+    day: Day,
 ) -> None:
     day.carrier.reject_api_key("api_jasper")
     run = day.run(SYNC, optimization="never")
     assert run.state == "failed"
     day.carrier.accept_api_key("api_jasper")
-    caplog.set_level("INFO")
     day.clear(run, ["sync.fetch_devices"], downstream=False)
     try_task(day, SYNC, "sync.fetch_devices", run.run_id, is_mapped=True)
     assert day.rows("SELECT count(*) AS n FROM amop.device_staging") == [{"n": SIMS}]

@@ -61,6 +61,7 @@ class PlayedWarehouse:
     def __init__(self) -> None:
         self.rows: dict[int, str] = {}
         self.errors: dict[int, str] = {}
+        self.notifications: dict[tuple[str, str], str] = {}
         self.commands: list[tuple[str, ...]] = []
 
     def rows_of(self, _connection: Any, provider: int, tables: dict[str, str], _without: Any) -> dict[str, list[str]]:
@@ -69,6 +70,9 @@ class PlayedWarehouse:
     def latest(self, _connection: Any, provider: int) -> dict[str, Any]:
         names = ("error", "session_error", "instance_error", "changes_status", "changes_reason")
         return dict.fromkeys(names) | {"error": self.errors.get(provider)}
+
+    def notified(self, _connection: Any, dag_id: str, task_id: str) -> str:
+        return self.notifications.get((dag_id, task_id), "")
 
     def amop_command(self, _world: Any, *arguments: str) -> SimpleNamespace:
         self.commands.append(arguments)
@@ -86,6 +90,7 @@ def warehouse(monkeypatch: pytest.MonkeyPatch) -> PlayedWarehouse:
 
     monkeypatch.setattr(matrix_days, "rows_of", played.rows_of)
     monkeypatch.setattr(matrix_days, "latest", played.latest)
+    monkeypatch.setattr(matrix_days, "notified", played.notified)
     monkeypatch.setattr(matrix_days, "amop_command", played.amop_command)
     monkeypatch.setattr(matrix_days, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(Matrix, "_warehouse", nothing)
@@ -139,6 +144,17 @@ def test_what_the_sentence_says_is_done_and_compared_again(tmp_path: Path, wareh
     assert airflow.triggered[-1] == ("matrix_a_again", {**CONF, "service_provider_ids": [SECOND.id]})
     assert (first.followed, second.followed) == ("runs resume: cleared", "a new run")
     assert first.is_right and second.is_right and first.differences
+
+
+def test_a_task_that_only_a_notification_names_is_cleared_with_downstream(
+    tmp_path: Path, warehouse: PlayedWarehouse
+) -> None:
+    warehouse.rows = {FIRST.id: "half"}
+    warehouse.notifications = {(DAG, "sync.queue_sync"): "a fault: clear that task with its downstream tasks"}
+    airflow = PlayedAirflow()
+    (outcome,) = play(tmp_path, airflow, day(Cell(FIRST, "sync.queue_sync", "", Action.MARK_SUCCESS)))
+    assert airflow.pressed[-1] == ("downstream", "[['sync.queue_sync', 0]]")
+    assert (outcome.followed, outcome.is_right) == ("cleared with downstream", False)  # what is played repairs nothing
 
 
 def test_a_difference_without_a_sentence_is_wrong(tmp_path: Path, warehouse: PlayedWarehouse) -> None:
