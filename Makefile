@@ -65,8 +65,7 @@ test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver 
 ifeq ($(T)$(K),)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
 	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
-	@# The covering subset of `make matrix` is run by itself: make test T=tests/e2e/test_matrix.py
-	$(PYTEST) --ignore tests/e2e/test_matrix.py tests/e2e
+	$(PYTEST) tests/e2e
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif
@@ -103,7 +102,7 @@ reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
 	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
-	$(PYTEST) --ignore tests/e2e/test_matrix.py tests/e2e
+	$(PYTEST) tests/e2e
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
 matrix: setup  ## fail every task of a day, press every handle, and write the table: make matrix K="merge_devices" for a part

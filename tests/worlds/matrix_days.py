@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from amop import ids
 from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
@@ -166,15 +167,15 @@ class Matrix:
             )
             time.sleep(POLL_SECONDS)
 
-    def _trigger(self, group: Group, run_id: str, conf: dict[str, Any]) -> None:
+    def _trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        self._api.request("POST", f"/dags/{group.dag_id}/dagRuns", body)
+        self._api.request("POST", f"/dags/{dag_id}/dagRuns", body)
 
     def _begin(self, group: Group) -> None:
         for cell in group.cells:
             if cell.task is not None:
                 self._switch.add(group.run_id, cell.task, group.map_index(cell), cell.place)
-        self._trigger(group, group.run_id, group.conf)
+        self._trigger(group.dag_id, group.run_id, group.conf)
 
     def _step(self, group: Group) -> None:
         if group.phase is Phase.PLANNED:
@@ -193,6 +194,8 @@ class Matrix:
             group.phase = Phase.RECOVERING
         elif group.phase is Phase.RECOVERING:
             group.phase = Phase.SETTLING
+            if not self._is_settled(group):  # the watchdog ends what is left; nobody has to wait for its next run
+                self._trigger(ids.AMOP_RELAY_DAG, f"{group.run_id}_settles", {})
         elif group.phase is Phase.SETTLING and self._is_settled(group):
             if group.is_undisturbed:
                 assert state == "success", f"{group.run_id}: the undisturbed run is {state}"
@@ -310,7 +313,7 @@ class Matrix:
         if fresh:
             conf = group.conf | self._providers(group, [outcome.cell.provider for outcome in fresh])
             group.new_run_id = f"{group.run_id}_again"
-            self._trigger(group, group.new_run_id, conf)
+            self._trigger(group.dag_id, group.new_run_id, conf)
             for outcome in fresh:
                 outcome.followed = Followed.NEW_RUN
         return any(outcome.followed for outcome in group.outcomes)
