@@ -136,7 +136,7 @@ def of_failed_session(session: store.FailedSession) -> Notification:
         dedupe_key=f"optimization_failed:{session.service_provider_id}:{day}:{fingerprint(cause)}",
         provider=session.provider,
         cause=cause,
-        first_step=first_step(session.error),
+        first_step=first_step(session.error, of_session=True),
         address=f"{PAGE}session/{session.session_id}",
     )
 

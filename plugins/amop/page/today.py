@@ -198,7 +198,7 @@ def _action(row: ProviderRow, need: Need) -> str:
     if need is Need.FAILED and row.run_status in ENDED_BADLY:
         return first_step(row.run_error)
     if need is Need.FAILED and row.session_status == "failed":
-        return first_step(row.session_error)
+        return first_step(row.session_error, of_session=True)
     return actions[need]
 
 

@@ -7,6 +7,12 @@ RECOVERED = f"wait until the carrier has recovered, then {CLEAR}"
 CONTACT = f"contact the carrier; once it is fixed, {CLEAR}"
 
 FIRST_STEPS: tuple[tuple[str, str], ...] = (
+    (
+        "Clear open_instance with downstream tasks",
+        "clear open_instance of that run with downstream tasks, which opens a new session",
+    ),
+    ("cannot work without the result of", "clear the task that the error names last with downstream tasks"),
+    ("ended in Airflow", "clear the task that has not run with downstream tasks, or trigger a new run"),
     ("or its key (", f"correct login and password of the connection that the error names, then {CLEAR}"),
     ("has no TLS", f"let the host of the connection begin with https://, then {CLEAR}"),
     ("The carrier is failing or", RECOVERED),
@@ -53,9 +59,20 @@ FIRST_STEPS: tuple[tuple[str, str], ...] = (
 OTHERWISE = "read the log of the failed task, remove the cause, then clear that task with its downstream tasks"
 
 
-def first_step(error: str | None) -> str:
-    """Return what to do first about the error of a sync or of an optimization, as a clause without a full stop."""
+OTHERWISE_OF_SESSION = (
+    "read the log of the failed task, remove the cause, then clear open_instance of that run with its downstream tasks"
+)
+"""The session has ended with the error: only a new one can be continued."""
+
+
+def first_step(error: str | None, *, of_session: bool = False) -> str:
+    """Return what to do first about the error of a sync or of an optimization, as a clause without a full stop.
+
+    Args:
+        error: its text.
+        of_session: True if it has ended an optimization session that has an optimization run.
+    """
     for text, step in FIRST_STEPS:
         if text in (error or ""):
             return step
-    return OTHERWISE
+    return OTHERWISE_OF_SESSION if of_session else OTHERWISE
