@@ -19,6 +19,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from amop import ids
+from amop.runs.first_step import first_step
 from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
@@ -33,6 +34,10 @@ RUN_ACTIONS = frozenset({Action.CLEAR_FAILED, Action.CLEAR_RUN, Action.DELETE_RU
 
 RUNS_AT_ONCE = 14
 """DAG runs under way: more would wait for each other until the sensors' limits expire."""
+
+OPENING = "open_instance"
+TO_CLEAR = re.compile(rf"clear (?:({OPENING}) of that run|that task|the failed task|the task that has not run)")
+"""What sentences ask to be cleared with downstream tasks: the first task of an optimization, or the one that failed."""
 
 UNFINISHED_CHANGES = frozenset({"no_go", "waiting", "approved", "stopped"})
 """Statuses of plan changes whose reason says what is to be done."""
@@ -59,8 +64,6 @@ class Outcome:
     differences: dict[str, list[str]]
     sentence: str
     """What the warehouse tells the operator; empty where nothing is left to do."""
-    is_notified: bool = False
-    """True: the sentence is a notification, which asks to clear the failed task."""
     is_chained: bool = False
     """True: it is one of several failures of the same day, which was compared at its end."""
     is_skipped: bool = False
@@ -271,15 +274,20 @@ class Matrix:
         if is_skipped:
             marked = cell.action is Action.MARK_SUCCESS
             return Outcome(cell, {}, "", is_skipped=marked, is_chained=group.is_chain)
-        errors = [found[name] for name in ("error", "session_error", "instance_error")]
-        if found["changes_status"] in UNFINISHED_CHANGES:
-            errors.append(found["changes_reason"])
-        sentence = next((error for error in errors if error), "") if different else ""
-        if not different or sentence or cell.task is None:
-            return Outcome(cell, different, sentence, is_chained=group.is_chain)
-        with self._warehouse() as connection:
-            sentence = notified(connection, group.dag_id, cell.task)
-        return Outcome(cell, different, sentence, is_notified=True, is_chained=group.is_chain)
+        sentence = self._sentence(group, cell, found) if different else ""
+        return Outcome(cell, different, sentence, is_chained=group.is_chain)
+
+    def _sentence(self, group: Group, cell: Cell, found: dict[str, Any]) -> str:
+        """Return what status, page and notifications tell of a day; empty where they tell nothing."""
+        if found["error"]:
+            return f"{found['error']}: {first_step(found['error'])}"
+        if error := found["session_error"] or found["instance_error"]:
+            return f"{error}: {first_step(error, of_session=group.tables is not SYNC_TABLES)}"
+        told = [found["changes_reason"]] if found["changes_status"] in UNFINISHED_CHANGES else []
+        if cell.task is not None:
+            with self._warehouse() as connection:
+                told.append(notified(connection, group.dag_id, cell.task))
+        return ". ".join(filter(None, told))
 
     def _differences(
         self,
@@ -304,9 +312,9 @@ class Matrix:
             if resume and exists:
                 done = amop_command(self._world, "runs", "resume", resume[1])
                 outcome.followed = f"{Followed.RESUMED}: {(done.stdout + done.stderr).strip()}"
-            elif outcome.is_notified and exists and cell.task is not None:
-                index = group.map_index(cell)
-                press(self._api, Action.CLEAR_DOWNSTREAM, group.dag_id, group.run_id, cell.task, index)
+            elif exists and cell.task is not None and (of_session := TO_CLEAR.search(outcome.sentence)):
+                task, index = (OPENING, -1) if of_session[1] else (cell.task, group.map_index(cell))
+                press(self._api, Action.CLEAR_DOWNSTREAM, group.dag_id, group.run_id, task, index)
                 outcome.followed = Followed.CLEARED
             else:
                 fresh.append(outcome)

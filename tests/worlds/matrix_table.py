@@ -35,8 +35,7 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
   rows. This is the subset that the end-to-end tests play.
 * *{skipped}*: the same, but for the work of the task itself, which was marked as success.
 * *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
-* *{cleared}*: operators are notified of the failed task; clearing it with downstream, as the message says, leads to
-  those rows.
+* *{cleared}*: the page and a notification say which task to clear with downstream tasks, which leads to those rows.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,
   or to the optimization, of an undisturbed day.
 * *{nothing}*: this cell was not played since the chapter was begun.
