@@ -56,7 +56,7 @@ COVERING_DAYS: tuple[tuple[str, str, tuple[tuple[str, Action], ...]], ...] = (
             ("cleanup.trigger_optimization", Action.CLEAR),
         ),
     ),
-    ("jasper", "never", (("sync.fetch_usage", Action.MARK_FAILED),)),
+    ("rogers", "never", (("sync.fetch_usage", Action.MARK_FAILED),)),
 )
 """Integration, param ``optimization``, and the tasks that fail one after another, of each day of the subset."""
 
