@@ -9,6 +9,8 @@ INSTALLED := $(VENV)/.installed
 IMAGE := .venv-celery
 IMAGE_INSTALLED := $(IMAGE)/.installed
 PYTEST := $(BIN)/python -m pytest
+# Three workers for two cores: one waits most of the time for the Airflow of the end-to-end tests, which it begins with.
+ALL_TESTS := -n 3 --dist loadgroup --no-loadscope-reorder
 export PYTHONPATH := plugins:.
 export UV_PYTHON_DOWNLOADS := never
 export UV_HTTP_TIMEOUT ?= 180
@@ -63,9 +65,8 @@ fix: setup  ## repair what `make break` broke
 
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
-	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
-	@# One Airflow for all of them, alone on the machine: its daemons need both cores.
-	$(PYTEST) tests/e2e
+	@# The covering subset of `make matrix` is run by itself: make test T=tests/e2e/test_matrix.py
+	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif
@@ -101,8 +102,7 @@ format: setup  ## fix the format and whatever the linters can fix
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
-	$(PYTEST) -n 2 --dist loadgroup --ignore tests/e2e tests
-	$(PYTEST) tests/e2e
+	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
 matrix: setup  ## fail every task of a day, press every handle, and write the table: make matrix K="merge_devices" for a part

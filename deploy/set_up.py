@@ -1,7 +1,8 @@
 """Migrate both databases and create pools, users and roles: the service ``set-up`` of ``docker-compose.yaml``.
 
-It may be repeated, and runs before every start: what an operator has changed since (slots of a pool, passwords, rights
-of a role) is left alone. Airflow's own commands do the work, in this process: no command line shows a password.
+It may be repeated, and runs before every start: what a killed run has left undone is done by the next one, and what an
+operator has changed since (slots of a pool, passwords, rights of a role) is left alone. Airflow's own commands do the
+work, in this process: no command line shows a password.
 """
 
 from __future__ import annotations
@@ -46,6 +47,25 @@ def create_missing_pools() -> None:
             airflow("pools", "import", str(missing))
 
 
+def create_starter() -> None:
+    """Create the role that may start runs, then its user; nothing where there is that user.
+
+    FAB commits a role right by right, and ``roles import`` passes over a role that exists: a killed import would leave
+    a part of the rights for good. The user comes last. Without it the role may be what a killed run has left, and gets
+    the rights that it lacks; with it the rights are the operator's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        known = Path(folder, "users.json")
+        airflow("users", "export", str(known))
+        if ids.STARTER_ROLE in {user["username"] for user in json.loads(known.read_text())}:
+            return
+    airflow("roles", "create", ids.STARTER_ROLE)
+    for right in json.loads(ROLES.read_text()):
+        actions = right["action"].split(",")
+        airflow("roles", "add-perms", right["name"], "--resource", right["resource"], "--action", *actions)
+    create_user(ids.STARTER_ROLE, ids.STARTER_ROLE, "amop_starter_password")
+
+
 def create_user(name: str, role: str, password_file: str) -> None:
     """Create a user unless there is one of this name, whose password is then left alone."""
     password = (SECRETS / password_file).read_text().strip()
@@ -63,9 +83,8 @@ def main() -> None:
     # The rights of a role name DAGs, which Airflow must know.
     airflow("dags", "reserialize")
     airflow("sync-perm", "--include-dags")
-    airflow("roles", "import", str(ROLES))
     create_user(ADMIN, "Admin", "admin_password")
-    create_user(ids.STARTER_ROLE, ids.STARTER_ROLE, "amop_starter_password")
+    create_starter()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from amop import ids
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
 from sandbox.demo.billing_cycle import run_demo
 from sandbox.demo.first_sync import run_first_sync
 from sandbox.world.airflow_api import AirflowApi, AirflowApiError
@@ -34,6 +35,7 @@ Devices = Annotated[
     int, typer.Option("--devices", help="Number of SIMs in each Control Center account; a tenth in the others.")
 ]
 Latency = Annotated[float, typer.Option("--latency-ms", help="Mean response time of the sandbox carrier.")]
+CallsPerSecond = Annotated[int, typer.Option(min=1, help="Limit of each API user of the sandbox carrier.")]
 
 FirstSync = Annotated[
     bool, typer.Option(help="Sync a carrier at once, and let plan changes be approved; without it all DAGs are paused.")
@@ -50,9 +52,15 @@ def demo(devices: Devices = 2000, latency_ms: Latency = 20) -> None:
 
 
 @app.command()
-def up(devices: Devices = 400, latency_ms: Latency = 20, *, first_sync: FirstSync = True) -> None:
+def up(
+    devices: Devices = 400,
+    latency_ms: Latency = 20,
+    calls_per_second: CallsPerSecond = CALLS_PER_WINDOW,
+    *,
+    first_sync: FirstSync = True,
+) -> None:
     """Start the world with the Airflow UI, sync a carrier until its plan changes await approval, leave it running."""
-    world = World(devices_per_account=devices, latency_ms=latency_ms)
+    world = World(devices_per_account=devices, latency_ms=latency_ms, calls_per_second=calls_per_second)
     with _reported_errors():
         if is_up(world):
             console.print("The sandbox world is already running.")

@@ -99,7 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that break something, where their record is asked for (`make reliability`)."""
+    """Begin with the end-to-end tests, the longest; `make reliability` keeps those that break something."""
+    items.sort(key=lambda item: ROOT / "tests" / "e2e" not in item.path.parents)
     if os.environ.get(FILE_VARIABLE):
         items[:] = only_recording(items)
 

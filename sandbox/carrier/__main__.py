@@ -11,6 +11,7 @@ import typer
 
 from sandbox.carrier.account import ListLimit
 from sandbox.carrier.build import ALL_INTEGRATIONS, API_KEY_VARIABLE, AccountSettings, build_carrier
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
 from sandbox.http_server import LOOPBACK, serve_until_stopped
 
 
@@ -34,6 +35,7 @@ def main(
         ),
     ] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="Mean response time; single responses vary by ±25 %.")] = 20,
+    calls_per_second: Annotated[int, typer.Option(min=1, help="Limit of each API user.")] = CALLS_PER_WINDOW,
     list_limit: Annotated[
         ListLimit, typer.Option(help="How a device list is limited to a year: none, age, span or end.")
     ] = ListLimit.END,
@@ -66,6 +68,7 @@ def main(
             seed=seed,
             as_of=fixed_time,
             latency_ms=latency_ms,
+            calls_per_second=calls_per_second,
             state_file=state_file,
             list_limit=list_limit,
             usage_by_plan_of_use=usage_by_plan_of_use or (),

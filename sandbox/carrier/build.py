@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.carrier.account import CarrierAccount, ListLimit, UsageAttribution
 from sandbox.carrier.catalogue import ALL_PROVIDERS, SERVICE_PROVIDERS, provider_of
 from sandbox.carrier.fleet import billing_cycle, generate_fleet
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
 from sandbox.carrier.server import CarrierServer
 from sandbox.carrier.state_file import StateFile
 
@@ -51,6 +52,7 @@ def build_carrier(
     seed: int = 7,
     as_of: datetime | None = None,
     latency_ms: float = 20,
+    calls_per_second: int = CALLS_PER_WINDOW,
     state_file: Path | None = None,
     limits_are_enforced: bool = True,
     list_limit: ListLimit = ListLimit.NONE,
@@ -67,6 +69,7 @@ def build_carrier(
         as_of: time of the usage counters. None takes the time in the state file if that lies in the current billing
             period of every account, so that a restart serves the same data; otherwise the present time.
         latency_ms: mean response time; single responses vary by ±25 %.
+        calls_per_second: limit of each API user.
         state_file: JSON file that keeps plan changes across restarts.
         limits_are_enforced: False counts violations of the vendor's limits without refusing the calls.
         list_limit: how the carrier limits the dates of a device list.
@@ -105,7 +108,12 @@ def build_carrier(
             state.restore(account)
         served.append((account, keys[account_settings.user]))
     return CarrierServer(
-        served, seed=seed, latency_ms=latency_ms, state_file=state, limits_are_enforced=limits_are_enforced
+        served,
+        seed=seed,
+        latency_ms=latency_ms,
+        calls_per_second=calls_per_second,
+        state_file=state,
+        limits_are_enforced=limits_are_enforced,
     )
 
 

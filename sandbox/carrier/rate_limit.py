@@ -1,4 +1,4 @@
-"""Enforce and count the vendor's limits of one API user: five calls in any second, one call at a time."""
+"""Enforce and count the limits of one API user: by default the vendor's five calls in any second, one at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ CALLS_PER_WINDOW = 5
 class CallLimiter:
     """Admit or refuse the calls of one API user, and count them.
 
-    The limit is a sliding window: a call is refused if five calls were admitted within the second before it, or while
-    another call is in flight. Refused calls do not count towards the window.
+    The limit is a sliding window: a call is refused if all calls of a second were admitted within the second before it,
+    or while another call is in flight. Refused calls do not count towards the window.
+
+    Args:
+        calls_per_second: number of calls that are admitted in any second.
+        is_enforced: False counts violations without refusing the calls.
     """
 
-    def __init__(self, *, is_enforced: bool = True) -> None:
+    def __init__(self, *, calls_per_second: int = CALLS_PER_WINDOW, is_enforced: bool = True) -> None:
+        self.calls_per_second = calls_per_second
         self.is_enforced = is_enforced
         self._admitted: deque[float] = deque()
         self._arrived: deque[float] = deque()
@@ -52,9 +57,9 @@ class CallLimiter:
         if self._in_flight > 1:
             self.violations["concurrent"] += 1
             refusal = "another call of this API user is in flight; only one call at a time is allowed"
-        elif len(self._admitted) >= CALLS_PER_WINDOW:
+        elif len(self._admitted) >= self.calls_per_second:
             self.violations["rate"] += 1
-            refusal = f"more than {CALLS_PER_WINDOW} calls in a second"
+            refusal = f"more than {self.calls_per_second} calls in a second"
         if refusal is None or not self.is_enforced:
             self._admitted.append(now)
             return None

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from sandbox.carrier.dialect import AccountKeys, Answer, Caller, ControlCenterDi
 from sandbox.carrier.faults import Fault, FaultScript
 from sandbox.carrier.faulty_responses import reset_connection, send_half, send_slowly
 from sandbox.carrier.fleet import generate_fleet
-from sandbox.carrier.rate_limit import CallLimiter
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW, CallLimiter
 from sandbox.carrier.request_parameters import read_json_object, read_time
 from sandbox.carrier.state_file import StateFile
 from sandbox.carrier.thingspace import thingspace_routes
@@ -33,6 +34,7 @@ class CarrierServer:
         *,
         seed: int = 7,
         latency_ms: float = 20,
+        calls_per_second: int = CALLS_PER_WINDOW,
         state_file: StateFile | None = None,
         limits_are_enforced: bool = True,
     ) -> None:
@@ -42,13 +44,14 @@ class CarrierServer:
             accounts: pairs of account and API key.
             seed: seed of the latency, and of the fleets when `use_until` changes their counters.
             latency_ms: mean response time; single responses vary by ±25 %.
+            calls_per_second: limit of each API user.
             state_file: where to store plan changes; None keeps them in memory.
             limits_are_enforced: False counts violations of the vendor's limits without refusing the calls.
         """
         self.accounts = {account.name: account for account, _ in accounts}
         self.keys = AccountKeys({account.name: key for account, key in accounts})
-        self._limits_are_enforced = limits_are_enforced
-        self._limiters = {name: CallLimiter(is_enforced=limits_are_enforced) for name in self.accounts}
+        self._limiter = partial(CallLimiter, calls_per_second=calls_per_second, is_enforced=limits_are_enforced)
+        self._limiters = {name: self._limiter() for name in self.accounts}
         self._unknown_user_calls = 0
         self._faults = FaultScript()
         self._seed = seed
@@ -287,7 +290,7 @@ class CarrierServer:
             fleet, list_limit=like.list_limit, usage_attribution=like.usage_attribution
         )
         self.keys.copy(like.name, user)
-        self._limiters[user] = CallLimiter(is_enforced=self._limits_are_enforced)
+        self._limiters[user] = self._limiter()
 
 
 def error_response(status: int, message: str) -> web.Response:

@@ -41,6 +41,7 @@ def _programs(world: World) -> dict[str, str]:
         "carrier": (
             f"{python} -m sandbox.carrier --port {ports['carrier']} --state-file {world.carrier_state_file} "
             f"--devices-per-account {world.devices_per_account} --latency-ms {world.latency_ms} "
+            f"--calls-per-second {world.calls_per_second} "
             f"{' '.join(f'--devices-of {p.integration}={world.sync_only_devices}' for p in SYNC_ONLY_PROVIDERS)} "
             f"{' '.join(f'--usage-by-plan-of-use {user}' for user in USERS_WITH_USAGE_BY_PLAN_OF_USE)}"
         ),

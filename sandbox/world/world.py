@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from sandbox.amop.server import PROGRESS_PATH, SYNC_PATH
 from sandbox.carrier.catalogue import ALL_PROVIDERS
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
 from sandbox.carrier.sign_in import connection_extra
 from sandbox.world.aws_resources import ARCHIVE_PATH, BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
 from sandbox.world.postgres import EmbeddedPostgres, free_port
@@ -72,14 +73,21 @@ class World:
         directory: data directory; default: ``AMOP_WORLD_DIRECTORY``, else ``.world`` in the repository.
         devices_per_account: number of SIMs in each Control Center account.
         latency_ms: mean response time of the sandbox carrier in milliseconds.
+        calls_per_second: limit of each API user of the carrier, and pace of the syncs.
     """
 
     def __init__(
-        self, directory: Path | None = None, *, devices_per_account: int = 2000, latency_ms: float = 20
+        self,
+        directory: Path | None = None,
+        *,
+        devices_per_account: int = 2000,
+        latency_ms: float = 20,
+        calls_per_second: int = CALLS_PER_WINDOW,
     ) -> None:
         self.directory = (directory or Path(os.environ.get(DIRECTORY_VARIABLE, "") or ROOT / ".world")).resolve()
         self.devices_per_account = devices_per_account
         self.latency_ms = latency_ms
+        self.calls_per_second = calls_per_second
         self.ports: dict[str, int] = {}
         self.secrets = Secrets()
 
@@ -129,7 +137,7 @@ class World:
         return f"http://127.0.0.1:{self.ports['aws']}"
 
     def load(self) -> None:
-        """Load the world's ports and secrets.
+        """Load the world's ports, secrets and pace.
 
         Raises:
             FileNotFoundError: the directory has no world yet.
@@ -137,6 +145,7 @@ class World:
         settings = json.loads(self.settings_file.read_text())
         self.ports = settings["ports"]
         self.secrets = Secrets(**settings["secrets"])
+        self.calls_per_second = settings.get("calls_per_second", CALLS_PER_WINDOW)  # older worlds name none
 
     def prepare(self) -> None:
         """Create the data directory and choose ports. Secrets, data and free ports of an earlier world are reused."""
@@ -144,13 +153,16 @@ class World:
         self.directory.chmod(0o711)  # as root, PostgreSQL runs as user nobody, which must be able to enter
         self.log_directory.mkdir(exist_ok=True)
         if self.settings_file.exists():
-            self.load()
+            earlier = World(self.directory)
+            earlier.load()
+            self.ports, self.secrets = earlier.ports, earlier.secrets
         for name, variable in PORT_VARIABLES.items():
             if os.environ.get(variable):
                 self.ports[name] = int(os.environ[variable])
             elif name not in self.ports or not _is_free(self.ports[name]):
                 self.ports[name] = _free_port_except(self.ports.values())
-        content = json.dumps({"ports": self.ports, "secrets": asdict(self.secrets)}, indent=1)
+        settings = {"ports": self.ports, "secrets": asdict(self.secrets), "calls_per_second": self.calls_per_second}
+        content = json.dumps(settings, indent=1)
         with os.fdopen(os.open(self.settings_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(content)
 
@@ -248,7 +260,8 @@ class World:
                 "host": self.carrier_address,
                 "login": provider.api_user,
                 "password": self.secrets.carrier_api_key,
-                "extra": {"calls_per_second": 5} | connection_extra(provider, self.secrets.carrier_api_key),
+                "extra": {"calls_per_second": self.calls_per_second}
+                | connection_extra(provider, self.secrets.carrier_api_key),
             }
         environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}
         return environment | {

@@ -30,6 +30,8 @@ from tests.worlds.scratch import scratch_directory
 ROOT = Path(__file__).resolve().parents[2]
 SIMS = 120
 """SIMs of each of the four accounts: three pages of the device list."""
+CALLS = "20"
+"""Limit of each account in a second. At the vendor's 5, a day of these few SIMs is little else than waiting for it."""
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 300.0
 
@@ -60,7 +62,9 @@ def started_world() -> Iterator[World]:
     """Yield a running world in a folder of its own; stop and remove it at the end."""
     directory = scratch_directory("amop-e2e-")
     FaultSwitch(directory / "airflow").install()
-    started = launch(directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2")
+    started = launch(
+        directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2", "--calls-per-second", CALLS
+    )
     world = World(directory)
     try:
         assert started.returncode == 0, started.stdout + started.stderr

@@ -23,6 +23,7 @@ SELECT
     run.devices_merged_at,
     run.usage_merged_at,
     run.staging_removed_at,
+    coalesce(run.dag_run_deleted_at >= run.ended_at, false) AS is_deleted,
     (
         SELECT max(newer.id) FROM amop.device_sync_run AS newer
         WHERE

@@ -9,6 +9,7 @@ SELECT
     run.error,
     run.dag_id,
     run.dag_run_id,
+    coalesce(run.dag_run_deleted_at >= run.ended_at, false) AS is_deleted,
     run.ended_at
 FROM amop.device_sync_run AS run
 INNER JOIN amop.service_provider AS provider ON run.service_provider_id = provider.id

@@ -1,6 +1,6 @@
 -- Purpose: write one result row per billed SIM: old plan, new plan, usage, its share of both bills, and the reason.
--- Parameters: instance_id, a_change_counts (whether any plan change counts in the period), and the words of each reason
---   (amop.optimization.assignment_reasons). Needs device_cost.
+-- Parameters: instance_id, a_change_counts (whether any plan change counts in the period), currency of the amounts, and
+--   the words of each reason (amop.optimization.assignment_reasons). Needs device_cost.
 -- Locks: the new rows.
 -- Repeatable: yes, in one transaction after the old rows were deleted.
 INSERT INTO amop.optimization_device_result (
@@ -32,7 +32,9 @@ SELECT
         WHEN present.is_retired THEN %(moved_retired)s
         WHEN present.id <> all(comm_group.rate_plan_ids) THEN %(moved_not_allowed)s
         WHEN cost.to_cost < cost.from_cost
-            THEN %(moved_saves)s || ' ' || trim_scale((cost.from_cost - cost.to_cost) * 0.000001)
+            THEN
+                %(moved_saves)s || ' ' || %(currency)s || ' '
+                || to_char((cost.from_cost - cost.to_cost) * 0.000001, 'FM999,999,999,999,990.00')
         WHEN plan.allows_sim_pooling THEN %(moved_for_pool)s
         ELSE %(moved_for_bill)s
     END

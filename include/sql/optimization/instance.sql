@@ -29,6 +29,7 @@ SELECT
     session.service_provider_id,
     session.billing_period_id,
     provider.name AS service_provider_name,
+    provider.currency,
     provider.time_zone,
     provider.uses_proration,
     provider.prorates_allowance,

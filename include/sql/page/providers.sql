@@ -1,8 +1,9 @@
 -- Purpose: return the active providers with their current billing period, last complete sync, latest run, latest
---   session, open approval, latest complete optimization of the period, open quarantined records and undelivered
---   messages. An approval stays open while the provider is optimized again, until that has completed. Numbers of SIMs
---   and the usage of the cycle are those of the summary of the last complete sync, so that no SIM is read here. The
---   usual usage is that of the sync of the previous billing period at about the same time of its cycle.
+--   session, open approval, approved plan changes that were not sent, latest complete optimization of the period, open
+--   quarantined records and undelivered messages. An approval stays open while the provider is optimized again, until
+--   that has completed. Numbers of SIMs and the usage of the cycle are those of the summary of the last complete sync,
+--   so that no SIM is read here. The usual usage is that of the sync of the previous billing period at about the same
+--   time of its cycle.
 -- Parameters: integrations (text[], names that the user may see), now (timestamptz).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -50,6 +51,7 @@ SELECT
     latest.started_at AS run_started_at,
     latest.ended_at AS run_ended_at,
     latest.error AS run_error,
+    coalesce(latest.dag_run_deleted_at >= latest.ended_at, false) AS run_is_deleted,
     coalesce(cardinality(latest.warnings), 0) AS run_warnings,
     latest.pages AS run_pages,
     CASE WHEN latest.status = 'running' THEN (
@@ -62,13 +64,23 @@ SELECT
     session.started_at AS session_started_at,
     session.heartbeat_at AS session_heartbeat_at,
     session.error AS session_error,
+    session.dag_run_deleted_at IS NOT NULL AS session_is_deleted,
     approval.session_id AS approval_session_id,
     approval.change_count AS approval_changes,
     approval.savings AS approval_savings,
+    unsent.session_id AS unsent_session_id,
+    unsent.is_stopped AS unsent_is_stopped,
+    unsent.reason AS unsent_reason,
+    unsent.is_deleted AS unsent_is_deleted,
+    unsent.change_count AS unsent_changes,
+    unsent.since AS unsent_since,
     forecast.session_id AS forecast_session_id,
     CASE WHEN forecast.changes_status = 'applied' THEN forecast.total_cost ELSE forecast.current_cost END
         AS forecast_bill,
     forecast.total_cost AS optimized_bill,
+    forecast.change_cap,
+    forecast.uncapped_changes,
+    forecast.uncapped_saving,
     coalesce(quarantined.record_count, 0) AS quarantined,
     coalesce(undelivered.pending, 0) AS pending_messages,
     coalesce(undelivered.dead, 0) AS dead_messages
@@ -143,9 +155,37 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT
         optimized.id AS session_id,
+        instance.changes_status = 'stopped' AS is_stopped,
+        instance.changes_reason AS reason,
+        optimized.dag_run_deleted_at IS NOT NULL AS is_deleted,
+        counted.change_count,
+        greatest(instance.changes_decided_at, counted.touched_at) AS since
+    FROM amop.optimization_session AS optimized
+    INNER JOIN amop.optimization_instance AS instance ON optimized.id = instance.session_id
+    CROSS JOIN LATERAL (
+        SELECT
+            count(*) FILTER (WHERE change.state = 'approved') AS change_count,
+            max(greatest(change.sent_at, change.applied_at)) AS touched_at
+        FROM amop.rate_plan_change AS change
+        WHERE change.instance_id = instance.id
+    ) AS counted
+    WHERE
+        optimized.billing_period_id = period.id
+        AND instance.changes_status IN ('approved', 'stopped')
+        AND amop.newer_instance(instance.id) IS NULL
+        AND counted.change_count > 0
+    ORDER BY optimized.id DESC
+    LIMIT 1
+) AS unsent ON true
+LEFT JOIN LATERAL (
+    SELECT
+        optimized.id AS session_id,
         instance.changes_status,
         instance.current_cost,
-        instance.total_cost
+        instance.total_cost,
+        (instance.certificate #>> '{changes,most}')::int AS change_cap,
+        instance.uncapped_change_count - (instance.certificate #>> '{changes,count}')::int AS uncapped_changes,
+        instance.total_cost - instance.uncapped_cost AS uncapped_saving
     FROM amop.optimization_session AS optimized
     INNER JOIN amop.optimization_instance AS instance ON optimized.id = instance.session_id
     WHERE

@@ -17,6 +17,7 @@ SELECT
     provider.name AS service_provider_name,
     provider.connection_id,
     integration.name AS integration,
+    provider.currency,
     provider.time_zone,
     provider.write_is_enabled,
     provider.can_auto_update_rate_plans,

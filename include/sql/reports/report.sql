@@ -10,6 +10,7 @@ SELECT
     session.opened_by,
     session.service_provider_id,
     provider.name AS service_provider_name,
+    provider.currency,
     provider.time_zone,
     tenant.name AS tenant_name,
     integration.name AS integration,

@@ -182,8 +182,7 @@ class HttpCarrierClient:
             ) from None
         except MissingFieldError as error:
             raise CarrierFormatError(
-                f"{about}: {error}, in every try. The carrier's format has changed: contact the carrier, then clear "
-                "the failed task"
+                f"{about}: {error}, in every try. The carrier's format has changed: contact the carrier"
             ) from None
         except EmptyPageError as error:
             raise CarrierEmptyPageError(f"{about}: {error}, in every try", document=error.document) from None
@@ -279,8 +278,8 @@ class HttpCarrierClient:
         text = answer.describe(self._scrubber)
         if answer.kind is AnswerKind.WRONG_CREDENTIALS:
             raise CarrierAuthenticationError(
-                f"{about}: the carrier refused API user {self._account.user!r} or its key ({text}). Check "
-                f"login and password of connection {self._account.connection_id}, then clear the failed task"
+                f"{about}: the carrier refused the login of connection {self._account.connection_id} ({text}). Check "
+                "login and password there"
             )
         raise CarrierRequestError(
             f"{about}: the carrier refused the request ({text})",

@@ -216,9 +216,9 @@ class ThingSpaceClient(HttpCarrierClient):
 
     def _raise_refused(self, answer: Answer, request: Request) -> NoReturn:
         raise CarrierAuthenticationError(
-            f"{self._about(request)}: the carrier refused API user {self._account.user!r} or the application "
-            f"({answer.describe(self._scrubber)}). Check login, password, client_id and client_secret of connection "
-            f"{self._account.connection_id}, then clear the failed task; five refused logins lock the API user"
+            f"{self._about(request)}: the carrier refused the login of connection {self._account.connection_id} "
+            f"({answer.describe(self._scrubber)}). Check login, password, client_id and client_secret there; "
+            "five refused logins lock the API user"
         )
 
     def _hide(self, *tokens: str) -> None:

@@ -74,6 +74,18 @@ class AirflowClient:
             password=os.environ.get(ids.AIRFLOW_PASSWORD_SETTING),
         )
 
+    def has_run(self, dag_id: str, dag_run_id: str) -> bool:
+        """Return False for a DAG run that Airflow does not have, or no longer.
+
+        Raises:
+            AirflowError: Airflow cannot be reached, or this user may not read the run.
+        """
+        answer = self._send("GET", f"/api/v2{self._run_path(dag_id, dag_run_id)}", None)
+        if answer.status_code == requests.codes.not_found:
+            return False
+        self._checked(answer)
+        return True
+
     def returned_value(self, dag_id: str, dag_run_id: str, task_id: str) -> Any:
         """Return what a task returned.
 
@@ -127,7 +139,10 @@ class AirflowClient:
         Raises:
             AirflowError: Airflow cannot be reached or refuses the request.
         """
-        answer = self._send(method, f"/api/v2{path}", body, **query)
+        return self._checked(self._send(method, f"/api/v2{path}", body, **query))
+
+    def _checked(self, answer: requests.Response) -> dict[str, Any]:
+        """Return the JSON object of an answer; raise the error that a refusal means."""
         if answer.ok:
             return self._document(answer)
         detail = str(self._document(answer, needed=False).get("detail") or answer.reason)[:TEXT_LENGTH]

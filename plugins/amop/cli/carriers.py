@@ -9,6 +9,7 @@ import typer
 from amop.carriers import call_gate
 from amop.cli.connection import warehouse_conninfo
 from amop.cli.output import AsJson, print_json, print_table, print_text
+from amop.wording import several
 
 COLUMNS = ("account", "failures", "failing_since", "open_until", "last_failure")
 
@@ -29,4 +30,4 @@ def list_command(as_json: AsJson = False) -> None:
 def probe_command() -> None:
     """Let the next call probe every failing carrier at once, for instance after it has reported its recovery."""
     count = call_gate.allow_next_call(warehouse_conninfo())
-    print_text(f"{count} accounts may call their carrier at once; a task that waits resumes at its own time")
+    print_text(f"{several(count, 'account')} may call the carrier at once; a task that waits resumes at its own time")

@@ -27,6 +27,7 @@ from amop.database.conninfo import ConnectionFormError
 from amop.database.migrations import MigrationError
 from amop.maintenance import operations
 from amop.reference.reference_file import ReferenceFileError
+from amop.wording import several
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="amop")
     except ReferenceFileError as error:
-        _fail(f"{error}\n{len(error.problems)} problem(s); nothing was loaded", WRONG_USAGE)
+        _fail(f"{error}\n{several(len(error.problems), 'problem')}; nothing was loaded", WRONG_USAGE)
     except (WarehouseNotDefinedError, ConnectionFormError, operations.UnknownIdError) as error:
         _fail(str(error), WRONG_USAGE)
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):

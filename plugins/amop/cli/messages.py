@@ -12,6 +12,7 @@ from amop.cli.known_ids import warehouse_with
 from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.messages import outbox
 from amop.messages.store import UndeliveredReport, UnsentMessage
+from amop.wording import several
 
 app = typer.Typer(no_args_is_help=True, help="List undelivered messages and reports; send refused messages again.")
 
@@ -42,4 +43,4 @@ def resend_command(session: Session = None, key: Key = None) -> None:
         raise typer.BadParameter("give either --session or --key")
     conninfo = warehouse_with(session=session, message=key)
     count = outbox.resend_messages(conninfo, session_id=session, dedupe_key=key)
-    print_text(f"{count} messages are sent again by the next run of amop_relay")
+    print_text(f"{several(count, 'message is', 'messages are')} sent again by the next run of amop_relay")

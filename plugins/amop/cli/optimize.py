@@ -23,9 +23,10 @@ from amop.optimization.history_files import parse_date, scenarios_of_history
 from amop.optimization.scenario_files import expected_figures, read_scenarios
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.solver.expected import ExpectedResult, optimize_expected
-from amop.solver.explanation import Explanation, FinalPrices, explain, money
+from amop.solver.explanation import Explanation, FinalPrices, decimal_text, explain
 from amop.solver.model import Integers
 from amop.solver.scenario_certificate import verify_scenarios
+from amop.wording import several
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -290,8 +291,8 @@ def _share(part: Decimal, whole: Decimal, of_what: str) -> str:
 
 def _print_explanation(explanation: Explanation) -> None:
     title = (
-        f"{explanation.device_id}: {money(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
-        f"{explanation.billed_days} days"
+        f"{explanation.device_id}: {decimal_text(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
+        f"{several(explanation.billed_days, 'day')}"
     )
     table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
     table.add_column("rate plan", overflow="fold")
@@ -315,7 +316,7 @@ def _print_explanation(explanation: Explanation) -> None:
             "current" if plan.is_current else "",
             "" if plan.is_eligible else "not eligible",
         )
-        numbers = (money(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
+        numbers = (decimal_text(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
         table.add_row(
             escape(printable(plan.rate_plan)),
             escape(printable(plan.pool or "")),

@@ -11,6 +11,7 @@ from amop.cli.airflow_client import AirflowClient, AirflowError
 from amop.cli.known_ids import warehouse_with
 from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.maintenance import operations
+from amop.wording import several
 
 app = typer.Typer(no_args_is_help=True, help="List device sync runs; resume or end one.")
 
@@ -60,16 +61,19 @@ def resume_command(run_id: RunId) -> None:
         print_text(f"run {run_id} of {run.service_provider} is already complete, nothing to do")
         return
     airflow = AirflowClient.from_environment()
+    if not airflow.has_run(run.dag_id, run.dag_run_id):
+        raise operations.DagRunDeletedError(run)
     map_index = _map_index(airflow.returned_value(run.dag_id, run.dag_run_id, "select_providers"), run_id)
     cleared = airflow.clear(run.dag_id, run.dag_run_id, [(task_id, map_index) for task_id in tasks])
     if not cleared:  # select_providers was cleared alone after it had failed: its tasks are not yet one per provider
         map_index = NOT_MAPPED
         cleared = airflow.clear(run.dag_id, run.dag_run_id, [(task_id, map_index) for task_id in tasks])
     names = ", ".join(task_id for task_id in tasks if (task_id, map_index) in cleared)
+    left = f"{several(run.pages, 'page')}, with {several(run.work_rows_left, 'work row')} left"
     print_text(
-        f"run {run_id} of {run.service_provider} ({run.service_provider_id}): cleared {len(cleared)} task instances of "
-        f"{run.dag_id}, run {run.dag_run_id}, map index {map_index}: {names}. It resumes after {run.pages} pages, with "
-        f"{run.work_rows_left} work rows left; see `amop runs show {run_id}`"
+        f"run {run_id} of {run.service_provider} ({run.service_provider_id}): cleared "
+        f"{several(len(cleared), 'task instance')} of {run.dag_id}, run {run.dag_run_id}, map index {map_index}: "
+        f"{names}. It resumes after {left}; see `amop runs show {run_id}`"
     )
 
 

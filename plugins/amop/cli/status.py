@@ -8,20 +8,42 @@ from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
 from textwrap import fill
-from typing import Any
+from typing import Any, TypedDict
 
 from amop.cli.connection import warehouse_conninfo
 from amop.cli.output import AsJson, print_json, print_table, print_text
-from amop.config import INTEGRATIONS
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import transaction
 from amop.maintenance.status import Status, read_status
 from amop.maintenance.store.status import CarrierOutage, LastOptimization, OutboxCounts
 from amop.notifications.deliver import unsent as unsent_notifications
 from amop.page import formatting
+from amop.page.needs import unsent_action
 from amop.page.today import Today, read_today
+from amop.wording import money, several
 
 WIDTH = 120
 """Characters of a line."""
+
+
+class OpenApproval(TypedDict):
+    """Plan changes of a session that wait for an approval."""
+
+    service_provider: str
+    session_id: int | None
+    plan_changes: int
+    saving: str
+
+
+class UnsentChanges(TypedDict):
+    """Approved plan changes of a session that were not sent."""
+
+    service_provider: str
+    session_id: int | None
+    plan_changes: int
+    reason: str | None
+    next: str
+
 
 Columns = dict[str, Callable[[Any], object]]
 """Headings and what stands below them."""
@@ -32,22 +54,30 @@ def status_command(as_json: AsJson = False) -> None:
     status, today = read_status(warehouse_conninfo()), _read_today(warehouse_conninfo())
     if as_json:
         summary = {"sentence": today.headline, "is_fine": today.is_fine, "approvals": approvals(today)}
-        print_json(summary | asdict(status))
+        print_json(summary | {"unsent_changes": unsent_changes(today)} | asdict(status))
         return
     _print_line(today.headline)
     for approval in approvals(today):
         _print_line(
-            "Approval needed: {service_provider}, session {session_id}: {plan_changes} plan changes, saving {saving}. "
-            "Answer on the page AMOP or by bin/amop approvals".format_map(approval)
+            f"Approval needed: {approval['service_provider']}, session {approval['session_id']}: "
+            f"{several(approval['plan_changes'], 'plan change')}, saving {approval['saving']}. "
+            "Answer on the page AMOP or by bin/amop approvals"
+        )
+    for unsent in unsent_changes(today):
+        _print_line(
+            f"Plan changes stopped: {unsent['service_provider']}, session {unsent['session_id']}: "
+            f"{several(unsent['plan_changes'], 'approved change was', 'approved changes were')} not sent. "
+            f"Next: {unsent['next']}"
         )
     for outage in status.carrier_outages:
         _print_line(_outage_line(outage))
     if status.outbox.pending or status.outbox.dead:
         _print_line(_outbox_line(status.outbox))
-    unsent = unsent_notifications(warehouse_conninfo())
-    if unsent.last_error:
+    waiting = unsent_notifications(warehouse_conninfo())
+    if waiting.last_error:
         _print_line(
-            f"Notifications: {unsent.pending} wait, {unsent.failed} could not be sent. Last error: {unsent.last_error}"
+            f"Notifications: {several(waiting.pending, 'waits', 'wait')}, {waiting.failed:,} could not be sent. "
+            f"Last error: {waiting.last_error}"
         )
     print_text("")
     _print_tables(status)
@@ -56,20 +86,35 @@ def status_command(as_json: AsJson = False) -> None:
 def _read_today(conninfo: str) -> Today:
     with transaction(conninfo, application_name="amop status") as connection:
         connection.read_only = True
-        return read_today(connection, integrations=list(INTEGRATIONS), order=None)
+        return read_today(connection, integrations=list(KNOWN_INTEGRATIONS), order=None)
 
 
-def approvals(today: Today) -> list[dict[str, object]]:
+def approvals(today: Today) -> list[OpenApproval]:
     """Return the open approvals, also those of a provider that is being optimized again."""
     return [
         {
             "service_provider": row.stored.name,
             "session_id": row.stored.approval_session_id,
-            "plan_changes": row.stored.approval_changes,
-            "saving": formatting.money(row.stored.approval_savings, row.stored.currency),
+            "plan_changes": row.stored.approval_changes or 0,
+            "saving": money(row.stored.approval_savings, row.stored.currency),
         }
         for row in today.table.rows
         if row.stored.approval_session_id is not None
+    ]
+
+
+def unsent_changes(today: Today) -> list[UnsentChanges]:
+    """Return the sessions whose approved plan changes were not all sent, and no task seems to send them."""
+    return [
+        {
+            "service_provider": row.stored.name,
+            "session_id": row.stored.unsent_session_id,
+            "plan_changes": row.stored.unsent_changes or 0,
+            "reason": row.stored.unsent_reason,
+            "next": unsent_action(row.stored),
+        }
+        for row in today.table.rows
+        if row.has_unsent_changes
     ]
 
 
@@ -77,14 +122,14 @@ def _outage_line(outage: CarrierOutage) -> str:
     next_call = f"next call {formatting.moment(outage.next_call_at)}" if outage.next_call_at else "it is being called"
     return (
         f"Carrier down since {formatting.moment(outage.failing_since)}, {next_call}: {outage.account}, "
-        f"{formatting.several(outage.failures, 'call', 'calls')} failed, the last one with: {outage.last_failure}"
+        f"{several(outage.failures, 'call', 'calls')} failed, the last one with: {outage.last_failure}"
     )
 
 
 def _outbox_line(outbox: OutboxCounts) -> str:
-    waiting = formatting.several(outbox.pending, "message waits", "messages wait")
+    waiting = several(outbox.pending, "message waits", "messages wait")
     since = f", the oldest since {formatting.moment(outbox.oldest_pending)}" if outbox.oldest_pending else ""
-    refused = f", {formatting.several(outbox.dead, 'was refused', 'were refused')}" if outbox.dead else ""
+    refused = f", {several(outbox.dead, 'was refused', 'were refused')}" if outbox.dead else ""
     error = f". Last error: {outbox.last_error}" if outbox.last_error else ""
     return f"AMOP: {waiting}{since}{refused}{error}"
 
@@ -140,7 +185,7 @@ def _day(moment: datetime) -> str:
 
 
 def _money(amount: Decimal | None, currency: str) -> str:
-    return "" if amount is None else formatting.money(amount, currency)
+    return "" if amount is None else money(amount, currency)
 
 
 def _percent(value: Decimal | None) -> str:

@@ -36,6 +36,7 @@ from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store.sync_runs import SyncRun
 from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,9 @@ def _complete_work_row(
     try:
         READERS[work.kind](connection, run, work, client, clock)
     except CarrierUnavailableError as error:
-        reason = f"{error.cause or error} in {work.attempts + 1} attempts, while the carrier answers other calls"
+        reason = (
+            f"{error.cause or error} in {several(work.attempts + 1, 'attempt')}, while the carrier answers other calls"
+        )
         log.warning("%s: %s is given up: %s", run.service_provider_name, work.label, reason)
         if work.kind == "rate_plan_usage":
             _refuse_usage_read(connection, run, work, status=None, reason=reason, now=clock())

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, get_args
 
 from amop.findings.kinds import FindingKind
+from amop.wording import hundredths, money, several
 
 MOST_FINDINGS = 20
 """Findings of a provider that are kept, the most money first."""
@@ -120,15 +121,15 @@ def sentence(kind: FindingKind, subject: str, facts: Mapping[str, Any], currency
                 else f"its allowance is used up in {facts['days_until_empty']} days"
             )
             return (
-                f"{facts['sims']:,} SIMs have used {_mb(facts['used_mb'])} of {_mb(facts['allowance_mb'])} and are "
-                f"heading for {_mb(facts['projected_mb'])}; {over}"
+                f"{several(facts['sims'], 'SIM has', 'SIMs have')} used {_mb(facts['used_mb'])} of "
+                f"{_mb(facts['allowance_mb'])}, heading for {_mb(facts['projected_mb'])}; {over}"
             )
         case "no_usage":
             lent = Decimal(facts["lent"])
-            pool = f", but its pool then pays {_money(lent, currency)} more overage" if lent else ""
+            pool = f", but its pool then pays {money(lent, currency)} more overage" if lent else ""
             return (
                 f"no data, message or call since {facts['quiet_since']}; deactivated it saves "
-                f"{_money(Decimal(facts['charges']), currency)} in each period (plan {facts['rate_plan']}){pool}"
+                f"{money(Decimal(facts['charges']), currency)} in each period (plan {facts['rate_plan']}){pool}"
             )
         case "imei_changed":
             return f"moved from IMEI {facts['from_imei']} to {facts['to_imei']}; seen on {facts['changed_on']}"
@@ -147,8 +148,4 @@ def sentence(kind: FindingKind, subject: str, facts: Mapping[str, Any], currency
 
 
 def _mb(text: str) -> str:
-    return f"{Decimal(text):,.2f} MB"
-
-
-def _money(amount: Decimal, currency: str) -> str:
-    return f"{currency} {amount.quantize(Decimal('0.01'), rounding=ROUND_HALF_UP):,f}"
+    return f"{hundredths(Decimal(text)):,f} MB"

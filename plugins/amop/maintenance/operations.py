@@ -9,6 +9,7 @@ from amop import ids
 from amop.database.connection import transaction
 from amop.maintenance.store import status as store
 from amop.maintenance.store.status import ListedRun, ListedSession
+from amop.runs.first_step import new_sync
 from amop.runs.sessions import cancel_session as cancel
 from amop.runs.sync_runs import end_run as end
 
@@ -39,6 +40,17 @@ class OperationError(RuntimeError):
 
 class UnknownIdError(OperationError):
     """The warehouse has no row with an id that the command names."""
+
+
+class DagRunDeletedError(OperationError):
+    """Airflow no longer has the DAG run, so that nothing of it can be cleared."""
+
+    def __init__(self, run: ListedRun) -> None:
+        super().__init__(
+            f"run {run.id} of {run.service_provider} ({run.service_provider_id}) cannot be resumed: run "
+            f"{run.dag_run_id} of {run.dag_id} was deleted in Airflow. Trigger a new run: "
+            f"{new_sync(run.dag_id, run.service_provider_id)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ def plan_resumption(run: ListedRun) -> Resumption:
             f"{label} is running, alive at {run.alive_at:%Y-%m-%d %H:%M:%S} UTC; nothing is to be resumed. If its "
             f"process is gone, `bin/amop runs end {run.id}` ends it first"
         )
+    if run.is_deleted:
+        raise DagRunDeletedError(run)
     if run.staging_removed_at is not None:
         raise OperationError(f"{label} cannot be resumed: its staging has expired. Trigger a new run")
     if run.newer_merged_run_id is not None:

@@ -1,6 +1,7 @@
 """End runs and sessions whose DAG run has ended in Airflow: an operator marked or deleted it, or a task was lost.
 
-The watchdog calls this every time; without it such a run would hold its provider until its heartbeat is stale.
+The watchdog calls this every time; without it such a run would hold its provider until its heartbeat is stale. It also
+records which DAG runs were deleted: nothing of them can be cleared, so that a new run is the only way on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ APPLICATION_NAME = "amop watchdog"
 OUR_DAGS = (ids.device_sync_dag(""), ids.carrier_optimization_dag(""))
 """Only these DAGs open sessions; what else opened one is not known to Airflow."""
 
+MOST_QUESTIONS = 100
+"""Failed runs, and sessions, that Airflow is asked about in one check; the latest come first."""
+
 
 def end_orphans(conninfo: str, *, now: datetime, is_active: IsActive) -> list[str]:
     """End the running runs and sessions whose DAG runs are not active, each with one ErrorMessage; return the errors.
@@ -42,6 +46,42 @@ def end_orphans(conninfo: str, *, now: datetime, is_active: IsActive) -> list[st
     return [error for error in errors if error is not None]
 
 
+def record_deleted_dag_runs(conninfo: str, *, now: datetime, exists: IsActive) -> int:
+    """Record the failed runs and unfinished sessions whose DAG runs were deleted in Airflow; return their number.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        now: the moment of this check, aware.
+        exists: asked about DAG runs, whatever their state, without an open transaction.
+    """
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        runs = store.failed_runs(
+            connection, existing_system_dag_id=ids.DEVICE_NOTIFICATION_DAG, row_limit=MOST_QUESTIONS
+        )
+        sessions = store.unfinished_sessions(connection, row_limit=MOST_QUESTIONS)
+    deleted_runs = [run.id for run in runs if not exists(run.dag_id, run.dag_run_id)]
+    deleted_sessions = [
+        session.id
+        for session in sessions
+        if session.opened_by.startswith(OUR_DAGS)
+        and not any(exists(*dag_run) for dag_run in _dag_runs_of(session.id, session.integration, session.opened_by))
+    ]
+    if deleted_runs or deleted_sessions:
+        with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+            for run_id in deleted_runs:
+                store.mark_run_deleted(connection, run_id=run_id, now=now)
+            for session_id in deleted_sessions:
+                store.mark_session_deleted(connection, session_id=session_id, now=now)
+    return len(deleted_runs) + len(deleted_sessions)
+
+
+def _dag_runs_of(session_id: int, integration: str, opened_by: str) -> list[tuple[str, str]]:
+    """Return the DAG run that opened a session and that of its optimization."""
+    dag_id, _, run_id = opened_by.partition("/")
+    optimization = ids.carrier_optimization_dag(integration), ids.optimization_run_id(session_id)
+    return sorted({(dag_id, re.sub(r"#\d+$", "", run_id)), optimization})
+
+
 def _end_run(conninfo: str, run: RunningRun, now: datetime) -> str | None:
     text = (
         f"Device sync run {run.id} of {run.service_provider_name} ({run.service_provider_id}) was not complete when "
@@ -58,13 +98,9 @@ def _end_run(conninfo: str, run: RunningRun, now: datetime) -> str | None:
 
 def _is_orphan(session: OpenSession, is_active: IsActive) -> bool:
     """Return True if neither the DAG run that opened the session, nor that of its sync or optimization, is active."""
-    dag_id, _, run_id = session.opened_by.partition("/")
-    if not dag_id.startswith(OUR_DAGS):
+    if not session.opened_by.startswith(OUR_DAGS):
         return False
-    dag_runs = {
-        (dag_id, re.sub(r"#\d+$", "", run_id)),
-        (ids.carrier_optimization_dag(session.integration), ids.optimization_run_id(session.id)),
-    }
+    dag_runs = set(_dag_runs_of(session.id, session.integration, session.opened_by))
     if session.sync_dag_id is not None and session.sync_dag_run_id is not None:
         dag_runs.add((session.sync_dag_id, session.sync_dag_run_id))
     return not any(is_active(*dag_run) for dag_run in sorted(dag_runs))

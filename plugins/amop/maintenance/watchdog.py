@@ -16,6 +16,7 @@ from amop.maintenance.store import watchdog as store
 from amop.maintenance.store.watchdog import StaleRun, StaleSession
 from amop.runs.sessions import end_instance_of_failed_session, fail_session, touch_session
 from amop.runs.sync_runs import end_run
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,8 @@ def end_stale_work(conninfo: str, *, now: datetime, is_queued: IsQueued) -> list
 def _end_run(connection: WarehouseConnection, run: StaleRun, now: datetime) -> str:
     text = (
         f"Device sync run {run.id} of {run.service_provider_name} ({run.service_provider_id}) stopped after "
-        f"{run.pages} pages without reporting an error: {_missing_heartbeat(run.alive_at)}. It is part of "
-        f"{run.dag_id}, run {run.dag_run_id}; check that run in Airflow, then clear its failed task, which resumes "
-        "where it stopped"
+        f"{several(run.pages, 'page')} without reporting an error: {_missing_heartbeat(run.alive_at)}. It is part of "
+        f"{run.dag_id}, run {run.dag_run_id}; check that run in Airflow"
     )
     end_run(connection, run.id, "failed", text, now=now)
     return text

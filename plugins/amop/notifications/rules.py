@@ -17,7 +17,8 @@ from urllib.parse import quote
 from amop import ids
 from amop.notifications import store
 from amop.reference.time_zone import load_time_zone
-from amop.runs.first_step import first_step
+from amop.runs.first_step import first_step, new_optimization, new_sync
+from amop.wording import several
 
 KINDS: dict[str, str] = {
     "sync_failed": "The sync failed",
@@ -51,7 +52,7 @@ PAGE = "amop/"
 """The operators' page, relative to Airflow's root."""
 
 
-_VALUE = r"""(?:(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)|\d+)"""
+_VALUE = r"""(?:(?<!\w)'[^'\n]*'(?!\w)|(?<!\w)"[^"\n]*"(?!\w)|\d+(?:,\d{3})*)"""
 VALUES = re.compile(rf"{_VALUE}(?:(?:, | and |; ){_VALUE})*")
 """What a person or a sender has typed, as errors quote it, and numbers; a list of them counts as one."""
 
@@ -75,7 +76,9 @@ class Notification:
         """Kind and cause without names and numbers; pending notifications with the same key become one message."""
         if self.kind in REPORTS:
             return self.kind
-        return f"{self.kind}:{fingerprint(self.cause, self.provider)}"
+        # A step with a command is of one provider.
+        own = f":{self.dedupe_key}" if "--conf" in self.first_step else ""
+        return f"{self.kind}:{fingerprint(self.cause, self.provider)}{own}"
 
 
 REPORTS = frozenset({"sync_summary", "new_communication_plans"})
@@ -97,7 +100,15 @@ def switched_off(names: str | None) -> frozenset[str]:
 def fingerprint(cause: str, provider: str = "") -> str:
     """Return a short text that is the same for one cause, whatever provider and numbers its sentence names."""
     sentence = cause.replace(provider, "") if provider else cause
-    return hashlib.sha256(re.sub(r"\d+", "#", sentence).encode("utf-8", "replace")).hexdigest()[:16]
+    return hashlib.sha256(re.sub(r"\d+(?:,\d{3})*", "#", sentence).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def kinds_of_parts(error: str) -> str:
+    """Return an error without the values that it quotes, and each part of a list with ``;`` once.
+
+    A burst of refused messages, or of providers with the same fault, is then one cause however many there are.
+    """
+    return "; ".join(dict.fromkeys(VALUES.sub("#", error).split("; ")))
 
 
 def run_address(dag_id: str, dag_run_id: str) -> str:
@@ -122,7 +133,9 @@ def of_failed_run(run: store.FailedRun) -> Notification:
         dedupe_key=f"sync_failed:{run.service_provider_id}:{day}:{fingerprint(cause)}",
         provider=run.provider,
         cause=cause,
-        first_step=first_step(run.error),
+        first_step=first_step(
+            run.error, new_run=new_sync(run.dag_id, run.service_provider_id) if run.is_deleted else None
+        ),
         address=run_address(run.dag_id, run.dag_run_id),
     )
 
@@ -136,7 +149,11 @@ def of_failed_session(session: store.FailedSession) -> Notification:
         dedupe_key=f"optimization_failed:{session.service_provider_id}:{day}:{fingerprint(cause)}",
         provider=session.provider,
         cause=cause,
-        first_step=first_step(session.error, of_session=True),
+        first_step=first_step(
+            session.error,
+            new_run=new_optimization(session.integration, session.service_provider_id) if session.is_deleted else None,
+            of_session=True,
+        ),
         address=f"{PAGE}session/{session.session_id}",
     )
 
@@ -154,7 +171,7 @@ def of_failed_task(dag_id: str, dag_run_id: str, task_id: str, provider: str, er
     """
     return Notification(
         kind="task_failed",
-        dedupe_key=f"task_failed:{dag_id}:{day}:{fingerprint(VALUES.sub('#', error))}",
+        dedupe_key=f"task_failed:{dag_id}:{day}:{fingerprint(kinds_of_parts(error))}",
         provider=provider,
         cause=f"{dag_id}, task {task_id}: {error}",
         first_step=first_step(error),
@@ -190,8 +207,9 @@ def of_new_plans(plans: store.NewCommunicationPlans) -> Notification:
         dedupe_key=f"new_communication_plans:{plans.service_provider_id}:{plans.added_at.isoformat()}",
         provider=plans.provider,
         cause=(
-            f"{len(plans.names)} new communication plans need to be associated to rate plans in order to optimize or "
-            f"deactivate devices: {', '.join(plans.names[:LISTED_NAMES])}{more}"
+            f"{several(len(plans.names), 'new communication plan needs', 'new communication plans need')} to be "
+            f"associated to rate plans in order to optimize or deactivate devices: "
+            f"{', '.join(plans.names[:LISTED_NAMES])}{more}"
         ),
         first_step="map these communication plans to rate plans in the reference file, then run bin/amop "
         "load-reference",
@@ -248,8 +266,9 @@ def of_optimization_gap(gap: store.OptimizationGap) -> Iterator[Notification]:
             dedupe_key=f"rate_plan_limit_exceeded:{gap.service_provider_id}:{day}",
             provider=gap.provider,
             cause=(
-                f"{gap.groups_above_limit} comm groups have more rate plans (up to {gap.most_rate_plans}) than the "
-                f"provider's limit of {gap.rate_plan_limit}; their SIMs keep their present plans"
+                f"{several(gap.groups_above_limit, 'comm group has', 'comm groups have')} more rate plans (up to "
+                f"{gap.most_rate_plans}) than the provider's limit of {gap.rate_plan_limit}; the SIMs of such a group "
+                "keep their present plans"
             ),
             first_step="raise rate_plan_limit of the provider in the reference file, or map fewer rate plans",
             address=address,
@@ -276,8 +295,9 @@ def of_conflicts(conflicts: store.ChangeConflicts) -> Notification:
         dedupe_key=f"plan_change_conflicts:{conflicts.instance_id}",
         provider=conflicts.provider,
         cause=(
-            f"{conflicts.conflict_count} plan changes met another plan at the carrier and were not sent, "
-            f"{conflicts.failure_count} failed{example}"
+            f"{several(conflicts.conflict_count, 'plan change')} met another plan at the carrier and "
+            f"{'was' if conflicts.conflict_count == 1 else 'were'} not sent, {conflicts.failure_count:,} "
+            f"failed{example}"
         ),
         first_step="see the changes of the session; the next sync and optimization decide anew",
         address=f"{PAGE}session/{conflicts.session_id}",

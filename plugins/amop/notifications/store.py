@@ -20,6 +20,8 @@ class FailedRun:
     error: str | None
     dag_id: str
     dag_run_id: str
+    is_deleted: bool
+    """True if Airflow no longer has the DAG run."""
     ended_at: datetime
 
 
@@ -31,7 +33,10 @@ class FailedSession:
     service_provider_id: int
     provider: str
     time_zone: str
+    integration: str
     error: str | None
+    is_deleted: bool
+    """True if Airflow no longer has any DAG run that could continue it."""
     ended_at: datetime
 
 

@@ -299,6 +299,7 @@ def write_device_results(
         connection,
         instance_id=instance_id,
         a_change_counts=effects_of(instance).any_counts(days_left=remaining),
+        currency=instance.currency,
         **ASSIGNMENT_REASONS,
     )
     write_changes(connection, instance_id)

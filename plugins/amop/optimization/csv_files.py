@@ -62,7 +62,7 @@ class OptimizationInputs:
             table = self.rate_plan_table
             row = table.frame["rate_plan_code"].index_of(ast.literal_eval(named[2]))
         line = 0 if row is None else table.line(row)
-        return InputFileError(f"{Problem(table.file, line, '', message)}\n1 problem(s); nothing was written")
+        return InputFileError(f"{Problem(table.file, line, '', message)}\n1 problem; nothing was written")
 
 
 def read_inputs(devices: Path, rate_plans: Path, eligibility: Path, *, period_days: int) -> OptimizationInputs:

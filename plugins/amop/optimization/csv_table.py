@@ -19,6 +19,7 @@ import polars as pl
 
 from amop.solver import OptimizerInputError, micro
 from amop.solver.model import MICRO, Flags, Integers
+from amop.wording import several
 
 MAX_SHOWN = 20
 """Problems that a message lists; the others are counted."""
@@ -84,7 +85,7 @@ class Problems:
             lines = [str(problem) for problem in shown]
             if self.count > len(shown):
                 lines.append(f"… and {self.count - len(shown):,} more")
-            raise InputFileError("\n".join([*lines, f"{self.count:,} problem(s); nothing was written"]))
+            raise InputFileError("\n".join([*lines, f"{several(self.count, 'problem')}; nothing was written"]))
 
 
 class Table:

@@ -31,6 +31,7 @@ from amop.runs.errors import PipelineError
 from amop.runs.sessions import advance_session, touch_session
 from amop.solver import OptimizerInputError
 from amop.solver.model import check_rate_plans
+from amop.wording import money, several
 
 log = logging.getLogger(__name__)
 
@@ -234,12 +235,12 @@ def _store_device_counts(connection: WarehouseConnection, instance: Instance) ->
     if unknown_cost:
         warnings.append(
             "SIMs whose activation date is unknown are billed for the whole period: up to "
-            f"{unknown_cost:,.2f} of the present cost is not due if they were activated within it"
+            f"{money(unknown_cost, instance.currency)} of the present cost is not due if they were activated within it"
         )
     if sms_unread_count:
         warnings.append(
-            f"The messages of {sms_unread_count} SIMs were not read: no plan with a price for messages was offered to "
-            "them"
+            f"The messages of {several(sms_unread_count, 'SIM')} were not read: no plan with a price for messages was "
+            f"offered to {'it' if sms_unread_count == 1 else 'them'}"
         )
     store.set_device_counts(
         connection,

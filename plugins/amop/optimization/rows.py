@@ -47,6 +47,7 @@ class Instance:
     service_provider_id: int
     billing_period_id: int
     service_provider_name: str
+    currency: str
     time_zone: str
     uses_proration: bool
     prorates_allowance: bool

@@ -26,9 +26,11 @@ from amop.optimization.rows import Instance
 from amop.reference.billing_period import days_in_period
 from amop.runs.sessions import advance_session
 from amop.solver import OptimizationResult, Terms, optimize
+from amop.solver.changes import count_changes
 from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.mid_cycle import PartedFleet, parts_as_chosen, parts_to_choose
 from amop.solver.model import Integers, from_micro
+from amop.wording import money
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +84,13 @@ def solve(conninfo: str, instance_id: int) -> None:
     instance, inputs = read_running_instance(conninfo, instance_id)
     if instance.progress >= SOLVED:
         return
-    result, expected, warning = None, None, None
+    result, expected, warning, uncapped = None, None, None, None
     if len(inputs.devices) and uses_scenarios(instance):
         warning = reason_without_scenarios(instance, inputs)
         expected = None if warning else _optimize_expected(conninfo, instance, inputs)
     if len(inputs.devices):
         result = expected.at_point_forecast if expected else _optimize(instance, inputs)
+        uncapped = _optimize_without_cap(instance, inputs, result)
     with transaction(conninfo, application_name="amop solve") as connection:
         if lock_instance(connection, instance_id).progress >= SOLVED:
             return
@@ -95,28 +98,24 @@ def solve(conninfo: str, instance_id: int) -> None:
             assignment = result.assignment[: len(inputs.devices)]
             write_solved_assignment(connection, instance_id, inputs, assignment)
         store_proof(connection, instance, result, document_of(expected) if expected else None)
+        if uncapped is not None:
+            store.set_uncapped(
+                connection,
+                instance_id=instance_id,
+                uncapped_cost=from_micro(uncapped.total_cost),
+                uncapped_change_count=count_changes(uncapped.model, uncapped.assignment),
+            )
         if warning:
             store.add_warning(connection, instance_id=instance_id, warning=f"{WITHOUT_SCENARIOS}: {warning}")
         if result is not None and expected is None and result.total_cost > result.current_cost:
-            store.add_warning(connection, instance_id=instance_id, warning=_cost_increase_warning(result))
+            store.add_warning(
+                connection, instance_id=instance_id, warning=_cost_increase_warning(result, instance.currency)
+            )
         advance_session(connection, instance.session_id, SOLVED)
 
 
 def _optimize(instance: Instance, inputs: InstanceInputs) -> OptimizationResult:
-    fleet = fleet_to_choose(instance, inputs)
-    with input_errors(instance):
-        result = optimize(
-            fleet.devices,
-            inputs.rate_plans,
-            fleet.eligibility,
-            period_days=_days(instance),
-            uses_proration=instance.uses_proration,
-            prorate_allowance=instance.prorates_allowance,
-            pool_scope=instance.pool_scope,
-            min_saving_per_change=instance.minimum_saving_per_change,
-            max_changes=instance.maximum_changes,
-            parts=fleet.parts,
-        )
+    result = _cheapest(instance, inputs, max_changes=instance.maximum_changes)
     require_equal(instance, "current cost", from_micro(result.current_cost), instance.current_cost)
     require_equal(instance, "base cost", from_micro(result.base_cost), instance.base_cost)
     verify_solution(instance, result)
@@ -132,6 +131,33 @@ def _optimize(instance: Instance, inputs: InstanceInputs) -> OptimizationResult:
         result.seconds,
     )
     return result
+
+
+def _cheapest(instance: Instance, inputs: InstanceInputs, *, max_changes: int | None) -> OptimizationResult:
+    fleet = fleet_to_choose(instance, inputs)
+    with input_errors(instance):
+        return optimize(
+            fleet.devices,
+            inputs.rate_plans,
+            fleet.eligibility,
+            period_days=_days(instance),
+            uses_proration=instance.uses_proration,
+            prorate_allowance=instance.prorates_allowance,
+            pool_scope=instance.pool_scope,
+            min_saving_per_change=instance.minimum_saving_per_change,
+            max_changes=max_changes,
+            parts=fleet.parts,
+        )
+
+
+def _optimize_without_cap(
+    instance: Instance, inputs: InstanceInputs, result: OptimizationResult
+) -> OptimizationResult | None:
+    """Return the solution without the cap on plan changes, to say what the cap costs; None where it was not reached."""
+    changes = result.certificate.changes
+    if changes is None or changes.max_changes is None or changes.change_count < changes.max_changes:
+        return None
+    return _cheapest(instance, inputs, max_changes=None)
 
 
 def _optimize_expected(conninfo: str, instance: Instance, inputs: InstanceInputs) -> ExpectedResult:
@@ -165,11 +191,11 @@ def _optimize_expected(conninfo: str, instance: Instance, inputs: InstanceInputs
     return result
 
 
-def _cost_increase_warning(result: OptimizationResult) -> str:
+def _cost_increase_warning(result: OptimizationResult, currency: str) -> str:
     return (
-        f"The solved plans cost {from_micro(result.total_cost)}, more than the present ones "
-        f"({from_micro(result.current_cost)}): SIMs on retired plans, or on plans that their communication plan does "
-        "not allow, must move"
+        f"The solved plans cost {money(from_micro(result.total_cost), currency)}, more than the present ones "
+        f"({money(from_micro(result.current_cost), currency)}): SIMs on retired plans, or on plans that their "
+        "communication plan does not allow, must move"
     )
 
 

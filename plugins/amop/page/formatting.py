@@ -1,34 +1,16 @@
-"""Figures as the page shows them: amounts with their currency, data, shares, moments and ages."""
+"""Figures as the page shows them: counts, data, shares, moments and ages; `amop.wording` has amounts of money."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from urllib.parse import quote
 
-NOTHING = "–"
-"""Stands for a value that is not known."""
+from amop.wording import NOTHING, hundredths, money, several
 
-CENT = Decimal("0.01")
 BYTES_PER_UNIT = 1024
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def money(amount: Decimal | None, currency: str) -> str:
-    """Return an amount with its currency and 2 decimals, rounded half up."""
-    if amount is None:
-        return NOTHING
-    return f"{currency} {_cents(amount):,f}"
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(CENT, rounding=ROUND_HALF_UP) + 0  # never -0.00
-
-
-def exact_money(amount: Decimal | None, currency: str) -> str:
-    """Return an amount with its currency and all of its decimals."""
-    return NOTHING if amount is None else f"{currency} {amount:,f}"
 
 
 def count(number: int | Decimal | None) -> str:
@@ -53,7 +35,7 @@ def data(amount: int | Decimal | None) -> str:
 
 def megabytes(amount: Decimal | None) -> str:
     """Return megabytes with 2 decimals."""
-    return NOTHING if amount is None else f"{_cents(amount):,f} MB"
+    return NOTHING if amount is None else f"{hundredths(amount):,f} MB"
 
 
 def moment(when: datetime | None) -> str:
@@ -71,8 +53,7 @@ def span(length: timedelta) -> str:
     length = max(length, timedelta(0))
     for unit, name in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
         if length >= unit:
-            number = length // unit
-            return f"{number} {name}{'' if number == 1 else 's'}"
+            return several(length // unit, name)
     return "less than a minute"
 
 
@@ -94,6 +75,19 @@ def pool(name: str | None) -> str | None:
     return {"pool": rest, "plan": f"{rest} (its own)"}.get(kind, name)
 
 
-def several(number: int, one: str, many: str) -> str:
-    """Return a number with its noun, ``1 message`` or ``2 messages``."""
-    return f"{number:,} {one if number == 1 else many}"
+def capped(cap: int | None, more: int | None, saving: Decimal | None, currency: str) -> str | None:
+    """Return what a limit on plan changes has kept from being saved, as a clause; None where it was not reached.
+
+    Args:
+        cap: the limit.
+        more: further changes that the best plans without the limit need.
+        saving: what these plans save more.
+        currency: of the amount.
+    """
+    if cap is None or more is None or saving is None:
+        return None
+    name = f"capped by maximum_changes = {cap:,}"
+    if saving <= 0:
+        return f"{name}; without the cap no cheaper plans were found"
+    changes = several(more, "more change") if more > 0 else "other changes"
+    return f"{name}; without the cap {changes} would save {money(saving, currency)}"

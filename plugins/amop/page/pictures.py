@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from amop.wording import several
+
 WIDTH, HEIGHT = 800, 360
 NODE_WIDTH = 12
 NODE_GAP = 6
@@ -103,8 +105,9 @@ def flow_picture(flows: Sequence[PlanFlow]) -> FlowPicture | None:
             f"{LEFT} {start + thickness:.1f}Z"
         )
         is_move = flow.from_plan != flow.to_plan
-        words = f"{flow.sims:,} SIMs: {flow.from_plan} → {flow.to_plan}" if is_move else f"{flow.sims:,} SIMs stay on "
-        ribbons.append(Ribbon(path, words if is_move else words + flow.from_plan, is_move))
+        move = f"{several(flow.sims, 'SIM')}: {flow.from_plan} → {flow.to_plan}"
+        stay = f"{several(flow.sims, 'SIM stays', 'SIMs stay')} on {flow.from_plan}"
+        ribbons.append(Ribbon(path, move if is_move else stay, is_move))
     return FlowPicture(WIDTH, HEIGHT, left, right, ribbons)
 
 

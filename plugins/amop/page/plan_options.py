@@ -16,6 +16,7 @@ from typing import Any
 from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
 from amop.page import formatting
 from amop.page.store.sims import PlanTerms, SimResult
+from amop.wording import CENT, money
 
 MICRO = Decimal("0.000001")
 ZERO = Decimal(0)
@@ -138,13 +139,13 @@ def reason_sentences(result: SimResult, options: Sequence[PlanOption], currency:
     best = others[0]
     difference = best.total - chosen.total
     if difference > 0:
-        amount = formatting.money(difference, currency) if difference >= formatting.CENT else "less than a cent"
+        amount = money(difference, currency) if difference >= CENT else "less than a cent"
         sentences.append(f"The next best plan, {best.rate_plan}, would cost {amount} more.")
     elif difference == 0:
         sentences.append(f"{best.rate_plan} would cost the same; the present plan or the pool's whole blocks decide.")
     else:
         sentences.append(
-            f"On its own, {best.rate_plan} would cost {formatting.money(-difference, currency)} less; "
+            f"On its own, {best.rate_plan} would cost {money(-difference, currency)} less; "
             f"{chosen.rate_plan} is cheaper for the fleet, because overage is billed in whole blocks or changes are "
             "limited."
         )
@@ -154,7 +155,7 @@ def reason_sentences(result: SimResult, options: Sequence[PlanOption], currency:
 
 
 def _pool_sentence(chosen: PlanOption, currency: str) -> str:
-    pool, worth = formatting.pool(chosen.pool), formatting.money(abs(chosen.data_cost), currency)
+    pool, worth = formatting.pool(chosen.pool), money(abs(chosen.data_cost), currency)
     if chosen.data_cost < 0:
         return f"The data that it leaves in its pool ({pool}) is worth {worth} to the other SIMs of the pool."
     if chosen.data_cost > 0:

@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Literal
 
 from amop.database.connection import WarehouseConnection
-from amop.page import formatting
 from amop.page.pictures import LinePicture, line_picture
 from amop.page.store import savings as store
 from amop.page.store.savings import SavingRow
 from amop.page.table import Column, Order, Table, whole_table
 from amop.page.time_series import TimeSeries, savings_chart
+from amop.wording import money
 
 COLUMNS: tuple[Column[SavingRow], ...] = (
     Column("period", "Period", lambda row: f"{row.bill_year}-{row.bill_month:02}"),
@@ -86,7 +86,7 @@ def _total(currency: str, rows: list[SavingRow]) -> CurrencyTotal:
     for number, (period, amount) in enumerate(sorted(sums.items()), start=1):
         so_far += amount
         points.append((number, so_far))
-        words.append(f"until {period}: {formatting.money(so_far, currency)}")
+        words.append(f"until {period}: {money(so_far, currency)}")
     return CurrencyTotal(
         currency,
         sum((row.forecast_saving for row in of_currency), Decimal(0)),

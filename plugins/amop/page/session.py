@@ -20,6 +20,7 @@ from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
 from amop.runs.store.sync_runs import warnings_of_instance
+from amop.wording import money, several
 
 LISTED_SESSIONS = 500
 TOP_SAVERS = 10
@@ -125,7 +126,7 @@ def read_session(
     moved = store.moves(connection, instance_id=instance_id)
     plans = read_rate_plans(connection, instance_id=instance_id)
     curve = store.saving_curve(connection, instance_id=instance_id)
-    tables = SessionTables(stored.currency, orders)
+    tables = SessionTables(stored, orders)
     return SessionView(
         stored=stored,
         run_address=run_address(stored),
@@ -149,10 +150,7 @@ def read_session(
         ),
         curve=line_picture(
             [(point.change_count, point.saving) for point in curve],
-            [
-                f"{formatting.count(point.change_count)} changes: {formatting.money(point.saving, stored.currency)}"
-                for point in curve
-            ],
+            [f"{several(point.change_count, 'change')}: {money(point.saving, stored.currency)}" for point in curve],
         ),
         curve_points=curve,
         approval=pending_approval(stored),
@@ -178,14 +176,16 @@ def proof_sentence(stored: StoredSession) -> str:
     if stored.total_cost is None or stored.lower_bound is None:
         return "There is no result yet." if stored.status == "running" else "This session has no result."
     rest = stored.total_cost - stored.lower_bound
+    cap = formatting.capped(stored.change_cap, stored.uncapped_changes, stored.uncapped_saving, stored.currency)
     if not stored.device_count:
         return "No SIM was placed, so there is nothing to prove."
     if rest <= 0:
         return "This is the least possible bill: it is proved that no assignment of plans costs less."
+    capped = "" if cap is None else f" The plan changes are {cap}."
     return (
-        f"At most {formatting.money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
+        f"At most {money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
         f"be saved: it is proved that no assignment of plans costs less than "
-        f"{formatting.money(stored.lower_bound, stored.currency)}."
+        f"{money(stored.lower_bound, stored.currency)}.{capped}"
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any, cast, get_args
 
 from amop.database.connection import WarehouseConnection
 from amop.optimization.exclusions import EXCLUSION_REASONS
 from amop.page import formatting
 from amop.page.store import sessions as store
-from amop.page.store.sessions import ChangeRow, ChangeSort, ExcludedRow, SessionRow
+from amop.page.store.sessions import ChangeRow, ChangeSort, ExcludedRow, SessionRow, StoredSession
 from amop.page.table import LARGEST_EXPORT, ROWS_OF_A_PAGE, Column, Order, Table, whole_table
 from amop.plan_changes.store import Move
 from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
@@ -17,11 +18,17 @@ from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 UNKNOWN_PLAN = "(no known plan)"
 CHANGE_STATES = ("proposed", "approved", "rejected", "applied", "conflict", "failed")
 
+GROUPED, PLACED, RESULTS = 30, 40, 100
+"""Percent of a session at which its comm groups, its excluded SIMs and its results are known."""
+
+LONGEST_NOTE = 160
+"""Characters of an error or an answer in a row; the SIM, the session and the run have the rest."""
+
 SESSION_COLUMNS: tuple[Column[SessionRow], ...] = (
     Column("id", "Session", lambda row: row.id, kind="id", link=lambda row: f"session/{row.id}"),
     Column("provider", "Provider", lambda row: row.provider),
     Column("period_end", "Period ends", lambda row: row.cycle_end, kind="moment"),
-    Column("status", "Status", lambda row: row.status, kind="state", note=lambda row: row.error),
+    Column("status", "Status", lambda row: row.status, kind="state", note=lambda row: _note(row.error)),
     Column("progress", "Progress %", lambda row: row.progress, kind="count"),
     Column("started_at", "Started", lambda row: row.started_at, kind="moment"),
     Column("sims", "SIMs placed", lambda row: row.device_count, kind="count"),
@@ -89,7 +96,7 @@ CHANGE_COLUMNS: tuple[Column[ChangeRow], ...] = (
     Column("from_cost", "Cost before", lambda row: row.from_cost, kind="money"),
     Column("to_cost", "Cost after", lambda row: row.to_cost, kind="money"),
     Column("saving", "Saving", lambda row: row.saving, kind="money"),
-    Column("state", "State", lambda row: row.state, kind="state", note=lambda row: row.remark),
+    Column("state", "State", lambda row: row.state, kind="state", note=lambda row: _note(row.remark)),
     Column("decided_by", "Decided by", lambda row: row.decided_by),
     Column("applied_at", "Applied", lambda row: row.applied_at, kind="moment"),
 )
@@ -99,42 +106,68 @@ class SessionTables:
     """Makes the tables of one session.
 
     Args:
-        currency: of all amounts.
+        stored: the session.
         orders: order of each table by its name; the others keep theirs.
     """
 
-    def __init__(self, currency: str, orders: Mapping[str, Order]) -> None:
-        self._currency = currency
+    def __init__(self, stored: StoredSession, orders: Mapping[str, Order]) -> None:
+        self._stored = stored
         self._orders = orders
 
     def groups(self, rows: Sequence[CommGroupRow]) -> Table[CommGroupRow]:
         """Return the comm groups and what was done with each."""
-        return self._table("groups", "Comm groups", GROUP_COLUMNS, rows, "sims", "No group of communication plans.")
+        return self._table(
+            "groups",
+            "Comm groups",
+            GROUP_COLUMNS,
+            rows,
+            "sims",
+            self._empty("No group of communication plans.", GROUPED),
+        )
 
     def plans(self, rows: Sequence[RatePlanRow]) -> Table[RatePlanRow]:
         """Return the SIMs and the bill of each rate plan before and after."""
-        return self._table("plans", "Rate plans", PLAN_COLUMNS, rows, "after", "No SIM is billed.")
+        return self._table("plans", "Rate plans", PLAN_COLUMNS, rows, "after", self._empty("No SIM is billed."))
 
     def moves(self, rows: Sequence[Move]) -> Table[Move]:
         """Return the plan changes summed up by plan."""
-        return self._table("moves", "Moves", MOVE_COLUMNS, rows, "saving", "No SIM changes its rate plan.")
+        return self._table("moves", "Moves", MOVE_COLUMNS, rows, "saving", self._empty("No SIM changes its rate plan."))
 
     def pools(self, rows: Sequence[PoolRow]) -> Table[PoolRow]:
         """Return the pools with their fill and balance."""
-        return self._table("pools", "Pools", POOL_COLUMNS, rows, "overage_before", "No rate plan is pooled.")
+        return self._table(
+            "pools", "Pools", POOL_COLUMNS, rows, "overage_before", self._empty("No rate plan is pooled.")
+        )
 
     def excluded(self, rows: Sequence[ExcludedRow]) -> Table[ExcludedRow]:
         """Return the excluded SIMs by reason."""
-        return self._table("excluded", "Excluded SIMs", EXCLUDED_COLUMNS, rows, "sims", "No SIM is excluded.")
+        return self._table(
+            "excluded", "Excluded SIMs", EXCLUDED_COLUMNS, rows, "sims", self._empty("No SIM is excluded.", PLACED)
+        )
 
     def top_savers(self, rows: Sequence[ChangeRow]) -> Table[ChangeRow]:
         """Return the changes that save most; they are not sorted otherwise."""
         title = "Changes that save most"
         order = Order("saving", descending=True)
-        return Table("savers", title, CHANGE_COLUMNS, rows, order, "No change.", len(rows), currency=self._of_session)
+        empty = self._empty("No change.")
+        return Table("savers", title, CHANGE_COLUMNS, rows, order, empty, len(rows), currency=self._of_session)
+
+    def _empty(self, sentence: str, known_at: int = RESULTS) -> str:
+        """Return what stands in place of the rows: that there are none, or that they are not known.
+
+        Args:
+            sentence: there are none.
+            known_at: percent of the session from which they are known.
+        """
+        stored = self._stored
+        if stored.progress >= known_at or (known_at == RESULTS and stored.savings is not None):
+            return sentence
+        if stored.status == "running":
+            return f"Not known yet: the session is at {stored.progress} %."
+        return f"Not known: the session ended at {stored.progress} %."
 
     def _of_session(self, _row: Any) -> str:
-        return self._currency
+        return self._stored.currency
 
     def _table(
         self, name: str, title: str, columns: Sequence[Column[Any]], rows: Sequence[Any], sort: str, empty: str
@@ -189,6 +222,10 @@ def read_changes(
         page or 1,
         of_session,
     )
+
+
+def _note(text: str | None) -> str | None:
+    return None if text is None else shorten(text, LONGEST_NOTE, placeholder=" …")
 
 
 def _balance(row: PoolRow) -> Any:

@@ -15,6 +15,7 @@ from amop.page.table import Column, Order, Table, whole_table
 from amop.what_if import store as what_if_store
 from amop.what_if.plan_rules import form_faults
 from amop.what_if.plan_table import write_plan_table
+from amop.wording import money
 
 MOST_ROWS = 100
 
@@ -179,5 +180,5 @@ def _proof(row: StoredWhatIf) -> str:
         return ""
     # Each least bill is between its bound and what was found, so that the difference is between these two.
     least, most = row.new_bound - row.today_cost, row.new_cost - row.today_bound
-    between = f"between {formatting.money(least, row.currency)} and {formatting.money(most, row.currency)}"
+    between = f"between {money(least, row.currency)} and {money(most, row.currency)}"
     return f"Both bills have a proven bound: whatever the assignments, the plans change the least bill by {between}."

@@ -48,6 +48,7 @@ from amop.plan_changes.store import (
     load_instance_changes,
 )
 from amop.runs.errors import PipelineError
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +146,8 @@ def _apply_batch(
         if failures >= MAXIMUM_CONSECUTIVE_FAILURES:
             raise ChangesStoppedError(
                 f"{changes.service_provider_name} ({changes.service_provider_id}): {failures} consecutive "
-                f"changes were refused, the last one with: {error}. Fix the cause and clear the task: it "
-                "continues with the changes that are still approved"
+                f"changes were refused, the last one with: {error}. The others were not "
+                "sent and stay approved"
             )
         if state == WITHDRAWN or doubts >= MAXIMUM_CONSECUTIVE_DOUBTS:
             break
@@ -227,7 +228,8 @@ def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: Car
     if shown == change.to_rate_plan:
         store.set_outcome(connection, change_id=change.id, state="applied", error=None, now=clock())
     elif shown == change.from_rate_plan and (change.is_denied or change.doubt_count >= MAXIMUM_DOUBTS):
-        text = f"the carrier still shows rate plan {shown!r} after {change.doubt_count} write requests: {change.doubt}"
+        tries = several(change.doubt_count, "write request")
+        text = f"the carrier still shows rate plan {shown!r} after {tries}: {change.doubt}"
         log.warning("SIM %s: %s", change.iccid, text)
         store.set_outcome(connection, change_id=change.id, state="failed", error=text, now=clock())
     else:  # the check before the next write finds a change that another party has made
@@ -256,7 +258,8 @@ def _next_batch(
     )
     if forbidden is not None and left:
         raise ChangesStoppedError(
-            f"{changes.service_provider_name}: {forbidden}; {left} approved changes were not sent"
+            f"{changes.service_provider_name}: {forbidden}; "
+            f"{several(left, 'approved change was', 'approved changes were')} not sent"
         )
     too_late = refusal_by_time(cycle_end=changes.cycle_end, changes=left, calls_per_second=calls_per_second, now=now)
     if too_late is not None and left:
@@ -272,7 +275,7 @@ def _reject_unsent(
     instance_id = changes.instance_id
     with connection.transaction():
         applied = changes_by_state(connection, instance_id).get("applied", 0)
-        text = f"{reason}; {applied} were applied before" if applied else reason
+        text = f"{reason}; {several(applied, 'was', 'were')} applied before" if applied else reason
         rejected = store.reject(connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
         store.set_status(connection, instance_id=instance_id, status=status, reason=text, now=now)
     log.warning("%s: %s plan changes were not sent: %s", changes.service_provider_name, rejected, reason)

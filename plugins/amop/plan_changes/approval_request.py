@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from amop.plan_changes.rules import describe_span
 from amop.plan_changes.store import InstanceChanges, Move
 from amop.runs.run_warning import RunWarning
+from amop.wording import money, several
 
 MOVES_SHOWN = 25
 """Rows of the table; the other moves are summed up in one row."""
@@ -28,8 +29,9 @@ class ApprovalRequest:
 def approval_subject(changes: InstanceChanges) -> str:
     """Return the headline: provider, number of changes, and savings."""
     return (
-        f"{changes.service_provider_name}: apply {changes.change_count:,} rate plan changes that save "
-        f"{changes.savings:,.2f}?"
+        f"{changes.service_provider_name}: apply "
+        f"{several(changes.change_count, 'rate plan change that saves', 'rate plan changes that save')} "
+        f"{money(changes.savings, changes.currency)}?"
     )
 
 
@@ -44,7 +46,7 @@ def approval_body(
         warnings: implausible answers of the carrier that the changes are built on.
         needed: how long applying takes.
     """
-    zone = changes.time_zone
+    zone, currency = changes.time_zone, changes.currency
     share = changes.savings / changes.current_cost if changes.current_cost else Decimal(0)
     deadline = "unknown" if changes.changes_deadline is None else _local_time(changes.changes_deadline, zone)
     lines = [
@@ -56,18 +58,18 @@ def approval_body(
         "| | |",
         "|---|---:|",
         f"| SIMs that change their rate plan | {changes.change_count:,} |",
-        f"| forecast cost of the period without changes | {changes.current_cost:,.2f} |",
-        f"| saved by the changes | {changes.savings:,.2f} ({share:.1%}) |",
-        f"| cost differences, all added | {changes.amount:,.2f} |",
+        f"| forecast cost of the period without changes | {money(changes.current_cost, currency)} |",
+        f"| saved by the changes | {money(changes.savings, currency)} ({share:.1%}) |",
+        f"| cost differences, all added | {money(changes.amount, currency)} |",
         f"| applying takes | {describe_span(needed)} |",
         f"| answer before | {deadline} |",
         "",
         "| from | to | SIMs | cost now | new cost | saves |",
         "|---|---|---:|---:|---:|---:|",
-        *(_row(move) for move in moves[:MOVES_SHOWN]),
+        *(_row(move, currency) for move in moves[:MOVES_SHOWN]),
     ]
     if others := moves[MOVES_SHOWN:]:
-        lines.append(_row(_sum(others)))
+        lines.append(_row(_sum(others), currency))
     lines += [
         "",
         "The saving is that of the whole bill: SIMs that stay may share a pool with those that move. "
@@ -102,12 +104,11 @@ def _sum(moves: Sequence[Move]) -> Move:
     )
 
 
-def _row(move: Move) -> str:
-    saves = move.from_cost - move.to_cost
+def _row(move: Move, currency: str) -> str:
     source, target = _cell(move.from_rate_plan or UNKNOWN_PLAN), _cell(move.to_rate_plan)
-    return (
-        f"| {source} | {target} | {move.change_count:,} | {move.from_cost:,.2f} | {move.to_cost:,.2f} | {saves:,.2f} |"
-    )
+    amounts = (move.from_cost, move.to_cost, move.from_cost - move.to_cost)
+    costs = " | ".join(money(amount, currency) for amount in amounts)
+    return f"| {source} | {target} | {move.change_count:,} | {costs} |"
 
 
 def _cell(text: str) -> str:

@@ -144,6 +144,7 @@ def _decide(changes: InstanceChanges, warnings: int, call_rate: CallRate, can_wa
         amount=changes.amount,
         approval_above_changes=changes.approval_above_changes,
         approval_above_amount=changes.approval_above_amount,
+        currency=changes.currency,
     )
     if exceeded is None:
         return Decision(ChangesStatus.APPROVED, "within the provider's limits: no approval needed")

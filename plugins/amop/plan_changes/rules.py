@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from amop.foreign_text import LONGEST_NAME, clean_text, text_fault
+from amop.wording import money, several
 
 CALLS_PER_CHANGE = 2
 """One read of the SIM's present plan and one write."""
@@ -83,8 +84,8 @@ def refusal_by_time(*, cycle_end: datetime, changes: int, calls_per_second: floa
         return None
     needed, left = time_needed(changes, calls_per_second), max(timedelta(0), cycle_end - now)
     return (
-        f"no go: {changes} changes take {describe_span(needed)} at {calls_per_second:g} calls a second, plus "
-        f"{describe_span(RESERVE)}, but the billing period ends in {describe_span(left)}"
+        f"no go: {several(changes, 'change takes', 'changes take')} {describe_span(needed)} at {calls_per_second:g} "
+        f"calls a second, plus {describe_span(RESERVE)}, but the billing period ends in {describe_span(left)}"
     )
 
 
@@ -111,13 +112,13 @@ def refusal_by_limits(
         return "the change would count from the next billing period only, and save nothing in this one; it was not sent"
     if maximum_changes_per_sim is not None and change_count >= maximum_changes_per_sim:
         return (
-            f"the SIM's plan has changed {change_count} times in this billing period, and maximum_changes_per_sim is "
-            f"{maximum_changes_per_sim}; it was not sent"
+            f"the SIM's plan has changed {several(change_count, 'time')} in this billing period, and "
+            f"maximum_changes_per_sim is {maximum_changes_per_sim}; it was not sent"
         )
     if last_changed_at is not None and now < last_changed_at + timedelta(days=minimum_days_on_plan):
         return (
             f"the SIM's plan changed at {last_changed_at:%Y-%m-%d %H:%M} UTC, less than minimum_days_on_plan = "
-            f"{minimum_days_on_plan} days ago; it was not sent"
+            f"{several(minimum_days_on_plan, 'day')} ago; it was not sent"
         )
     return None
 
@@ -129,6 +130,7 @@ def reason_to_request_approval(
     amount: Decimal,
     approval_above_changes: int | None,
     approval_above_amount: Decimal | None,
+    currency: str,
 ) -> str | None:
     """Return why the changes need approval: warnings, or a limit of the provider that they exceed; None if they do not.
 
@@ -138,16 +140,19 @@ def reason_to_request_approval(
         amount: the sum of |cost on the new plan - cost on the present plan| over the changes.
         approval_above_changes: None = no limit on the number.
         approval_above_amount: None = no limit on the amount.
+        currency: of both amounts.
     """
     if warnings:
         return (
             "the carrier's answers that the changes are built on were implausible: "
-            f"{warnings} warning{'s' if warnings > 1 else ''} of the device sync"
+            f"{several(warnings, 'warning')} of the device sync"
         )
     if approval_above_changes is not None and changes > approval_above_changes:
-        return f"{changes} changes are more than approval_above_changes = {approval_above_changes}"
+        count = several(changes, "change is", "changes are")
+        return f"{count} more than approval_above_changes = {approval_above_changes:,}"
     if approval_above_amount is not None and amount > approval_above_amount:
-        return f"{amount:.2f} moved is more than approval_above_amount = {approval_above_amount:.2f}"
+        limit = money(approval_above_amount, currency)
+        return f"{money(amount, currency)} moved is more than approval_above_amount = {limit}"
     return None
 
 

@@ -34,6 +34,7 @@ class InstanceChanges:
     service_provider_name: str
     connection_id: str
     integration: str
+    currency: str
     time_zone: str
     write_is_enabled: bool
     can_auto_update_rate_plans: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from email.message import EmailMessage
 
 from amop import ids
@@ -13,6 +12,7 @@ from amop.reports.report import Report, load_report
 from amop.reports.report_mail import Line, MailAddressError, ReportContent, addresses, report_mail
 from amop.runs.errors import PipelineError
 from amop.runs.session_window import reason_not_to_mail, start_of_local_day
+from amop.wording import money
 
 
 class MailSettingsError(PipelineError):
@@ -70,7 +70,8 @@ def mail_to_send(
 def _content(report: Report, links: list[Line]) -> ReportContent:
     stored, current, total = report.stored, report.current_cost, report.total_cost
     share = f" ({report.savings_share:.1%})" if current else ""
-    outcome = f"saves {_money(report.savings)}" if total <= current else f"costs {_money(total - current)} more"
+    more = money(total - current, stored.currency)
+    outcome = f"saves {money(report.savings, stored.currency)}" if total <= current else f"costs {more} more"
     return ReportContent(
         title=(
             f"Rate plan optimization: {stored.service_provider_name}, {stored.bill_year}-{stored.bill_month:02}, "
@@ -81,10 +82,10 @@ def _content(report: Report, links: list[Line]) -> ReportContent:
             f"{report.local_time(stored.cycle_end)}"
         ),
         figures=[
-            ("Cost of the present rate plans", _money(current)),
-            ("Cost of the optimized rate plans", _money(total)),
-            ("Savings", _money(report.savings) + share),
-            ("Proven lower bound of the cost", _money(report.lower_bound)),
+            ("Cost of the present rate plans", money(current, stored.currency)),
+            ("Cost of the optimized rate plans", money(total, stored.currency)),
+            ("Savings", money(report.savings, stored.currency) + share),
+            ("Proven lower bound of the cost", money(report.lower_bound, stored.currency)),
             ("Gap to the lower bound", f"{report.gap:.4%}"),
             ("Plan changes proposed", f"{stored.change_count:,}"),
             ("SIMs placed, of SIMs expected", f"{stored.device_count:,} of {stored.expected_device_count:,}"),
@@ -98,7 +99,3 @@ def _content(report: Report, links: list[Line]) -> ReportContent:
         ],
         links=links,
     )
-
-
-def _money(amount: Decimal) -> str:
-    return f"{amount:,.2f}"

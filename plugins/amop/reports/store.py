@@ -22,6 +22,7 @@ class StoredReport:
     opened_by: str
     service_provider_id: int
     service_provider_name: str
+    currency: str
     time_zone: str
     tenant_name: str
     integration: str

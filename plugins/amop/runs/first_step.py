@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from amop import ids
+
 CLEAR = "clear the failed task of this provider with its downstream tasks"
 RECOVERED = f"wait until the carrier has recovered, then {CLEAR}"
 CONTACT = f"contact the carrier; once it is fixed, {CLEAR}"
@@ -12,8 +14,11 @@ FIRST_STEPS: tuple[tuple[str, str], ...] = (
         "clear open_instance of that run with downstream tasks, which opens a new session",
     ),
     ("cannot work without the result of", "clear the task that the error names last with downstream tasks"),
-    ("ended in Airflow", "clear the task that has not run with downstream tasks, or trigger a new run"),
-    ("or its key (", f"correct login and password of the connection that the error names, then {CLEAR}"),
+    ("ended in Airflow", CLEAR),
+    (
+        "the carrier refused the login of connection",
+        f"correct login and password of the connection that the error names, then {CLEAR}",
+    ),
     ("has no TLS", f"let the host of the connection begin with https://, then {CLEAR}"),
     ("The carrier is failing or", RECOVERED),
     ("the carrier has been failing since", RECOVERED),
@@ -57,22 +62,36 @@ FIRST_STEPS: tuple[tuple[str, str], ...] = (
 """Text of an error and the first step; `docs/runbook.md` explains each. The first match counts."""
 
 OTHERWISE = "read the log of the failed task, remove the cause, then clear that task with its downstream tasks"
+WITHOUT_LOG = f"remove the cause that the error names, then {CLEAR}"
+"""The same where Airflow has no log of the task any more."""
 
 
 OTHERWISE_OF_SESSION = (
     "read the log of the failed task, remove the cause, then clear open_instance of that run with its downstream tasks"
 )
-"""The session has ended with the error: only a new one can be continued."""
+"""The same where a session has ended with the error: only a new one can be continued."""
 
 
-def first_step(error: str | None, *, of_session: bool = False) -> str:
+def first_step(error: str | None, *, new_run: str | None = None, of_session: bool = False) -> str:
     """Return what to do first about the error of a sync or of an optimization, as a clause without a full stop.
 
     Args:
-        error: its text.
-        of_session: True if it has ended an optimization session that has an optimization run.
+        error: the error that ended it.
+        new_run: command that starts a new run, where the DAG run was deleted in Airflow; None where it can be cleared.
+        of_session: True if it has ended a session whose optimization had begun.
     """
-    for text, step in FIRST_STEPS:
-        if text in (error or ""):
-            return step
-    return OTHERWISE_OF_SESSION if of_session else OTHERWISE
+    found = next((step for text, step in FIRST_STEPS if text in (error or "")), None)
+    if new_run is None:
+        return found or (OTHERWISE_OF_SESSION if of_session else OTHERWISE)
+    return (found or WITHOUT_LOG).replace(CLEAR, f"trigger a new run: {new_run}")
+
+
+def new_sync(dag_id: str, service_provider_id: int) -> str:
+    """Return the command that starts a sync of one provider."""
+    return f"airflow dags trigger {dag_id} --conf '{{\"service_provider_ids\": [{service_provider_id}]}}'"
+
+
+def new_optimization(integration: str, service_provider_id: int) -> str:
+    """Return the command that optimizes one provider."""
+    dag_id = ids.carrier_optimization_dag(integration)
+    return f"airflow dags trigger {dag_id} --conf '{{\"service_provider_id\": {service_provider_id}}}'"

@@ -218,9 +218,11 @@ def _decision_sentence(chosen: PlanCost, current: PlanCost | None, must_move: st
     move = f"It moves from {current.rate_plan} to {chosen.rate_plan}"
     if current.difference <= 0:
         return f"{move}."
-    sentence = f"{move}, which costs {money(current.difference + chosen.change_cost)} less"
+    sentence = f"{move}, which costs {decimal_text(current.difference + chosen.change_cost)} less"
     return (
-        f"{sentence} (the price per change is {money(chosen.change_cost)})." if chosen.change_cost else f"{sentence}."
+        f"{sentence} (the price per change is {decimal_text(chosen.change_cost)})."
+        if chosen.change_cost
+        else f"{sentence}."
     )
 
 
@@ -230,8 +232,9 @@ def _margin_sentence(chosen: PlanCost, others: Sequence[PlanCost]) -> str:
     best = others[0]
     if best.difference < 0:
         return (
-            f"At the final prices {best.rate_plan} would cost {money(-best.difference)} less. {chosen.rate_plan} is "
-            "cheaper for the fleet as a whole, because overage is billed in whole blocks or changes are limited."
+            f"At the final prices {best.rate_plan} would cost {decimal_text(-best.difference)} less. "
+            f"{chosen.rate_plan} is cheaper for the fleet as a whole, because overage is billed in whole blocks or "
+            "changes are limited."
         )
     equal = [plan.rate_plan for plan in others if plan.difference == 0]
     if equal:
@@ -243,10 +246,10 @@ def _margin_sentence(chosen: PlanCost, others: Sequence[PlanCost]) -> str:
     saving = chosen.change_cost - cheaper.difference + cheaper.change_cost
     if saving > 0 and cheaper.change_cost > chosen.change_cost:
         return (
-            f"{cheaper.rate_plan} would save {money(saving)}, less than the price per change of "
-            f"{money(cheaper.change_cost)}."
+            f"{cheaper.rate_plan} would save {decimal_text(saving)}, less than the price per change of "
+            f"{decimal_text(cheaper.change_cost)}."
         )
-    more = money(best.difference)
+    more = decimal_text(best.difference)
     return f"No plan is cheaper at the final prices; the next cheapest, {best.rate_plan}, costs {more} more."
 
 
@@ -254,15 +257,19 @@ def _pool_sentence(chosen: PlanCost) -> str:
     above = chosen.above_allowance_mb
     if not chosen.price_per_mb:
         return f"The price of data in {chosen.pool} is 0: the pool has enough for all of its SIMs."
-    price = f"The price of data in {chosen.pool} is {money(chosen.price_per_mb, places=9)} per MB"
+    price = f"The price of data in {chosen.pool} is {decimal_text(chosen.price_per_mb, places=9)} per MB"
     if above < 0:
-        return f"{price}: the SIM leaves {money(-above)} MB to other SIMs, worth {money(-chosen.data_cost)}."
+        return (
+            f"{price}: the SIM leaves {decimal_text(-above)} MB to other SIMs, worth {decimal_text(-chosen.data_cost)}."
+        )
     if above > 0:
-        return f"{price}: the SIM uses {money(above)} MB above its allowance, at {money(chosen.data_cost)}."
+        return (
+            f"{price}: the SIM uses {decimal_text(above)} MB above its allowance, at {decimal_text(chosen.data_cost)}."
+        )
     return f"{price}: the SIM uses exactly its allowance."
 
 
-def money(value: Decimal, places: int = 6) -> str:
+def decimal_text(value: Decimal, places: int = 6) -> str:
     """Return a decimal rounded half up to some places, without trailing zeros after the second place."""
     rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     if value and not rounded:

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from amop import ids, time_limits
 from amop.tasks.connections import amop_client, warehouse_conninfo, warehouse_now
-from amop.tasks.dag_runs import is_active
+from amop.tasks.dag_runs import exists, is_active
 from amop.tasks.failures import is_last_try
 from amop.tasks.gauges import export_gauges
 from amop.tasks.notifications import notify_operators
@@ -82,6 +82,7 @@ def end_stale_work() -> int:
     errors += watchdog.end_stale_work(conninfo, now=now, is_queued=_optimization_is_queued)
     for text in errors:
         log.error("%s", text)
+    orphans.record_deleted_dag_runs(conninfo, now=now, exists=exists)
     return len(errors)
 
 
@@ -151,5 +152,5 @@ def report_refused_messages() -> None:
     if refused:
         listed = "; ".join(f"{message.dedupe_key}: {message.last_error}" for message in refused)
         raise AirflowFailException(
-            f"AMOP refused {len(refused)} messages; they are dead-lettered, see `bin/amop status`. {listed}"
+            f"messages that AMOP refused for good: {len(refused):,}; see `bin/amop status`; {listed}"
         )

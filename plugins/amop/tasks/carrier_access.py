@@ -39,8 +39,7 @@ def carrier_of(work: SyncWork) -> Iterator[CarrierClient]:
             moved_at = load_run(connection, work.run_id).progress_at
         if error.retry_at - moved_at > time_limits.CARRIER_OUTAGE:
             raise AirflowFailException(
-                f"{error}. The run has made no progress since {moved_at:%Y-%m-%d %H:%M:%S} UTC and has failed; clear "
-                "this task when the carrier is back: it resumes where it stopped"
+                f"{error}. The run has made no progress since {moved_at:%Y-%m-%d %H:%M:%S} UTC and has failed"
             ) from None
         log.warning("%s. The task resumes at %s", error, error.retry_at)
         raise AirflowRescheduleException(error.retry_at) from None

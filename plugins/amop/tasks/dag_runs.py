@@ -39,6 +39,11 @@ def is_active(dag_id: str, dag_run_id: str) -> bool:
     return bool(count)
 
 
+def exists(dag_id: str, dag_run_id: str) -> bool:
+    """Return True while Airflow has a DAG run, whatever its state; False for one that was deleted."""
+    return bool(get_current_context()["ti"].get_dr_count(dag_id=dag_id, run_ids=[dag_run_id]))
+
+
 def is_trial(work: Any) -> bool:
     """Return True for ``airflow tasks test``: one task runs alone, so it opens no session and sends AMOP nothing.
 

@@ -15,6 +15,7 @@ from amop.tasks.frames import ProviderRun
 from amop.tasks.notification_queue import NotificationQueue, messages_of_events
 from amop.tasks.results import required
 from amop.tasks.task_failed import ReportedFromTablesError
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,9 @@ def report_rejected() -> None:
     if rejected:
         texts = "; ".join(f"{message.message_id}: {message.reason}" for message in rejected)
         raise ReportedFromTablesError(
-            f"{len(rejected)} messages were rejected ({texts}). Correct the causes and send them again; clearing this "
-            "task repeats nothing. `bin/amop messages received` shows them; they are in the dead-letter queue, too, if "
-            "the queue has one"
+            f"{several(len(rejected), 'message was', 'messages were')} rejected ({texts}). Correct the causes "
+            "and send them again; clearing this task repeats nothing. `bin/amop messages received` shows them; they "
+            "are in the dead-letter queue, too, if the queue has one"
         )
 
 

@@ -14,6 +14,7 @@ from amop.config import INTEGRATIONS
 from amop.tasks.connections import warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE
 from amop.tasks.results import required
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def report_failed_checks() -> None:
     errors = get_current_context()["ti"].xcom_pull(task_ids=find_open_windows.function.__name__, key=ERRORS_KEY)
     if errors:
         raise AirflowFailException(
-            f"{len(errors)} providers could not be checked, and their sync is not started: {'; '.join(errors)}"
+            f"{several(len(errors), 'provider')} could not be checked, so no sync of theirs is started: "
+            f"{'; '.join(errors)}"
         )
 
 

@@ -25,6 +25,7 @@ from amop.tasks.connections import conninfo_of, warehouse_conninfo
 from amop.tasks.failures import record_failure
 from amop.tasks.reopening import is_left_to_do
 from amop.tasks.staging_poller import poller_of
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def judge_staging(
         return StagingState("failed", f"device_sync_run {run_id} does not exist")
     if progress.status in ENDED:
         return StagingState("failed", f"the sync of run {run_id} {progress.status}: {progress.error}")
-    left = f"{progress.work_rows_left} work rows left after {progress.pages} pages"
+    left = f"{several(progress.work_rows_left, 'work row')} left after {several(progress.pages, 'page')}"
     if progress.work_rows_given_up:
         left += f", {progress.work_rows_given_up} more given up by the sync after their retries"
     if is_staged(progress):

@@ -1,6 +1,7 @@
 """Who may see what: Airflow's auth manager decides, and nothing is shown where it does not answer.
 
-A user sees the providers of the integrations whose device sync DAG the user may read, and nothing without any. Findings
+A user sees the providers of the integrations whose device sync DAG the user may read, those of a carrier that only the
+existing system reads with the right to read DAG ``device_notification``, and nothing without any. Findings
 are dismissed by users who may change runs of that DAG. An approval may be answered by a user who may answer the
 requests of the integration's optimization DAG.
 """
@@ -15,7 +16,7 @@ from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import Depends, HTTPException, Request, status
 
 from amop import ids
-from amop.config import INTEGRATIONS
+from amop.config import INTEGRATIONS, KNOWN_INTEGRATIONS
 
 User = Annotated[Any, Depends(get_user)]
 """The signed-in user; 401 without one."""
@@ -28,6 +29,9 @@ def readable_integrations(request: Request, user: User) -> list[str]:
         HTTPException: 401 without a user, 403 for a user who may see none.
     """
     allowed = [name for name in INTEGRATIONS if _may(request, user, "GET", ids.device_sync_dag(name))]
+    others = KNOWN_INTEGRATIONS.keys() - INTEGRATIONS.keys()
+    if others and _may(request, user, "GET", ids.DEVICE_NOTIFICATION_DAG):
+        allowed += sorted(others)
     if not allowed:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden")
     return allowed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import psycopg
 from fastapi import FastAPI, HTTPException, Request, Response, status
@@ -37,6 +38,13 @@ REFUSALS = {
 }
 
 
+FAULTS = {
+    "missing": "is missing",
+    "string_pattern_mismatch": "has a character that is not allowed",
+}
+"""What is wrong with a field, by pydantic's name of the fault; the others have pydantic's own sentence."""
+
+
 async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
     for name, value in HEADERS.items():
@@ -59,9 +67,20 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _invalid_request(request: Request, error: Exception) -> Response:
-    fields = sorted({str(fault["loc"][-1]) for fault in getattr(error, "errors", list)()})
-    text = f"A part of the address is not valid: {', '.join(fields)}."
+    faults = dict.fromkeys(map(_fault, getattr(error, "errors", list)()))
+    text = f"{'; '.join(faults)}."
     return _error(request, status.HTTP_422_UNPROCESSABLE_CONTENT, "Invalid request", text)
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """Return which field of the address or of a form is wrong, and what is wrong with it."""
+    place, *names = map(str, fault["loc"])
+    said = FAULTS.get(fault["type"]) or f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    if place != "body":
+        return f"{'.'.join(names)} in the address: {said}"
+    if fault["type"] == "json_invalid" or not names:
+        return "The form must be a JSON object with all of its fields"
+    return f"Field {'.'.join(names)} of the form: {said}"
 
 
 def _warehouse_error(request: Request, error: Exception) -> Response:

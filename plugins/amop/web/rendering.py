@@ -18,10 +18,26 @@ from markupsafe import Markup, escape
 
 from amop.page import formatting
 from amop.page.table import LARGEST_EXPORT, Column, Table, as_csv
+from amop.wording import exact_money, money, several
 
 FOLDER = resources.files("amop.web")
-FILTERS = ("money", "exact_money", "count", "share", "data", "megabytes", "moment", "words", "pool", "several")
-"""Functions of `amop.page.formatting` that the templates use."""
+FILTERS = {
+    function.__name__: function
+    for function in (
+        money,
+        exact_money,
+        several,
+        formatting.count,
+        formatting.share,
+        formatting.data,
+        formatting.megabytes,
+        formatting.moment,
+        formatting.day,
+        formatting.words,
+        formatting.pool,
+    )
+}
+"""Functions that the templates use, by name."""
 
 STATIC_TYPES = {
     "htmx.min.js": "text/javascript",
@@ -58,20 +74,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in (
-        "money",
-        "exact_money",
-        "count",
-        "share",
-        "data",
-        "megabytes",
-        "moment",
-        "day",
-        "words",
-        "pool",
-        "several",
-    ):
-        found.filters[name] = getattr(formatting, name)
+    found.filters.update(FILTERS)
     found.globals["cell"] = cell
     return found
 
@@ -82,8 +85,8 @@ def cell(column: Column[Any], row: Any, currency: str) -> Markup:
     if value is None or value == "":
         return Markup('<span class="none">–</span>')
     if column.kind == "money":
-        exact = formatting.exact_money(value, currency)
-        return Markup('<data value="{}" title="{}">{}</data>').format(value, exact, formatting.money(value, currency))
+        exact = exact_money(value, currency)
+        return Markup('<data value="{}" title="{}">{}</data>').format(value, exact, money(value, currency))
     if column.kind == "moment" and isinstance(value, datetime):
         return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), formatting.moment(value))
     if column.kind == "day" and isinstance(value, date):

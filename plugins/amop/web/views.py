@@ -44,7 +44,8 @@ def table_orders(request: Request) -> dict[str, Order]:
     for name, value in request.query_params.items():
         if name.startswith("sort_") and value:
             if not SORT.fullmatch(value):
-                raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, "a column to sort by is not valid")
+                text = f"sort_{name.removeprefix('sort_')[:40]} in the address is not the name of a column."
+                raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, text)
             orders[name.removeprefix("sort_")] = Order(value.removeprefix("-"), value.startswith("-"))
     return orders
 

@@ -204,7 +204,8 @@ def test_wrong_key_is_final_after_one_call(
     assert carrier.stats("api_jasper")["calls"] == 1
     assert waiting.waits == []
     assert "AT&T Jasper" in str(refused.value)
-    assert "carrier_jasper" in str(refused.value)
+    assert "the carrier refused the login of connection carrier_jasper (" in str(refused.value)
+    assert "api_jasper" not in str(refused.value)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])

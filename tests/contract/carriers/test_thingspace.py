@@ -189,9 +189,10 @@ def test_a_wrong_password_is_sent_once_and_names_the_connection(carrier: Running
     with made(carrier, waiting, key="wrong", client_secret=CANARY) as client:
         for _ in range(2):
             with pytest.raises(
-                CarrierAuthenticationError, match=r"refused API user 'api_thingspace'.*connection carrier_thingspace"
-            ):
+                CarrierAuthenticationError, match=r"login of connection carrier_thingspace \("
+            ) as refused:
                 client.list_devices_page(modified_since=SINCE, page_number=1)
+            assert "api_thingspace" not in str(refused.value)
     assert calls(carrier) == {TOKEN: 1, LOGIN: 2}
     assert waiting.waits == []
 
@@ -209,7 +210,7 @@ def test_a_token_that_is_refused_as_soon_as_it_is_issued_is_final(
     client: ThingSpaceClient, carrier: RunningCarrier
 ) -> None:
     carrier.add_fault(status=401, path="/api/m2m/v1/devices", times=None)
-    with pytest.raises(CarrierAuthenticationError, match="refused API user"):
+    with pytest.raises(CarrierAuthenticationError, match="refused the login"):
         client.list_devices_page(modified_since=SINCE, page_number=1)
     assert calls(carrier) == {LIST: 2, TOKEN: 2, LOGIN: 1}
 

@@ -68,6 +68,16 @@ def test_exactly_the_named_instances_of_one_run_are_cleared(server: Server) -> N
     }  # fmt: skip
 
 
+def test_a_run_that_was_deleted_is_told_from_one_that_may_not_be_read(server: Server) -> None:
+    server.answers = [(200, {"dag_run_id": RUN}), (404, {"detail": "gone"}), (403, {"detail": "no"})]
+    client = AirflowClient(server.address, token="t")
+    assert client.has_run("device_sync_jasper", RUN)
+    assert not client.has_run("device_sync_jasper", RUN)
+    with pytest.raises(AirflowError, match=r"may not do that \(403\)"):
+        client.has_run("device_sync_jasper", RUN)
+    assert server.asked == [("GET", QUOTED, None)] * 3
+
+
 @pytest.mark.parametrize("value", [[{"run_id": 7}], '[{"run_id": 7}]'], ids=["as JSON", "as text"])
 def test_what_a_task_returned_is_read(server: Server, value: Any) -> None:
     server.answers = [(200, {"key": "return_value", "value": value})]

@@ -22,7 +22,7 @@ DETAILS = "/api/v2/dags/~/dagRuns/~/hitlDetails"
 def question(dag: str, run: str) -> dict[str, Any]:
     """Return a question as Airflow 3.3 shows it."""
     return {
-        "subject": f"{dag}: apply 3 rate plan changes that save 6.00?",
+        "subject": f"{dag}: apply 3 rate plan changes that save USD 6.00?",
         "body": f"Body of {run}",
         "created_at": "2026-11-10T12:00:00Z",
         "task_instance": {
@@ -100,9 +100,9 @@ def run(*arguments: str) -> str:
 def test_every_approval_that_waits_is_listed_page_after_page(airflow: Airflow) -> None:
     assert run("list").splitlines() == [
         "carrier_optimization_jasper/session_1  since 2026-11-10 12:00 UTC  "
-        "jasper: apply 3 rate plan changes that save 6.00?",
+        "jasper: apply 3 rate plan changes that save USD 6.00?",
         "carrier_optimization_rogers/manual__2026-11-10T12:00:00+00:00  since 2026-11-10 12:00 UTC  "
-        "rogers: apply 3 rate plan changes that save 6.00?",
+        "rogers: apply 3 rate plan changes that save USD 6.00?",
     ]
     query = airflow.seen[0][2]
     assert query["response_received"] == ["false"]
@@ -116,7 +116,7 @@ def test_every_approval_that_waits_is_listed_page_after_page(airflow: Airflow) -
 
 @pytest.mark.parametrize("name", ["session_1", "carrier_optimization_jasper/session_1"])
 def test_an_approval_is_shown_and_answered_by_its_runs_name(airflow: Airflow, name: str) -> None:
-    assert run("show", name) == "jasper: apply 3 rate plan changes that save 6.00?\n\nBody of session_1\n"
+    assert run("show", name) == "jasper: apply 3 rate plan changes that save USD 6.00?\n\nBody of session_1\n"
     assert run("approve", name, "--comment", "fine") == f"{name}: approve by anna\n"
     method, path, _, body, authorization = airflow.seen[-1]
     assert (method, authorization) == ("PATCH", f"Bearer {TOKEN}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import time
 from typing import Any
@@ -252,6 +254,47 @@ def test_an_invalid_address_is_refused_without_a_trace(address: str, server: Air
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("session/0", "session_id in the address: input should be greater than or equal to 1."),
+        ("sim/x", "device_id in the address: input should be a valid integer"),
+        ("outbox?page=0", "page in the address: input should be greater than or equal to 1."),
+        ("outbox?state=lost&page=x", "state in the address: input should be"),
+        ("outbox?q=%00", "q in the address: has a character that is not allowed."),
+        ("outbox?sort_outbox=id;drop", "sort_outbox in the address is not the name of a column."),
+    ],
+)
+def test_a_wrong_part_of_an_address_is_named_with_what_is_wrong(
+    address: str, said: str, server: AirflowServer, world: PageWorld
+) -> None:
+    path, _, query = address.partition("?")
+    assert said in html.unescape(server.get(f"{path}?{query}", "admin").text)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({}, "Field service_provider_id of the form: is missing; Field rate_plans of the form: is missing"),
+        ({"service_provider_id": 0}, "Field service_provider_id of the form: input should be greater than or equal"),
+        ([], "The form must be a JSON object with all of its fields."),
+        (None, "The form must be a JSON object with all of its fields."),
+    ],
+)
+def test_a_wrong_field_of_a_form_is_named_with_what_is_wrong(
+    form: Any, said: str, server: AirflowServer, world: PageWorld
+) -> None:
+    answer = requests.post(
+        f"{server.address}/amop/what-if/check",
+        data="{" if form is None else json.dumps(form),
+        cookies={"_token": server.token("user")},
+        headers={"HX-Request": "true", "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"},
+        timeout=30,
+    )
+    assert answer.status_code == 422
+    assert said in html.unescape(answer.text)
+
+
 def test_an_unknown_column_keeps_the_order(server: AirflowServer, world: PageWorld) -> None:
     for path, table in (("", "today"), ("outbox", "outbox"), (f"session/{world.session_id}/changes", "changes")):
         assert server.get(path, "admin", **{f"sort_{table}": "-password"}).status_code == 200
@@ -297,7 +340,7 @@ def test_a_thousand_providers_are_shown_in_pages(server: AirflowServer, warehous
         assert answer.status_code == 200, path
         assert len(answer.content) <= LARGEST_FIRST_VIEW, path
     today = server.get("", "viewer").text
-    assert "0 of 1000 providers are fine" in today
+    assert "0 of 1,000 providers are fine" in today
     assert "Page 1 of 20" in today
     assert 'href="?page_today=2"' in today
     assert "Page 20 of 20" in server.get("", "viewer", page_today="20").text

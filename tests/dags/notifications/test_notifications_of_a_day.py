@@ -44,6 +44,9 @@ def test_a_wrong_key_is_one_mail_that_says_what_to_do(day: Day) -> None:
     assert "correct login and password of the connection that the error names" in content
     assert f"/dags/device_sync_jasper/runs/{run.run_id.replace(':', '%3A').replace('+', '%2B')}" in content
     assert CANARY not in str(mail) and TOKEN not in str(mail)
+    (failed,) = day.rows("SELECT error FROM amop.device_sync_run")
+    assert "the carrier refused the login of connection carrier_jasper (" in failed["error"]
+    assert "api_jasper" not in failed["error"]  # docs/security.md: the warehouse has no name of an API user
     assert mails(day, "task_failed") == mails(day, "optimization_failed") == []
     assert CANARY not in str(day.rows("SELECT * FROM amop.notification"))
 
@@ -66,7 +69,7 @@ def test_a_task_without_a_run_of_its_own_is_told_of_once(day: Day) -> None:
     assert [day.run(ids.AMOP_RELAY_DAG).state for _ in range(3)] == ["failed", "success", "success"]
     (mail,) = mails(day, "task_failed")
     assert mail["Subject"] == "AMOP: A task failed"
-    assert "amop_relay, task watch_and_deliver: AMOP refused 1 messages; they are dead-lettered" in body(mail)
+    assert "amop_relay, task watch_and_deliver: messages that AMOP refused for good: 1;" in body(mail)
 
 
 class Hook(BaseHTTPRequestHandler):

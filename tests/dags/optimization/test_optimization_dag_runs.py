@@ -169,7 +169,7 @@ def _ask(day: Day, run: Any) -> int:
     (instance,) = day.rows("SELECT id FROM amop.optimization_instance")
     question = day.dags[run.dag_id].get_task(ids.APPROVE_CHANGES_TASK)
     question.instance = {"instance_id": instance["id"]}
-    question.subject = "AT&T <Control> Center: apply 2 rate plan changes that save 8.00?"
+    question.subject = "AT&T <Control> Center: apply 2 rate plan changes that save USD 8.00?"
     question.body = "A person must **agree**.\n\n| from | to |\n|---|---:|\n| Large\\_1 | <b>Small</b> |"
     ApprovalMail()({"task": question, "dag_run": run})
     return int(instance["id"])
@@ -181,7 +181,7 @@ def test_the_recipients_of_the_report_are_mailed_that_an_approval_waits(day: Day
     ((mail, message),) = [found for found in _mails_of(day, run) if found[1][APPROVAL_HEADER]]
     assert (mail["source"], set(mail["destinations"])) == (MAIL_FROM, set(MAIL_TO.split(";")))
     assert message[APPROVAL_HEADER] == str(instance_id) and message["Auto-Submitted"] == "auto-generated"
-    assert message["Subject"] == "AT&T <Control> Center: apply 2 rate plan changes that save 8.00?"
+    assert message["Subject"] == "AT&T <Control> Center: apply 2 rate plan changes that save USD 8.00?"
     html = message.get_body().get_content()
     address = f"/dags/{run.dag_id}/runs/{quote(run.run_id)}/tasks/approve_changes/required_actions"
     assert f'{address}">Answer in Airflow</a>' in html

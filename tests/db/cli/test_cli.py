@@ -92,7 +92,7 @@ def test_a_wrong_file_ends_with_status_2_and_every_problem(
     assert (status, out) == (2, "")
     line = 1 + text.splitlines().index("    integration: jasper")
     assert f"reference.yaml:{line}: service_providers[0].integration: 'jaspr' is not an integration" in err
-    assert err.endswith("1 problem(s); nothing was loaded\n")
+    assert err.endswith("1 problem; nothing was loaded\n")
 
 
 def test_a_missing_file_ends_with_status_2(warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +193,7 @@ def test_status_begins_with_one_sentence_and_shows_outages_currency_and_shares_i
         next_call,
     )
     world.execute("UPDATE amop.amop_outbox SET last_error = 'AMOP returned 500' WHERE state = 'pending'")
-    refused = "the carrier refused API user 'a' or its key (401): bad key. " + "Check the connection. " * 10
+    refused = "the carrier refused the login of connection c (401): bad key. " + "Check the connection. " * 10
     world.execute("UPDATE amop.device_sync_run SET error = %s WHERE status = 'failed'", refused)
 
     exit_status, out, _ = run(capsys, "status")
@@ -201,8 +201,8 @@ def test_status_begins_with_one_sentence_and_shows_outages_currency_and_shares_i
     words = " ".join(out.split())
     assert exit_status == 0
     assert words.startswith(
-        "1 of 4 providers is fine. Rogers: the sync failed at 2026-11-03 07:30 UTC: the carrier refused API user 'a' "
-        "or its key (401): bad key."
+        "1 of 4 providers is fine. Rogers: the sync failed at 2026-11-03 07:30 UTC: the carrier refused the login "
+        "of connection c (401): bad key."
     )
     assert (
         " Next: correct login and password of the connection that the error names, then clear the failed task" in words
@@ -317,5 +317,5 @@ def test_no_escape_sequence_reaches_the_terminal_in_an_error(
     evil = tmp_path / "reference.yaml"
     evil.write_text('tenants:\n  - {id: 1, name: "\\e[2J", time_zone: "\\e]0;x\\a"}\n', encoding="utf-8")
     exit_status, out, err = run(capsys, "load-reference", str(evil))
-    assert exit_status == 2 and "problem(s); nothing was loaded" in err
+    assert exit_status == 2 and "2 problems; nothing was loaded" in err
     assert not [character for character in out + err if not character.isprintable() and character != "\n"]

@@ -24,11 +24,16 @@ class PlayedAirflow(AirflowClient):
     """Airflow's answers: what `select_providers` returned, and the instances that it clears."""
 
     selected: tuple[int, ...] = ()
+    is_deleted = False
     is_mapped = True
     cleared: list[tuple[str, str, list[tuple[str, int]]]]
 
     def __init__(self) -> None:
         self.cleared = []
+
+    def has_run(self, dag_id: str, dag_run_id: str) -> bool:
+        """Return whether Airflow has the DAG run."""
+        return not self.is_deleted
 
     def returned_value(self, dag_id: str, dag_run_id: str, task_id: str) -> Any:
         """Return the providers of the DAG run."""
@@ -115,6 +120,24 @@ def test_a_run_whose_tasks_are_not_mapped_yet_is_resumed_for_all_providers(
     assert {task_id for task_id, _ in airflow.cleared[-1][2]} == {*SYNC_TASKS, *AFTER}
 
 
+def test_a_run_whose_dag_run_was_deleted_cannot_be_resumed_and_a_new_one_is_to_be_triggered(
+    world: WatchdogWorld, airflow: PlayedAirflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = world.open_sync()
+    fail(world, run_id)
+    provider = world.run(run_id)["service_provider_id"]
+    airflow.is_deleted = True
+    said = (
+        "cannot be resumed: run monday of device_sync_jasper was deleted in Airflow. Trigger a new run: airflow dags "
+        f"trigger device_sync_jasper --conf '{{\"service_provider_ids\": [{provider}]}}'"
+    )
+    status, _, error = run(capsys, "runs", "resume", str(run_id))
+    assert (status, said in " ".join(error.split())) == (1, True)
+    assert airflow.cleared == []
+    world.rows("UPDATE amop.device_sync_run SET dag_run_deleted_at = ended_at WHERE id = %s", run_id)
+    assert said in " ".join(run(capsys, "runs", "show", str(run_id))[1].split())
+
+
 def test_a_run_that_cannot_be_resumed_says_what_to_do(
     world: WatchdogWorld, airflow: PlayedAirflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +200,7 @@ def test_refused_messages_are_listed_and_sent_again(world: WatchdogWorld, capsys
     world.rows("UPDATE amop.amop_outbox SET state = 'dead', attempts = 4, last_error = 'AMOP returned 422'")
     (message,) = json.loads(run(capsys, "messages", "list", "--json")[1])["messages"]
     assert (message["session_id"], message["state"], message["last_error"]) == (session_id, "dead", "AMOP returned 422")
-    assert "1 messages are sent again" in run(capsys, "messages", "resend", "--session", str(session_id))[1]
+    assert "1 message is sent again" in run(capsys, "messages", "resend", "--session", str(session_id))[1]
     assert "0 messages are sent again" in run(capsys, "messages", "resend", "--key", message["dedupe_key"])[1]
     assert world.rows("SELECT state, attempts FROM amop.amop_outbox") == [{"state": "pending", "attempts": 0}]
     assert run(capsys, "messages", "resend")[0] == 2
@@ -196,7 +219,7 @@ def test_a_failing_carrier_is_listed_and_probed_at_once(
     assert failing["account"] == "POD19 (connection carrier_pod19)"
     listed = run(capsys, "carriers", "list")[1]
     assert "POD19 (connection carrier_pod19)" in listed and "a1" not in listed
-    assert run(capsys, "carriers", "probe")[1].startswith("1 accounts may call")
+    assert run(capsys, "carriers", "probe")[1].startswith("1 account may call")
     assert world.rows("SELECT open_until FROM amop.carrier_api_user WHERE api_user = 'a1'") == [{"open_until": None}]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from amop.database.connection import transaction
-from amop.maintenance.orphans import end_orphans
+from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs
 from amop.runs.sync_runs import end_run
 from tests.worlds.watchdog_world import NOW, WatchdogWorld
 
@@ -107,3 +107,52 @@ def test_a_session_that_no_dag_opened_is_left_alone(world: WatchdogWorld) -> Non
         end_run(connection, run_id, "complete", None, now=datetime(2026, 11, 24, 12, tzinfo=UTC))
     assert check(world, Airflow()) == []
     assert world.session_of(run_id)["status"] == "running"
+
+
+def record(world: WatchdogWorld, airflow: Airflow, now: datetime = NOW) -> int:
+    """Look for deleted DAG runs once."""
+    return record_deleted_dag_runs(world.dsn, now=now, exists=airflow.is_active)
+
+
+def test_a_dag_run_that_was_deleted_is_remembered_with_its_failed_run_and_session(world: WatchdogWorld) -> None:
+    deleted, kept = world.open_sync(), world.open_sync("monday", integration="rogers")
+    airflow = Airflow(("device_sync_rogers", "monday"))
+    assert record(world, airflow) == 0  # both run
+    for run_id in (deleted, kept):
+        with transaction(world.dsn) as connection:
+            end_run(connection, run_id, "failed", "no key", now=NOW)
+    assert record(world, airflow, NOW + timedelta(minutes=1)) == 2
+    assert world.run(deleted)["dag_run_deleted_at"] == NOW + timedelta(minutes=1)
+    assert world.session_of(deleted)["dag_run_deleted_at"] == NOW + timedelta(minutes=1)
+    assert (world.run(kept)["dag_run_deleted_at"], world.session_of(kept)["dag_run_deleted_at"]) == (None, None)
+    airflow.asked.clear()
+    assert record(world, airflow) == 0
+    assert set(airflow.asked) == {
+        ("device_sync_rogers", "monday"),
+        ("carrier_optimization_rogers", f"session_{world.session_of(kept)['id']}"),
+    }
+
+
+def test_a_run_that_fails_again_in_another_dag_run_is_asked_about_again(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    for end in (NOW, NOW + timedelta(hours=1)):
+        with transaction(world.dsn) as connection:
+            end_run(connection, run_id, "failed", "no key", now=end)
+        assert record(world, Airflow(("carrier_optimization_jasper", "session_1")), end) == 1
+        assert world.run(run_id)["dag_run_deleted_at"] == end
+        world.rows("UPDATE amop.device_sync_run SET status = 'running', ended_at = NULL WHERE id = %s", run_id)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["is_one_process = true", "dag_run_id = '__airflow_temporary_run_x'", "dag_id = 'device_notification'"],
+)
+def test_airflow_is_not_asked_whether_it_has_a_run_that_it_does_not_schedule(world: WatchdogWorld, column: str) -> None:
+    run_id = world.open_sync()
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "failed", "no key", now=NOW)
+    world.rows(f"UPDATE amop.device_sync_run SET {column} WHERE id = %s", run_id)
+    world.rows("UPDATE amop.optimization_session SET opened_by = 'portal/7'")
+    airflow = Airflow()
+    assert record(world, airflow) == 0
+    assert airflow.asked == []

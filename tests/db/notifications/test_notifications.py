@@ -83,12 +83,44 @@ def world(warehouse_dsn: str) -> World:
 
 def test_a_failed_sync_is_told_of_once_with_cause_first_step_and_link(world: World) -> None:
     session_id = world.add_session(status="failed", error="refused", ended_at=NOW)
-    world.add_run(error="AT&T: the carrier refused API user 'a' or its key (401)", optimization_session_id=session_id)
+    world.add_run(error="AT&T: the carrier refused the login of connection c (401)", optimization_session_id=session_id)
     ((kind, text),) = world.tell()
     assert kind == "sync_failed"
-    assert "AT&T: the carrier refused API user 'a' or its key (401)" in text
+    assert "AT&T: the carrier refused the login of connection c (401)" in text
     assert "https://airflow/dags/device_sync_jasper/runs/run%201" in text
     assert "What to do first: correct login and password of the connection that the error names" in text
+
+
+def test_a_sync_that_fails_again_after_it_was_resumed_is_no_failed_optimization(world: World) -> None:
+    """Each try of the sync has a session of its own, and each of these fails with it."""
+    first, second, third = (
+        world.add_session(status="failed", error="refused", opened_by=f"device_sync_jasper/run 1{number}", ended_at=NOW)
+        for number in ("", "#2", "#3")
+    )
+    run_id = world.add_run(error="refused", optimization_session_id=third)
+    assert [kind for kind, _ in world.tell()] == ["sync_failed"]
+    world.execute("UPDATE amop.device_sync_run SET status = 'running', ended_at = NULL WHERE id = %s", run_id)
+    assert len(world.tell()) == 1  # it was resumed again
+    complete = "UPDATE amop.device_sync_run SET status = 'complete', ended_at = %s WHERE id = %s"
+    world.execute(complete, NOW + timedelta(minutes=5), run_id)
+    assert len(world.tell()) == 1
+    world.execute(complete, NOW - timedelta(minutes=5), run_id)  # these sessions failed on their own, after it
+    assert [kind for kind, _ in world.tell()] == ["sync_failed", "optimization_failed"]
+    assert len({first, second, third}) == 3
+
+
+def test_a_failed_sync_whose_dag_run_was_deleted_is_answered_by_a_new_run(world: World) -> None:
+    world.add_run(1, error="AT&T: disk full", dag_run_deleted_at=NOW)
+    world.add_run(2, error="POD19: disk full", dag_id="device_sync_pod19")
+    texts = [text for _, text in world.tell()]
+    assert len(texts) == 2
+    command = "airflow dags trigger device_sync_jasper --conf '{\"service_provider_ids\": [1]}'"
+    assert f"What to do first: remove the cause that the error names, then trigger a new run: {command}." in texts[0]
+    assert "then clear that task with its downstream tasks" in texts[1]
+    world.execute("UPDATE amop.optimization_session SET dag_run_deleted_at = %s", NOW)
+    world.add_session(status="failed", error="no proof", ended_at=NOW, dag_run_deleted_at=NOW)
+    command = "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'"
+    assert f"then trigger a new run: {command}." in world.tell()[-1][1]
 
 
 def test_two_providers_with_one_cause_are_one_message(world: World) -> None:
@@ -183,7 +215,7 @@ def test_missing_sims_and_an_exceeded_limit_are_two_messages(world: World) -> No
     assert set(told) == {"sims_not_placed", "rate_plan_limit_exceeded"}
     assert "Only 7 of 10 expected SIMs were placed: 3 are on Meters" in told["sims_not_placed"]
     assert (
-        "1 comm groups have more rate plans (up to 3) than the provider's limit of 2"
+        "1 comm group has more rate plans (up to 3) than the provider's limit of 2"
         in (told["rate_plan_limit_exceeded"])
     )
 
@@ -375,6 +407,12 @@ def test_many_rejected_queue_messages_of_one_cause_are_one_message_a_day(world: 
         ("providers 5, 6 do not exist", "providers 7 do not exist", True),
         ("line 2: 'Larg' is no rate plan", "line 3: 'Smal' is no rate plan", True),
         ('"a" and "b" are no plans', '"c" are no plans', True),
+        (
+            "messages that AMOP refused for good: 1; see `bin/amop status`; daily_sync:7:1: AMOP answered 422: no",
+            "messages that AMOP refused for good: 1,200; see `bin/amop status`; daily_sync:8:1: AMOP answered 422: no; "
+            "daily_sync:9:2: AMOP answered 422: no",
+            True,
+        ),
         ("the carrier's key is refused, it's wrong", "the carrier's list is empty, it's wrong", False),
     ],
 )

@@ -110,8 +110,8 @@ def test_eligible_is_who_used_something_or_was_there_in_that_period(world: Close
     assert [iccid.partition(":")[0] for iccid in placed] == ["in"] * 10
     assert instance["device_count"] == instance["expected_device_count"] == 10
     assert instance["warning"] == (
-        "SIMs whose activation date is unknown are billed for the whole period: up to 1.00 of the present cost is not "
-        "due if they were activated within it"
+        "SIMs whose activation date is unknown are billed for the whole period: up to USD 1.00 of the present cost is "
+        "not due if they were activated within it"
     )
 
 

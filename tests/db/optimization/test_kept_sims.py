@@ -158,5 +158,5 @@ def test_a_sim_whose_messages_were_not_read_is_offered_no_plan_with_a_price_for_
     assert instance["warning"].splitlines() == [
         "Only 2 of 4 expected SIMs were placed: 2 are on plans with a price for messages, which were not read. "
         "They keep their present plans, and are billed on them if plan and usage are known",
-        "The messages of 1 SIMs were not read: no plan with a price for messages was offered to them",
+        "The messages of 1 SIM were not read: no plan with a price for messages was offered to it",
     ]

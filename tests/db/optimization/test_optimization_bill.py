@@ -162,8 +162,8 @@ def test_every_sim_says_why_it_keeps_its_plan_or_moves(warehouse_dsn: str) -> No
         "3": "set: its present rate plan is not in the reference data",
         "4": "moved: its present rate plan is retired",
         "5": "moved: its communication plan does not allow its present rate plan",
-        "6": "moved: saves 82",
-        "7": "moved: saves 4",
+        "6": "moved: saves USD 82.00",
+        "7": "moved: saves USD 4.00",
     }
 
 

@@ -118,8 +118,8 @@ def test_a_charge_is_prorated_for_sims_activated_within_the_period(world: Optimi
     assert world.results()["8901170000000000002"]["to_cost"] == money("31")
     assert (instance["unknown_activation_count"], instance["unknown_activation_cost"]) == (1, money("31"))
     assert instance["warning"] == (
-        "SIMs whose activation date is unknown are billed for the whole period: up to 31.00 of the present cost is not "
-        "due if they were activated within it"
+        "SIMs whose activation date is unknown are billed for the whole period: up to USD 31.00 of the present cost is "
+        "not due if they were activated within it"
     )
 
 

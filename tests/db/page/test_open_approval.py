@@ -10,7 +10,8 @@ import pytest
 from amop.cli import main as cli
 from amop.cli import status
 from amop.database.connection import connect
-from amop.page.today import Need, ProviderToday, read_today
+from amop.page.needs import Need, ProviderToday
+from amop.page.today import read_today
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds.optimization_world import NOW, OptimizationWorld
 from tests.worlds.page_world import set_database_moment

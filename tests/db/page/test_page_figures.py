@@ -11,13 +11,14 @@ import pytest
 
 from amop.database.connection import connect
 from amop.page.findings import FindingsView, read_findings
+from amop.page.needs import Need
 from amop.page.queues import read_messages, read_quarantine
 from amop.page.savings import read_savings
 from amop.page.session import read_session, read_sessions
 from amop.page.session_tables import read_changes
 from amop.page.sim import read_sim, search_sims
 from amop.page.table import Order, Table, as_csv
-from amop.page.today import Need, read_today
+from amop.page.today import read_today
 from amop.page.what_if import read_what_if, read_what_ifs
 from amop.runs.first_step import OTHERWISE
 from amop.what_if.plan_table import read_plan_table
@@ -339,7 +340,7 @@ def test_a_thousand_providers_are_shown_with_the_most_expensive_of_equal_need_fi
         sorted_by_name = read_today(connection, integrations=EVERY, order=Order("provider", descending=True))
     assert len(view.table.rows) == 1000
     assert view.headline == (
-        "0 of 1000 providers are fine. Provider 1: it was never synced. "
+        "0 of 1,000 providers are fine. Provider 1: it was never synced. "
         "Next: trigger device_sync_pod19 and see that it is not paused. 999 more need attention."
     )
     assert sorted_by_name.table.rows[0].stored.name == "Provider 999"

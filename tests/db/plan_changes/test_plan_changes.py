@@ -67,7 +67,7 @@ def test_within_the_limits_no_approval_is_requested(world: ChangesWorld) -> None
     ("settings", "reason"),
     [
         ({"approval_above_changes": 2}, "3 changes are more than approval_above_changes = 2"),
-        ({"approval_above_amount": "5.99"}, "6.00 moved is more than approval_above_amount = 5.99"),
+        ({"approval_above_amount": "5.99"}, "USD 6.00 moved is more than approval_above_amount = USD 5.99"),
     ],
 )
 def test_above_a_limit_the_changes_wait_for_approval(
@@ -79,7 +79,7 @@ def test_above_a_limit_the_changes_wait_for_approval(
     assert world.row(instance_id)["changes_reason"] == reason
     assert world.states(instance_id) == ["proposed"] * 3
     request = approval_request(world.dsn, instance_id, call_rate=lambda *_: 5.0)
-    assert request.subject == "AT&T Control Center: apply 3 rate plan changes that save 6.00?"
+    assert request.subject == "AT&T Control Center: apply 3 rate plan changes that save USD 6.00?"
     assert reason in request.body and f"`instance_id` {instance_id}" in request.body
 
 

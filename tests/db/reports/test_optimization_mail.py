@@ -53,12 +53,12 @@ def test_it_tells_totals_savings_proof_dates_and_links(world: OptimizationWorld)
         " ".join(line.split()) for line in text_of(world, instance["id"], links={"Run": "http://x/y"}).splitlines()
     ]
     for line in (
-        "Rate plan optimization: AT&T, 2026-11, saves 3,013.50 (74.9%)",
+        "Rate plan optimization: AT&T, 2026-11, saves USD 3,013.50 (74.9%)",
         "Acme IoT, billing period 2026-10-18 18:00 America/New_York to 2026-11-18 18:00 America/New_York",
-        "Cost of the present rate plans 4,022.00",
-        "Cost of the optimized rate plans 1,008.50",
-        "Savings 3,013.50 (74.9%)",
-        "Proven lower bound of the cost 1,008.50",
+        "Cost of the present rate plans USD 4,022.00",
+        "Cost of the optimized rate plans USD 1,008.50",
+        "Savings USD 3,013.50 (74.9%)",
+        "Proven lower bound of the cost USD 1,008.50",
         "Gap to the lower bound 0.0000%",
         "Plan changes proposed 3",
         "SIMs placed, of SIMs expected 3 of 4",
@@ -76,7 +76,7 @@ def test_a_provider_that_was_never_synced_and_has_no_sims_has_a_mail_too(warehou
     world.add_rate_plan("Small", "1", "10")
     world.add_communication_plan("Tracking", ["Small"])
     text = text_of(world, world.optimize()["id"])
-    assert "saves 0.00\n" in text
+    assert "saves USD 0.00\n" in text
     assert "Last complete device sync                  unknown" in text
 
 

@@ -197,7 +197,7 @@ def test_bad_input_names_file_line_column_and_value_and_writes_nothing(folder: F
     first = err.splitlines()[0]
     assert first.startswith(f"amop: {place}: ")
     assert message.format(**files) if "{" in message else message in first
-    assert err.endswith("1 problem(s); nothing was written\n")
+    assert err.endswith("1 problem; nothing was written\n")
     assert sorted(path.name for path in folder.path.iterdir()) == ["devices.csv", "eligibility.csv", "rate_plans.csv"]
 
 
@@ -213,7 +213,7 @@ def test_of_thousands_of_problems_the_first_are_listed_and_all_are_counted(folde
         True,
         True,
     ]
-    assert lines[20:] == ["… and 11,981 more", "12,001 problem(s); nothing was written"]
+    assert lines[20:] == ["… and 11,981 more", "12,001 problems; nothing was written"]
 
 
 def test_wrong_input_leaves_older_outputs_as_they_were(folder: Folder) -> None:

@@ -24,6 +24,7 @@ def failed_run(provider: str = "POD19", **values: Any) -> FailedRun:
         "error": f"{provider} (2), run 17: the sync is not complete",
         "dag_id": "device_sync_pod19",
         "dag_run_id": "scheduled__2026-11-24T04:15:00+00:00",
+        "is_deleted": False,
         "ended_at": NOW,
     }
     return FailedRun(**(usual | values))
@@ -53,6 +54,9 @@ def test_the_same_cause_at_two_providers_is_one_message_and_two_causes_are_two()
     other = rules.of_failed_run(failed_run(error="bad key"))
     assert one.dedupe_key != two.dedupe_key
     assert one.cause_key == two.cause_key != other.cause_key
+    deleted = rules.of_failed_run(failed_run(is_deleted=True))
+    assert '"service_provider_ids": [2]' in deleted.first_step  # a command of one provider is in a message of its own
+    assert deleted.cause_key != one.cause_key
 
 
 def test_a_message_names_cause_providers_first_step_and_link() -> None:

@@ -11,6 +11,7 @@ import pytest
 from amop.page import formatting
 from amop.page.pictures import HEIGHT, OTHERS, PlanFlow, column_picture, flow_picture, line_picture
 from amop.page.table import Column, Order, as_csv, csv_cell, whole_table
+from amop.wording import exact_money, money
 
 COLUMNS: tuple[Column[tuple[Any, ...]], ...] = (
     Column("name", "Name", lambda row: row[0]),
@@ -52,10 +53,10 @@ def test_no_csv_text_begins_like_a_formula(text: str) -> None:
 
 
 def test_figures_in_words() -> None:
-    assert formatting.money(Decimal("1234.565"), "USD") == "USD 1,234.57"
-    assert formatting.money(Decimal("-0.001"), "USD") == "USD 0.00"
-    assert formatting.money(None, "USD") == "–"
-    assert formatting.exact_money(Decimal("1234.565001"), "CAD") == "CAD 1,234.565001"
+    assert money(Decimal("1234.565"), "USD") == "USD 1,234.57"
+    assert money(Decimal("-0.001"), "USD") == "USD 0.00"
+    assert money(None, "USD") == "–"
+    assert exact_money(Decimal("1234.565001"), "CAD") == "CAD 1,234.565001"
     assert formatting.data(1023) == "1023 B"
     assert formatting.data(Decimal(3 * 1024**3)) == "3.0 GB"
     assert formatting.moment(datetime(2026, 11, 3, 10, 30, tzinfo=UTC)) == "2026-11-03 10:30 UTC"

@@ -9,17 +9,29 @@ from typing import Any
 
 import pytest
 
+from amop.page.needs import Need, ProviderToday, headline, judge, unsent_action
 from amop.page.store.today import ProviderRow
-from amop.page.today import Need, ProviderToday, headline, judge
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-REFUSED = "the carrier refused API user 'a' or its key (401)."
+REFUSED = "the carrier refused the login of connection c (401)."
 NUMBERS = {"run_warnings", "quarantined", "pending_messages", "dead_messages"}
+
+
+UNSENT: dict[str, Any] = {
+    "unsent_session_id": 7,
+    "unsent_is_stopped": True,
+    "unsent_is_deleted": False,
+    "unsent_changes": 3,
+    "unsent_since": NOW - timedelta(hours=1),
+    "unsent_reason": "AT&T: the carrier refused the login of connection c (401)",
+}
+"""Approved plan changes that were not all sent."""
 
 
 def provider(name: str = "Jasper", **values: Any) -> ProviderRow:
     """Return a provider that was synced this night and needs nothing, apart from what is given."""
     nothing: dict[str, Any] = {field.name: 0 if field.name in NUMBERS else None for field in fields(ProviderRow)}
+    nothing |= {"run_is_deleted": False, "session_is_deleted": False}
     usual = {
         "id": 1,
         "name": name,
@@ -74,6 +86,27 @@ def judged(**values: Any) -> ProviderToday:
         ),
         ({"synced_at": NOW - timedelta(days=2)}, Need.LATE, "dags/device_sync_jasper"),
         ({"synced_at": NOW - timedelta(days=2), "run_status": "running"}, Need.FINE, None),
+        ({"synced_at": None, "run_status": "running"}, Need.STARTING, None),
+        ({"synced_at": None, "run_status": None}, Need.LATE, "dags/device_sync_jasper"),
+        (
+            {"synced_at": None, "run_status": None, "integration": "thingspace"},
+            Need.LATE,
+            "dags/device_sync_thingspace",
+        ),
+        ({"synced_at": None, "run_status": None, "integration": "teal"}, Need.EXTERNAL, None),
+        ({"integration": "teal", "quarantined": 1}, Need.QUARANTINE, "quarantine"),
+        (UNSENT, Need.STOPPED, "session/7/changes?state=approved"),
+        (
+            UNSENT | {"unsent_is_stopped": False, "unsent_since": NOW - timedelta(minutes=50)},
+            Need.STOPPED,
+            "session/7/changes?state=approved",
+        ),
+        (UNSENT | {"unsent_is_stopped": False, "unsent_since": NOW - timedelta(minutes=40)}, Need.FINE, None),
+        (
+            UNSENT | {"run_status": "failed", "run_error": "no", "run_is_deleted": True},
+            Need.FAILED,
+            "dags/device_sync_jasper",
+        ),
         ({"dead_messages": 2, "quarantined": 3}, Need.MESSAGES, "outbox?state=dead"),
         ({"quarantined": 3, "run_warnings": 1}, Need.QUARANTINE, "quarantine"),
         (
@@ -105,10 +138,74 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
         "Next: trigger device_sync_jasper and see that it is not paused."
     )
     assert headline([fine, warned, late, failed]) == (
-        "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the carrier refused API user 'a' or "
-        "its key (401). Next: correct login and password of the connection that the error names, then clear the failed "
-        "task of this provider with its downstream tasks. 1 more needs attention."
+        "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the carrier refused the login of "
+        "connection c (401). Next: correct login and password of the connection that the error names, then clear the "
+        "failed task of this provider with its downstream tasks. 1 more needs attention."
     )
+
+
+def test_a_first_sync_and_what_the_existing_system_reads_are_not_counted_as_fine() -> None:
+    fine, starting = judge(provider("A"), NOW), judge(provider("B", synced_at=None, run_status="running"), NOW)
+    outside = judge(provider("C", synced_at=None, run_status=None, integration="teal"), NOW)
+    late = judge(provider("D", synced_at=NOW - timedelta(days=2)), NOW)
+    assert headline([starting]) == "B: its first sync is running."
+    assert headline([outside]) == "C: the existing system reads its SIMs; this package has no client of Teal."
+    assert headline([late]).startswith("D: the last complete sync is 2 days old. Next: ")
+    assert headline([fine, starting]) == "1 of 2 providers is fine; the first sync of B is running."
+    assert headline([fine, starting, starting, outside]) == (
+        "1 of 4 providers is fine; 2 others run their first sync; the existing system reads the SIMs of C."
+    )
+    assert headline([fine, starting, late]).startswith(
+        "1 of 3 providers is fine; the first sync of B is running. D: the last complete sync is 2 days old."
+    )
+
+
+def test_after_its_dag_run_was_deleted_a_failure_is_answered_by_a_new_run() -> None:
+    failed: dict[str, Any] = {"id": 5, "run_status": "failed", "run_ended_at": NOW, "run_is_deleted": True}
+    for error, cause in (
+        (REFUSED, "correct login and password of the connection that the error names, then "),
+        ("disk full", "remove the cause that the error names, then "),
+    ):
+        row = judged(**failed, run_error=error)
+        command = "airflow dags trigger device_sync_jasper --conf '{\"service_provider_ids\": [5]}'"
+        assert row.action == f"{cause}trigger a new run: {command}"
+        assert "clear" not in row.action
+        assert row.reason.endswith("Its run was deleted in Airflow")
+    session = judged(id=5, session_id=7, session_status="failed", session_error="no", session_is_deleted=True)
+    command = "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 5}'"
+    assert session.action == f"remove the cause that the error names, then trigger a new run: {command}"
+
+
+def test_approved_plan_changes_that_were_not_sent_are_named_with_what_to_do() -> None:
+    row = judged(**UNSENT)
+    assert row.reason == (
+        "3 approved plan changes of session 7 were not sent: AT&T: the carrier refused the login of connection c (401)"
+    )
+    assert row.action == (
+        "correct login and password of the connection that the error names, then clear apply_changes of session 7 in "
+        "carrier_optimization_jasper with its downstream tasks, which sends the others"
+    )
+    idle = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_changes": 1}))
+    assert idle.reason == "1 approved plan change of session 7 waits, and none was sent since 2026-11-24 11:00 UTC"
+    assert idle.action.startswith("see whether apply_changes of session 7 in carrier_optimization_jasper waits for")
+    failed = judged(**UNSENT, run_status="failed", run_ended_at=NOW, run_error="no")
+    assert failed.need is Need.FAILED
+    assert "the sync failed at 2026-11-24 12:00 UTC: no. 3 approved plan changes of session 7 were not" in failed.reason
+    deleted = provider(**(UNSENT | {"unsent_is_deleted": True}))
+    assert unsent_action(deleted).endswith(
+        "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'"
+    )
+
+
+def test_a_limit_on_plan_changes_is_named_with_what_it_costs() -> None:
+    capped: dict[str, Any] = {"change_cap": 40, "uncapped_changes": 12, "uncapped_saving": Decimal("9.745")}
+    note = "capped by maximum_changes = 40; without the cap 12 more changes would save USD 9.75"
+    assert judged(**capped).cap_note == note
+    assert judged(**(capped | {"uncapped_changes": 1})).cap_note == note.replace("12 more changes", "1 more change")
+    assert judged(**(capped | {"uncapped_saving": Decimal(0)})).cap_note == (
+        "capped by maximum_changes = 40; without the cap no cheaper plans were found"
+    )
+    assert judged(change_cap=40).cap_note is None
 
 
 def test_a_failure_does_not_hide_an_open_approval() -> None:

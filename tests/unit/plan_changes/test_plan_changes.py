@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,7 @@ from amop.plan_changes.rules import (
     time_needed,
 )
 from amop.plan_changes.store import InstanceChanges, Move
+from amop.wording import money
 
 END = datetime(2026, 11, 18, 23, 0, tzinfo=UTC)
 ICCID = "8901170000000000001"
@@ -62,7 +64,7 @@ def test_go_needs_time_for_all_changes_and_ten_minutes(left: timedelta, is_refus
 def test_no_go_says_how_long_it_takes_and_how_much_time_is_left() -> None:
     refusal = refusal_by_time(cycle_end=END, changes=1000, calls_per_second=5.0, now=END - timedelta(seconds=90))
     assert refusal == (
-        "no go: 1000 changes take 7 min at 5 calls a second, plus 10 min, but the billing period ends in 90 s"
+        "no go: 1,000 changes take 7 min at 5 calls a second, plus 10 min, but the billing period ends in 90 s"
     )
 
 
@@ -104,13 +106,19 @@ def test_approval_is_requested_above_the_number_or_above_the_amount(
         amount=Decimal(amount),
         approval_above_changes=above_changes,
         approval_above_amount=None if above_amount is None else Decimal(above_amount),
+        currency="USD",
     )
     assert (reason is not None) == is_asked
 
 
 def test_one_change_that_is_built_on_an_implausible_answer_needs_approval_whatever_the_limits_are() -> None:
     reason = reason_to_request_approval(
-        warnings=2, changes=1, amount=Decimal(0), approval_above_changes=None, approval_above_amount=None
+        warnings=2,
+        changes=1,
+        amount=Decimal(0),
+        approval_above_changes=None,
+        approval_above_amount=None,
+        currency="USD",
     )
     assert reason is not None and reason.endswith("2 warnings of the device sync")
 
@@ -159,6 +167,7 @@ CHANGES = InstanceChanges(
     service_provider_name="AT&T <b>",
     connection_id="carrier_jasper",
     integration="jasper",
+    currency="USD",
     time_zone="America/New_York",
     write_is_enabled=True,
     can_auto_update_rate_plans=True,
@@ -181,20 +190,29 @@ def move(source: str | None, target: str, changes: int, now: str, then: str) -> 
 def test_the_approval_request_shows_the_changes_and_their_savings() -> None:
     moves = [move("10 MB", "1 MB", 900, "500", "300"), move(None, "5 | MB", 300, "100.5", "50")]
     body = approval_body(CHANGES, moves, [], needed=timedelta(seconds=490))
-    assert approval_subject(CHANGES) == "AT&T <b>: apply 1,200 rate plan changes that save 251.00?"
+    assert approval_subject(CHANGES) == "AT&T <b>: apply 1,200 rate plan changes that save USD 251.00?"
     assert "Approval is required: 1200 changes are more than 500." in body
-    assert "| saved by the changes | 251.00 (25.1%) |" in body
+    assert "| saved by the changes | USD 251.00 (25.1%) |" in body
     assert "| answer before | 2026-11-18 17:40 EST |" in body
-    assert "| 10 MB | 1 MB | 900 | 500.00 | 300.00 | 200.00 |" in body
-    assert r"| \(none\) | 5 \| MB | 300 | 100.50 | 50.00 | 50.50 |" in body
+    assert "| 10 MB | 1 MB | 900 | USD 500.00 | USD 300.00 | USD 200.00 |" in body
+    assert r"| \(none\) | 5 \| MB | 300 | USD 100.50 | USD 50.00 | USD 50.50 |" in body
     assert r"AT\&T \<b\>" in body and "<b>" not in body
+
+
+def test_the_approval_request_rounds_an_amount_as_the_page_does() -> None:
+    changes = replace(CHANGES, savings=Decimal("9.745"), change_count=1, currency="CAD")
+    body = approval_body(changes, [move("A", "B", 1, "20", "10.255")], [], needed=timedelta(0))
+    assert money(changes.savings, changes.currency) == "CAD 9.75"
+    assert approval_subject(changes) == "AT&T <b>: apply 1 rate plan change that saves CAD 9.75?"
+    assert "| saved by the changes | CAD 9.75 (1.0%) |" in body
+    assert "| A | B | 1 | CAD 20.00 | CAD 10.26 | CAD 9.75 |" in body
 
 
 def test_an_approval_request_for_many_plans_stays_short_and_its_table_adds_up() -> None:
     moves = [move(f"P{number}", "Q", 1, "2", "1") for number in range(1000)]
     body = approval_body(CHANGES, moves, [], needed=timedelta(0))
     assert len(body) < 4000
-    assert "| 975 other moves |  | 975 | 1,950.00 | 975.00 | 975.00 |" in body
+    assert "| 975 other moves |  | 975 | USD 1,950.00 | USD 975.00 | USD 975.00 |" in body
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from amop.reports.report_mail import MailAddressError, ReportContent, addresses, report_mail
 
 CONTENT = ReportContent(
-    title="Rate plan optimization: AT&T, 2026-11, saves 85.00 (88.5%)",
+    title="Rate plan optimization: AT&T, 2026-11, saves USD 85.00 (88.5%)",
     period="Acme IoT, billing period 2026-10-18 18:00 to 2026-11-18 18:00",
     figures=[("Savings", "85.00"), ("SIMs placed, of SIMs expected", "3 of 4")],
     exclusions=[("Its communication plan is not mapped to any rate plan", "1")],

@@ -17,7 +17,7 @@ def test_the_runbook_explains_every_error_that_has_a_first_step(text: str) -> No
 
 
 def test_the_first_step_follows_from_the_text_of_the_error() -> None:
-    refused = "POD19 (2): the carrier refused API user 'a' or its key (401: no). Check login and password"
+    refused = "POD19 (2): the carrier refused the login of connection c (401: no). Check login and password"
     assert first_step(refused).startswith("correct login and password of the connection that the error names")
     assert first_step("run 7 is held by run 6").startswith("wait for that run")
     assert first_step("something new") == first_step(None) == OTHERWISE

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from amop.solver import OptimizationResult
-from amop.solver.explanation import Explanation, FinalPrices, explain, money
+from amop.solver.explanation import Explanation, FinalPrices, decimal_text, explain
 from tests.worlds.optimizer_cases import Case, case, random_case
 
 POOLED = [{"rate_charge": 1, "plan_mb": 0, "pool": "p"}, {"rate_charge": 3, "plan_mb": 10, "pool": "p"}]
@@ -141,8 +141,8 @@ def test_where_whole_blocks_outweigh_the_prices_the_explanation_names_them() -> 
 
 def test_displayed_numbers_are_rounded_half_up_and_never_to_zero() -> None:
     values = {"1.5": "1.50", "1.0000005": "1.000001", "0.0000001": "less than 0.000001", "0": "0.00", "-2.25": "-2.25"}
-    assert {value: money(Decimal(value)) for value in values} == values
-    assert money(Decimal("0.009570654"), places=9) == "0.009570654"
+    assert {value: decimal_text(Decimal(value)) for value in values} == values
+    assert decimal_text(Decimal("0.009570654"), places=9) == "0.009570654"
 
 
 def test_the_explanation_has_usage_days_and_messages_of_the_sim() -> None:

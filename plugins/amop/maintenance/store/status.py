@@ -33,6 +33,8 @@ class ListedRun:
     devices_merged_at: datetime | None
     usage_merged_at: datetime | None
     staging_removed_at: datetime | None
+    is_deleted: bool
+    """True if Airflow no longer has the DAG run of the failed run."""
     newer_merged_run_id: int | None
     """A later run of the provider that has merged: this run must not merge any more."""
     optimization_session_id: int | None

@@ -64,6 +64,24 @@ class OpenSession:
     sync_dag_run_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """A failed or refused sync run, the latest of its provider, and its DAG run."""
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedSession:
+    """A session that failed or has unsent plan changes, the latest of its provider, and its opener."""
+
+    id: int
+    integration: str
+    opened_by: str
+
+
 @statement("maintenance/record_watchdog_check")
 def record_watchdog_check(connection: WarehouseConnection, *, now: datetime, longest_gap: timedelta) -> datetime:
     """Record a check of the watchdog; return since when it has checked without a gap."""
@@ -87,3 +105,23 @@ def running_runs(connection: WarehouseConnection, *, existing_system_dag_id: str
 @statement("maintenance/open_sessions")
 def open_sessions(connection: WarehouseConnection) -> list[OpenSession]:
     """Return the running sessions whose sync does not run."""
+
+
+@statement("maintenance/failed_runs")
+def failed_runs(connection: WarehouseConnection, *, existing_system_dag_id: str, row_limit: int) -> list[FailedRun]:
+    """Return the failed runs, the latest of their providers, whose DAG runs Airflow may have deleted."""
+
+
+@statement("maintenance/unfinished_sessions")
+def unfinished_sessions(connection: WarehouseConnection, *, row_limit: int) -> list[UnfinishedSession]:
+    """Return the failed or stopped sessions, the latest of their providers, whose DAG runs may be deleted."""
+
+
+@statement("maintenance/mark_run_deleted")
+def mark_run_deleted(connection: WarehouseConnection, *, run_id: int, now: datetime) -> None:
+    """Record that Airflow no longer has the DAG run of a failed run."""
+
+
+@statement("maintenance/mark_session_deleted")
+def mark_session_deleted(connection: WarehouseConnection, *, session_id: int, now: datetime) -> None:
+    """Record that Airflow no longer has any DAG run of a session."""

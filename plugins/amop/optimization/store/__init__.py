@@ -370,6 +370,7 @@ def add_results(
     moved_retired: str,
     moved_not_allowed: str,
     moved_saves: str,
+    currency: str,
     moved_for_pool: str,
     moved_for_bill: str,
 ) -> None:
@@ -384,6 +385,13 @@ def set_group_costs(connection: WarehouseConnection, *, instance_id: int) -> Non
 @statement("optimization/result_totals")
 def result_totals(connection: WarehouseConnection, *, instance_id: int) -> ResultTotals:
     """Return the sums of the result rows of an instance."""
+
+
+@statement("optimization/set_uncapped")
+def set_uncapped(
+    connection: WarehouseConnection, *, instance_id: int, uncapped_cost: Decimal, uncapped_change_count: int
+) -> None:
+    """Store the solved cost and the number of plan changes without the cap on them."""
 
 
 @statement("optimization/set_savings")

@@ -79,6 +79,12 @@ class StoredSession:
     total_cost: Decimal | None
     lower_bound: Decimal | None
     savings: Decimal | None
+    change_cap: int | None
+    """Limit on the number of plan changes (maximum_changes); None = no limit."""
+    uncapped_changes: int | None
+    """Further plan changes without the limit; None where it was not reached."""
+    uncapped_saving: Decimal | None
+    """What they would save."""
     gap: Decimal | None
     warning: str | None
     instance_error: str | None

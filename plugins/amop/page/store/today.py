@@ -40,6 +40,8 @@ class ProviderRow:
     run_started_at: datetime | None
     run_ended_at: datetime | None
     run_error: str | None
+    run_is_deleted: bool
+    """True if Airflow no longer has the DAG run of the failed run."""
     run_warnings: int
     run_pages: int | None
     rows_left: int | None
@@ -50,14 +52,31 @@ class ProviderRow:
     session_started_at: datetime | None
     session_heartbeat_at: datetime | None
     session_error: str | None
+    session_is_deleted: bool
+    """True if Airflow no longer has any DAG run that could continue the session."""
     approval_session_id: int | None
     """The session whose plan changes wait for an approval, also while the provider is optimized again."""
     approval_changes: int | None
     approval_savings: Decimal | None
+    unsent_session_id: int | None
+    """The session whose approved plan changes were not all sent; the billing period is not over."""
+    unsent_is_stopped: bool | None
+    """True if the task that sends them has stopped; False if it may still be sending."""
+    unsent_reason: str | None
+    unsent_is_deleted: bool | None
+    unsent_changes: int | None
+    unsent_since: datetime | None
+    """The last change that was sent, or the decision."""
     forecast_session_id: int | None
     forecast_bill: Decimal | None
     """Of the current period: with the optimized plans where they are applied, otherwise with the present ones."""
     optimized_bill: Decimal | None
+    change_cap: int | None
+    """Limit on the number of plan changes of that optimization (maximum_changes); None = no limit."""
+    uncapped_changes: int | None
+    """Further plan changes without the limit; None where it was not reached."""
+    uncapped_saving: Decimal | None
+    """What they would save."""
     quarantined: int
     pending_messages: int
     dead_messages: int

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 import amop
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OLD_PIP = "pip==23.0"
 
 # One worker, one installation; pip 23.0 needs about two minutes of CPU for it.

@@ -1,0 +1,38 @@
+"""Amounts and counted nouns as people read them, the same on the page, in messages, mails and the command line."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+NOTHING = "–"
+"""Stands for a value that is not known."""
+
+CENT = Decimal("0.01")
+
+
+def money(amount: Decimal | None, currency: str) -> str:
+    """Return an amount with its currency and 2 decimals, rounded half up."""
+    if amount is None:
+        return NOTHING
+    return f"{currency} {hundredths(amount):,f}"
+
+
+def exact_money(amount: Decimal | None, currency: str) -> str:
+    """Return an amount with its currency and all of its decimals."""
+    return NOTHING if amount is None else f"{currency} {amount:,f}"
+
+
+def hundredths(number: Decimal) -> Decimal:
+    """Return a number with 2 decimals, rounded half up."""
+    return number.quantize(CENT, rounding=ROUND_HALF_UP) + 0  # never -0.00
+
+
+def several(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 message``, ``2 messages``, ``1,000 messages``.
+
+    Args:
+        number: the count.
+        one: the noun, with what follows it where that depends on the number, as in ``message waits``.
+        many: the same for all other numbers; None = the noun with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

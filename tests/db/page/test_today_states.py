@@ -1,0 +1,248 @@
+"""What Today, ``bin/amop status`` and a session say of unsent changes, first syncs, a cap and a running session."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from amop.cli import main as cli
+from amop.cli import status
+from amop.config import KNOWN_INTEGRATIONS
+from amop.database.connection import connect
+from amop.page.needs import Need
+from amop.page.session import SessionView, read_session
+from amop.page.session_tables import LONGEST_NOTE, read_changes
+from amop.page.today import Today, read_today
+from amop.plan_changes.apply import stop_changes
+from sandbox.world.postgres import EmbeddedPostgres
+from tests.worlds.optimization_world import NOW, OptimizationWorld
+from tests.worlds.page_world import set_database_moment
+
+SIMS = 5
+
+
+@pytest.fixture
+def world(warehouse_dsn: str, postgres_server: EmbeddedPostgres) -> OptimizationWorld:
+    set_database_moment(postgres_server, warehouse_dsn, NOW)
+    world = OptimizationWorld(warehouse_dsn)
+    world.add_rate_plan("Small", "1", "10")
+    world.add_rate_plan("Large", "9", "100")
+    world.add_communication_plan("Tracking", ["Small", "Large"])
+    for number in range(SIMS):
+        world.add_sim(f"890000000{number}", "Tracking", "Large", 1)
+    return world
+
+
+def read(world: OptimizationWorld) -> Today:
+    with connect(world.dsn) as connection:
+        return read_today(connection, integrations=list(KNOWN_INTEGRATIONS), order=None)
+
+
+def read_view(world: OptimizationWorld, session_id: int) -> SessionView:
+    with connect(world.dsn) as connection:
+        view = read_session(connection, session_id, integrations=["jasper"], orders={})
+    assert view is not None
+    return view
+
+
+def approve(world: OptimizationWorld, *, decided_at: datetime = NOW) -> tuple[int, int]:
+    """Optimize and approve the plan changes; two of them are sent. Return session and instance."""
+    world.execute(
+        "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, status, is_full, billing_period_id,"
+        " started_at, ended_at) VALUES (1, 'device_sync_jasper', 'night', 'complete', true, %s, %s, %s)",
+        world.billing_period_id,
+        NOW,
+        NOW,
+    )
+    row = world.optimize()
+    world.execute(
+        "UPDATE amop.optimization_instance SET changes_status = 'approved', changes_decided_at = %s", decided_at
+    )
+    world.execute(
+        "UPDATE amop.rate_plan_change SET state = CASE WHEN id <= (SELECT min(id) + 1 FROM amop.rate_plan_change)"
+        " THEN 'applied' ELSE 'approved' END"
+    )
+    return int(row["session_id"]), int(row["id"])
+
+
+def print_status(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> str:
+    monkeypatch.setattr(status, "warehouse_conninfo", lambda: world.dsn)
+    with pytest.raises(SystemExit):
+        cli.main(["status", *arguments])
+    return capsys.readouterr().out
+
+
+def test_plan_changes_whose_sending_stopped_are_named_until_they_are_sent(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id, instance_id = approve(world)
+    assert read(world).headline == "AT&T is fine."  # they are being sent
+    stop_changes(world.dsn, instance_id, "AT&T: the carrier refused the login of connection c (401)", now=NOW)
+    today = read(world)
+    assert [(row.need, row.next_step and row.next_step.address) for row in today.table.rows] == [
+        (Need.STOPPED, f"session/{session_id}/changes?state=approved")
+    ]
+    assert today.headline == (
+        f"AT&T: 3 approved plan changes of session {session_id} were not sent: AT&T: the carrier refused the login of "
+        "connection c (401). Next: correct login and password of the connection that the error names, then clear "
+        f"apply_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, which sends "
+        "the others."
+    )
+    printed = " ".join(print_status(world, monkeypatch, capsys).split())
+    assert f"Plan changes stopped: AT&T, session {session_id}: 3 approved changes were not sent. Next: " in printed
+    (unsent,) = json.loads(print_status(world, monkeypatch, capsys, "--json"))["unsent_changes"]
+    assert (unsent["session_id"], unsent["plan_changes"]) == (session_id, 3)
+    world.execute("UPDATE amop.optimization_session SET dag_run_deleted_at = %s", NOW)
+    assert "then optimize again: airflow dags trigger carrier_optimization_jasper --conf" in read(world).headline
+    world.execute("UPDATE amop.rate_plan_change SET state = 'applied'")
+    assert read(world).headline == "AT&T is fine."
+
+
+def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_stale_run(
+    world: OptimizationWorld,
+) -> None:
+    session_id, _ = approve(world, decided_at=NOW - timedelta(minutes=46))
+    (row,) = read(world).table.rows
+    assert (row.need, row.reason) == (
+        Need.STOPPED,
+        f"3 approved plan changes of session {session_id} wait, and none was sent since 2026-11-03 09:44 UTC",
+    )
+    world.execute(
+        "UPDATE amop.rate_plan_change SET applied_at = %s WHERE state = 'applied'", NOW - timedelta(minutes=9)
+    )
+    assert read(world).headline == "AT&T is fine."
+
+
+def test_plan_changes_of_a_closed_period_or_of_a_superseded_session_cannot_be_sent_any_more(
+    world: OptimizationWorld,
+) -> None:
+    _, instance_id = approve(world)
+    stop_changes(world.dsn, instance_id, "stopped", now=NOW)
+    world.optimize(opened_by="carrier_optimization_jasper/again")
+    assert read(world).headline == "AT&T is fine."
+    world.execute(
+        "UPDATE amop.optimization_instance SET run_status = 'complete_with_errors' WHERE id > %s", instance_id
+    )
+    assert read(world).table.rows[0].need is Need.STOPPED
+    world.execute("UPDATE amop.billing_period SET cycle_end = %s", NOW - timedelta(minutes=1))
+    assert read(world).headline == "AT&T is fine."
+
+
+@pytest.mark.parametrize(
+    ("integration", "headline"),
+    [
+        ("thingspace", "AT&T: its first sync is running."),
+        ("teal", "AT&T: its first sync is running."),
+    ],
+)
+def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
+    world: OptimizationWorld, integration: str, headline: str
+) -> None:
+    world.execute(
+        "UPDATE amop.service_provider SET integration_id = (SELECT id FROM amop.integration WHERE name = %s)",
+        integration,
+    )
+    world.execute(
+        "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, status, is_full, billing_period_id)"
+        " VALUES (1, 'd', 'first', 'running', true, %s)",
+        world.billing_period_id,
+    )
+    today = read(world)
+    assert (today.headline, today.is_fine) == (headline, True)
+
+
+@pytest.mark.parametrize(
+    ("integration", "said"),
+    [
+        ("thingspace", "1 of 2 providers is fine. Other: it was never synced. Next: trigger device_sync_thingspace"),
+        ("teal", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
+        ("telegence", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
+    ],
+)
+def test_a_provider_of_every_family_is_counted_with_what_is_true_of_it(
+    world: OptimizationWorld,
+    integration: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    approve(world)
+    world.execute("UPDATE amop.rate_plan_change SET state = 'applied'")
+    world.execute(
+        "INSERT INTO amop.service_provider (id, tenant_id, integration_id, name, connection_id, time_zone)"
+        " SELECT 2, 1, id, 'Other', 'c', 'UTC' FROM amop.integration WHERE name = %s",
+        integration,
+    )
+    assert read(world).headline.startswith(said)
+    assert " ".join(print_status(world, monkeypatch, capsys).split()).startswith(said)
+
+
+def test_a_cap_on_plan_changes_is_named_with_what_it_costs(world: OptimizationWorld) -> None:
+    world.execute("UPDATE amop.service_provider SET maximum_changes = 2")
+    row = world.optimize()
+    assert (row["savings"], row["uncapped_change_count"], row["uncapped_cost"]) == (Decimal(16), SIMS, Decimal(5))
+    note = "capped by maximum_changes = 2; without the cap 3 more changes would save USD 24.00"
+    world.execute("UPDATE amop.optimization_instance SET changes_status = 'applied'")
+    (provider,) = read(world).table.rows
+    assert (provider.possible_saving, provider.cap_note) == (Decimal(0), note)
+    assert f" The plan changes are {note}." in read_view(world, row["session_id"]).proof
+
+
+@pytest.mark.parametrize("cap", [None, SIMS, SIMS + 1])
+def test_a_cap_that_keeps_nothing_from_being_saved_is_not_named(world: OptimizationWorld, cap: int | None) -> None:
+    world.execute("UPDATE amop.service_provider SET maximum_changes = %s", cap)
+    row = world.optimize()
+    assert row["savings"] == Decimal(40)
+    (provider,) = read(world).table.rows
+    assert "would save" not in f"{provider.cap_note} {read_view(world, row['session_id']).proof}"
+
+
+def test_a_running_session_does_not_say_that_there_is_nothing_before_it_knows(world: OptimizationWorld) -> None:
+    instance_id = world.open()
+    session_id = world.instance(instance_id)["session_id"]
+    *first, write_results, publish = world.steps(instance_id)
+    for step in first[:4]:
+        step()
+
+    def empty() -> dict[str, str]:
+        view = read_view(world, session_id)
+        tables: list[Any] = [view.groups, view.moves, view.plans, view.pools, view.excluded, view.top_savers]
+        return {table.name: table.empty for table in tables}
+
+    results = ("moves", "plans", "pools", "savers")
+    unknown = dict.fromkeys(results, "Not known yet: the session is at 40 %.")
+    assert empty() == unknown | {"groups": "No group of communication plans.", "excluded": "No SIM is excluded."}
+    world.execute("UPDATE amop.optimization_session SET status = 'failed'")
+    assert empty()["moves"] == "Not known: the session ended at 40 %."
+    world.execute("UPDATE amop.optimization_session SET status = 'running'")
+    for step in (*first[4:], write_results, publish):
+        step()
+    assert empty()["moves"] == "No SIM changes its rate plan."
+
+
+def test_a_long_comment_is_shortened_in_the_rows_and_whole_in_the_session(world: OptimizationWorld) -> None:
+    session_id, instance_id = approve(world)
+    reason = f"rejected by ann: {'too late ' * 440}".rstrip()
+    assert len(reason) > 3900
+    world.execute("UPDATE amop.rate_plan_change SET state = 'rejected', error = %s", reason)
+    world.execute(
+        "UPDATE amop.optimization_instance SET changes_status = 'rejected', changes_reason = %s WHERE id = %s",
+        reason,
+        instance_id,
+    )
+    with connect(world.dsn) as connection:
+        table = read_changes(connection, instance_id, currency="USD")
+    (state,) = (column for column in table.columns if column.name == "state")
+    assert state.note is not None
+    notes = {state.note(row) for row in table.rows}
+    assert len(table.rows) == SIMS
+    assert [len(str(note)) <= LONGEST_NOTE and str(note).startswith("rejected by ann: too late") for note in notes] == [
+        True
+    ]
+    assert read_view(world, session_id).stored.changes_reason == reason
