@@ -1,5 +1,5 @@
--- Purpose: the weight of bad outcomes when plans are chosen, the mean of the worst tenth of the bills of an instance, how
---   uncertain the usage of each of its SIMs was, and whether the bill came true.
+-- Purpose: the weight of bad outcomes when plans are chosen, the mean of the worst tenth of the bills of an instance,
+--   how uncertain the usage of each of its SIMs was, and whether the bill came true.
 -- Parameters: none.
 -- Locks: service_provider, optimization_instance and realised_saving, exclusively and briefly.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.
@@ -13,7 +13,7 @@ ALTER TABLE amop.optimization_instance ADD COLUMN worst_tenth_cost numeric(18, 6
 COMMENT ON COLUMN amop.optimization_instance.worst_tenth_cost IS
 'Mean of the worst tenth of the bills over the scenarios of the interval.';
 COMMENT ON COLUMN amop.optimization_instance.cost_5_percent IS
-'The lowest bill that at least 5 % of the scenarios of the interval do not exceed: others than those that chose the plans.';
+'The lowest bill that at least 5 % of the scenarios of the interval do not exceed. These did not choose the plans.';
 COMMENT ON COLUMN amop.optimization_instance.cost_50_percent IS
 'The lowest bill that at least 50 % of the scenarios of the interval do not exceed.';
 COMMENT ON COLUMN amop.optimization_instance.cost_95_percent IS
@@ -36,7 +36,7 @@ CREATE TABLE amop.optimization_device_forecast (
     PRIMARY KEY (instance_id, device_id)
 );
 COMMENT ON TABLE amop.optimization_device_forecast IS
-'For each billed SIM of an instance whose plans scenarios chose: ten equally likely usages at the period''s end, 1e-6 MB.
+'For each billed SIM of an instance whose plans scenarios chose: ten equally likely usages of the period, 1e-6 MB.
 Column usage_N_percent has the least usage that N % of the scenarios do not exceed.';
 COMMENT ON COLUMN amop.optimization_device_forecast.value_at_stake IS
 'What knowing the usage would save on the mean, 1e-6 of the currency; 0 where one plan is cheapest in every scenario.';
@@ -45,6 +45,6 @@ ALTER TABLE amop.realised_saving
 ADD COLUMN solved_plans_cost numeric(24, 6),
 ADD COLUMN is_within_interval boolean;
 COMMENT ON COLUMN amop.realised_saving.solved_plans_cost IS
-'Where an interval of the bill was stated: the bill of the solved plans with the real usage, as if all had been applied.';
+'Where an interval of the bill was stated: the bill of the solved plans with the real usage, as if all were applied.';
 COMMENT ON COLUMN amop.realised_saving.is_within_interval IS
 'Whether that bill is within cost_5_percent and cost_95_percent of the instance.';

@@ -1,5 +1,5 @@
--- Purpose: count the closed billing periods of a provider whose real bill was compared with the interval that was stated
---   for it, and those whose bill it held. The last measured optimization of a period counts.
+-- Purpose: count the closed billing periods of a provider whose real bill was compared with the interval stated for it,
+--   and those whose bill it held. The last measured optimization of a period counts.
 -- Parameters: service_provider_id, ends_after (timestamptz).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -16,5 +16,5 @@ FROM (
         session.service_provider_id = %(service_provider_id)s
         AND period.cycle_end > %(ends_after)s
         AND measured.is_within_interval IS NOT NULL
-    ORDER BY period.id, instance.id DESC
+    ORDER BY period.id ASC, instance.id DESC
 ) AS last_of_period
