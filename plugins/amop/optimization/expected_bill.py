@@ -139,7 +139,7 @@ def _daily_usage(
     usage = np.zeros((len(inputs.device_ids), len(history.days)), dtype=np.int64)
     in_cycle = np.zeros(len(usage), dtype=np.int64)
     for number, day in enumerate(history.days[:-1]):
-        found = store.usage_of_day(
+        found = store.sims.usage_of_day(
             connection, instance_id=instance.id, billing_period_id=day.billing_period_id, usage_date=day.usage_date
         )
         rows = np.searchsorted(inputs.device_ids, found.device_id)
