@@ -220,3 +220,17 @@ class ChangesWorld:
         """Return the calls that the carrier counted since the figures were reset: reads and writes of a SIM."""
         by_endpoint = self.carrier.stats(self.account)["calls_by_endpoint"]
         return {method: by_endpoint.get(f"{method} /devices/{{iccid}}", 0) for method in ("GET", "PUT")}
+
+
+def approved(world: ChangesWorld, count: int) -> tuple[int, list[dict[str, Any]]]:
+    """Return an instance whose changes are approved, and its SIMs."""
+    sims = world.sims(count)
+    instance_id = world.instance(sims)
+    assert world.plan(instance_id) == "approved"
+    world.carrier.reset_stats()
+    return instance_id, sims
+
+
+def device_path(sim: dict[str, Any]) -> str:
+    """Return the path of a SIM at the carrier."""
+    return f"/rws/api/v1/devices/{sim['iccid']}"

@@ -18,7 +18,6 @@ from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
 from amop.optimization.change_effects import days_left, effects_of
 from amop.optimization.comm_groups import PLACED
 from amop.optimization.rows import Instance, RatePlan, ResultTotals, StoredCommGroup
-from amop.optimization.store import changes
 from amop.reference.billing_period import days_in_period
 from amop.solver import Terms
 from amop.solver.mid_cycle import LeftPlans, MidCycle, mid_cycle_of
@@ -120,16 +119,16 @@ def read_inputs(connection: WarehouseConnection, instance: Instance) -> Instance
         OptimizerInputError: a price is beyond 64 bits.
     """
     effects = effects_of(instance)
-    groups = store.comm_groups(connection, instance_id=instance.id)
-    billed = store.billed_devices(connection, instance_id=instance.id)
+    groups = store.comm_groups.comm_groups(connection, instance_id=instance.id)
+    billed = store.sims.billed_devices(connection, instance_id=instance.id)
     order = np.argsort(billed.device_id)
     current = billed.current_rate_plan_id[order]
     needed = {rate_plan_id for group in groups if group.outcome in PLACED for rate_plan_id in group.rate_plan_ids}
     needed |= set(np.unique(current).tolist())
-    left = store.left_plans(connection, instance_id=instance.id) if effects.count_from_change else None
+    left = store.sims.left_plans(connection, instance_id=instance.id) if effects.count_from_change else None
     if left is not None:
         needed |= set(np.unique(left.rate_plan_id).tolist())
-    rate_plans = store.rate_plans(connection, rate_plan_ids=sorted(needed))
+    rate_plans = store.comm_groups.rate_plans(connection, rate_plan_ids=sorted(needed))
     rate_plan_ids = np.array([plan.id for plan in rate_plans], dtype=np.int64)
     plan_arrays = rate_plans_as_arrays(rate_plans)
     current_rate_plan = _index_of(current, rate_plan_ids)
@@ -266,7 +265,7 @@ def write_base_assignment(
     connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, assignment: Integers
 ) -> None:
     """Replace the base rate plan of each billed SIM."""
-    store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_base_assignment")
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_base_assignment")
     _copy_assignment(connection, COPY_BASE_ASSIGNMENT, instance_id, inputs, assignment)
 
 
@@ -274,7 +273,7 @@ def write_solved_assignment(
     connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, assignment: Integers
 ) -> None:
     """Replace the solved rate plan of each billed SIM."""
-    store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_solved_assignment")
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_solved_assignment")
     _copy_assignment(connection, COPY_SOLVED_ASSIGNMENT, instance_id, inputs, assignment)
 
 
@@ -290,7 +289,7 @@ def write_device_forecasts(
         usage: quantiles of each SIM's usage, shape (N, 10), 1e-6 MB.
         stake: value at stake of each SIM, shape (N,), 1e-6 currency.
     """
-    store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_forecast")
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_forecast")
     instance_ids = np.full(len(stake), instance_id, dtype=np.int64)
     write_numbers(connection, COPY_DEVICE_FORECASTS, instance_ids, inputs.device_ids, *usage.T, stake)
 
@@ -316,10 +315,10 @@ def write_device_results(
     """
     instance_id = instance.id
     remaining = days_left(instance.usage_as_of, cycle_end=instance.cycle_end, period_days=1)
-    store.create_costs(connection)
+    store.results.create_costs(connection)
     write_numbers(connection, COPY_DEVICE_COSTS, device_ids, from_costs, to_costs)
-    store.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_result")
-    store.add_results(
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_result")
+    store.results.add_results(
         connection,
         instance_id=instance_id,
         a_change_counts=effects_of(instance).any_counts(days_left=remaining),
@@ -327,18 +326,18 @@ def write_device_results(
         **ASSIGNMENT_REASONS,
     )
     write_changes(connection, instance_id)
-    store.set_group_costs(connection, instance_id=instance_id)
-    return store.result_totals(connection, instance_id=instance_id)
+    store.results.set_group_costs(connection, instance_id=instance_id)
+    return store.results.result_totals(connection, instance_id=instance_id)
 
 
 def write_changes(connection: WarehouseConnection, instance_id: int) -> None:
     """Replace the proposed changes of an instance, their sums by plan and their saving curve."""
-    changes.delete_proposals(connection, instance_id=instance_id)
-    changes.add_changes(connection, instance_id=instance_id)
-    store.delete_rows(connection, instance_id=instance_id, table="amop.rate_plan_move")
-    store.delete_rows(connection, instance_id=instance_id, table="amop.saving_curve")
-    changes.add_moves(connection, instance_id=instance_id)
-    changes.add_saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
+    store.changes.delete_proposals(connection, instance_id=instance_id)
+    store.changes.add_changes(connection, instance_id=instance_id)
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.rate_plan_move")
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.saving_curve")
+    store.changes.add_moves(connection, instance_id=instance_id)
+    store.changes.add_saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
 
 
 def _index_of(searched: Integers, ids: Integers) -> Integers:

@@ -17,7 +17,6 @@ from amop.optimization.arrays import InstanceInputs
 from amop.optimization.errors import ProofError
 from amop.optimization.projection import SCENARIOS
 from amop.optimization.rows import Instance, IntervalRecord
-from amop.optimization.store.record import interval_record
 from amop.optimization.usage_history import UsageDay, UsageHistory, usage_history
 from amop.optimization.usage_rates import DailyUsage, Remaining
 from amop.optimization.usage_scenarios import interval_scenarios, simulate_usage
@@ -42,7 +41,7 @@ QUANTILES = (5, 50, 95)
 def read_record(conninfo: str, instance: Instance) -> IntervalRecord:
     """Return how often the interval of the provider's bill came true in the last year."""
     with transaction(conninfo, application_name="amop read_record") as connection:
-        return interval_record(
+        return store.record.interval_record(
             connection,
             service_provider_id=instance.service_provider_id,
             ends_after=instance.cycle_end - RECORD_LENGTH,
@@ -204,7 +203,7 @@ def _daily_usage(
     usage = np.zeros((len(inputs.device_ids), len(history.days)), dtype=np.int64)
     in_cycle = np.zeros(len(usage), dtype=np.int64)
     for number, day in enumerate(history.days[:-1]):
-        found = store.usage_of_day(
+        found = store.sims.usage_of_day(
             connection, instance_id=instance.id, billing_period_id=day.billing_period_id, usage_date=day.usage_date
         )
         rows = np.searchsorted(inputs.device_ids, found.device_id)

@@ -50,25 +50,25 @@ def group_communication_plans(conninfo: str, instance_id: int) -> int:
     """Write the comm groups of the provider, once; return their number."""
     with transaction(conninfo, application_name="amop group_communication_plans") as connection:
         instance = lock_instance(connection, instance_id)
-        if not store.comm_groups(connection, instance_id=instance_id):
+        if not store.comm_groups.comm_groups(connection, instance_id=instance_id):
             _write_comm_groups(connection, instance)
             touch_session(connection, instance.session_id)
-        groups = store.comm_groups(connection, instance_id=instance_id)
+        groups = store.comm_groups.comm_groups(connection, instance_id=instance_id)
     log.info("%s: %s comm groups", instance.service_provider_name, len(groups))
     return len(groups)
 
 
 def _write_comm_groups(connection: WarehouseConnection, instance: Instance) -> None:
-    plans = store.communication_plans(
+    plans = store.comm_groups.communication_plans(
         connection,
         service_provider_id=instance.service_provider_id,
         billing_period_id=instance.billing_period_id,
         usage_as_of=instance.usage_as_of,
     )
-    store.delete_rows(connection, instance_id=instance.id, table="amop.optimization_comm_group")
+    store.instances.delete_rows(connection, instance_id=instance.id, table="amop.optimization_comm_group")
     with connection.pipeline():
         for group in comm_groups.group_communication_plans(plans):
-            store.add_comm_group(
+            store.comm_groups.add_comm_group(
                 connection,
                 instance_id=instance.id,
                 group_key=group.group_key,
@@ -89,10 +89,11 @@ def validate_groups(conninfo: str, instance_id: int, *, now: datetime) -> dict[s
         instance = lock_instance(connection, instance_id)
         problem = None
         if instance.inputs_read_at is None:
-            problem = _validate(connection, instance, store.comm_groups(connection, instance_id=instance_id))
+            groups = store.comm_groups.comm_groups(connection, instance_id=instance_id)
+            problem = _validate(connection, instance, groups)
             if problem is not None:
                 end_with_errors(connection, instance, problem.text, detail=problem.detail, now=now)
-        groups = store.comm_groups(connection, instance_id=instance_id)
+        groups = store.comm_groups.comm_groups(connection, instance_id=instance_id)
     if problem is not None:
         raise ValidationError(str(problem))
     outcomes = [str(group.outcome) for group in groups]
@@ -132,7 +133,7 @@ def _validate(
             rate_plan_limit=instance.rate_plan_limit,
             invalid_rate_plan_ids=invalid,
         )
-        store.set_outcome(connection, comm_group_id=group.id, outcome=outcome)
+        store.comm_groups.set_outcome(connection, comm_group_id=group.id, outcome=outcome)
     provider = instance.service_provider_name
     if not any(group.rate_plan_ids for group in groups):
         log.error("%s: no communication plan allows a rate plan; complete the reference data", provider)
@@ -155,7 +156,7 @@ def _rate_plans_to_check(
     and that have no valid price: their SIMs are not billed."""
     allowed = {rate_plan_id for group in groups for rate_plan_id in group.rate_plan_ids}
     present = {
-        has_plans: store.present_rate_plans(
+        has_plans: store.comm_groups.present_rate_plans(
             connection,
             service_provider_id=instance.service_provider_id,
             billing_period_id=instance.billing_period_id,
@@ -166,7 +167,7 @@ def _rate_plans_to_check(
         )
         for has_plans in (True, False)
     }
-    plans = store.rate_plans(connection, rate_plan_ids=sorted(allowed.union(present[True], present[False])))
+    plans = store.comm_groups.rate_plans(connection, rate_plan_ids=sorted(allowed.union(present[True], present[False])))
     needed = allowed.union(present[True])
     return [plan for plan in plans if plan.id in needed or _has_valid_price(plan)]
 
@@ -190,7 +191,7 @@ def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
             _store_device_counts(connection, instance)
             advance_session(connection, instance.session_id, INPUTS_READ)
             instance = load_instance(connection, instance_id)
-        exclusions = store.exclusion_counts(connection, instance_id=instance_id)
+        exclusions = store.sims.exclusion_counts(connection, instance_id=instance_id)
     if instance.warning:
         log.warning("%s: %s", instance.service_provider_name, instance.warning)
     for exclusion in exclusions:
@@ -207,8 +208,8 @@ def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
 
 def _write_exclusions(connection: WarehouseConnection, instance: Instance) -> None:
     """Write the SIMs that are not placed, with the reason; a SIM with a broken counter is removed from the inputs."""
-    store.exclude_too_large_usage(connection, instance_id=instance.id, largest_usage_mb=LARGEST_USAGE_MB)
-    store.add_exclusions(
+    store.sims.exclude_too_large_usage(connection, instance_id=instance.id, largest_usage_mb=LARGEST_USAGE_MB)
+    store.sims.add_exclusions(
         connection,
         instance_id=instance.id,
         service_provider_id=instance.service_provider_id,
@@ -220,11 +221,11 @@ def _write_exclusions(connection: WarehouseConnection, instance: Instance) -> No
 
 
 def _store_device_counts(connection: WarehouseConnection, instance: Instance) -> None:
-    grouped = store.comm_groups(connection, instance_id=instance.id)
-    groups = store.count_devices(connection, instance_id=instance.id)
+    grouped = store.comm_groups.comm_groups(connection, instance_id=instance.id)
+    groups = store.sims.count_devices(connection, instance_id=instance.id)
     for group in groups:
-        store.set_group_device_count(connection, comm_group_id=group.id, device_count=group.device_count)
-    exclusions = store.exclusion_counts(connection, instance_id=instance.id)
+        store.sims.set_group_device_count(connection, comm_group_id=group.id, device_count=group.device_count)
+    exclusions = store.sims.exclusion_counts(connection, instance_id=instance.id)
     broken = sum(each.device_count for each in exclusions if each.reason == USAGE_TOO_LARGE)
     device_count = sum(group.placed_count for group in groups)
     expected = max(sum(group.device_count for group in grouped), broken + sum(group.device_count for group in groups))
@@ -242,7 +243,7 @@ def _store_device_counts(connection: WarehouseConnection, instance: Instance) ->
             f"The messages of {several(sms_unread_count, 'SIM')} were not read: no plan with a price for messages was "
             f"offered to {'it' if sms_unread_count == 1 else 'them'}"
         )
-    store.set_device_counts(
+    store.sims.set_device_counts(
         connection,
         instance_id=instance.id,
         device_count=device_count,

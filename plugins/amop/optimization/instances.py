@@ -55,7 +55,7 @@ def check_request(conninfo: str, request: OptimizationRequest) -> None:
         SessionNotFoundError: there is no such session.
     """
     with transaction(conninfo, application_name="amop check_request") as connection:
-        provider = store.find_provider(connection, service_provider_id=request.service_provider_id)
+        provider = store.instances.find_provider(connection, service_provider_id=request.service_provider_id)
         if provider is None or provider.integration != request.integration:
             raise OptimizationRequestError(
                 f"service_provider_id {request.service_provider_id} is not a provider of integration "
@@ -68,9 +68,9 @@ def check_request(conninfo: str, request: OptimizationRequest) -> None:
 
 
 def _check_billing_period(connection: WarehouseConnection, billing_period_id: int, provider: Provider) -> None:
-    if store.provider_of_billing_period(connection, billing_period_id=billing_period_id) == provider.id:
+    if store.instances.provider_of_billing_period(connection, billing_period_id=billing_period_id) == provider.id:
         return
-    known = store.latest_billing_periods(connection, service_provider_id=provider.id)
+    known = store.instances.latest_billing_periods(connection, service_provider_id=provider.id)
     listed = ", ".join(f"{period.id} (ends {period.cycle_end:%Y-%m-%d %H:%M %Z})" for period in known)
     raise OptimizationRequestError(
         f"billing_period_id {billing_period_id} is not a billing period of provider {provider.id} {provider.name!r}; "
@@ -92,7 +92,7 @@ def _check_session(
             f"optimization_session_id {session_id} is for billing period {session.billing_period_id}, not for "
             f"billing_period_id {request.billing_period_id}"
         )
-    sync = store.sync_run_of_session(connection, session_id=session_id)
+    sync = store.instances.sync_run_of_session(connection, session_id=session_id)
     if sync is not None and sync.status == "running":
         raise OptimizationRequestError(
             f"optimization_session_id {session_id}: its device sync (run {sync.id}) has not ended; the sync starts the "
@@ -127,14 +127,14 @@ def open_instance(conninfo: str, request: OptimizationRequest, *, now: datetime)
             log.info("Session %s is already complete, nothing to do", session_id)
         else:
             advance_session(connection, session_id, READY_TO_OPTIMIZE)
-        read_at = store.usage_read_at(
+        read_at = store.instances.usage_read_at(
             connection,
             service_provider_id=session.service_provider_id,
             billing_period_id=session.billing_period_id,
         )
         # Usage of a closed period is final: it is projected from the period's end, which leaves it unchanged.
         usage_as_of = session.cycle_end if now >= session.cycle_end else read_at or now
-        instance_id = store.insert_instance(
+        instance_id = store.instances.insert_instance(
             connection,
             session_id=session_id,
             usage_as_of=usage_as_of,
@@ -189,7 +189,7 @@ def load_instance(connection: WarehouseConnection, instance_id: int) -> Instance
     Raises:
         PipelineError: there is no such instance.
     """
-    instance = store.find_instance(connection, instance_id=instance_id)
+    instance = store.instances.find_instance(connection, instance_id=instance_id)
     if instance is None:
         raise PipelineError(f"optimization instance {instance_id} does not exist")
     return instance
@@ -237,4 +237,4 @@ def end_with_errors(
 def add_warning(conninfo: str, instance_id: int, text: str) -> None:
     """Add a warning to an instance, once."""
     with transaction(conninfo, application_name="amop add_warning") as connection:
-        store.add_warning(connection, instance_id=instance_id, warning=text)
+        store.instances.add_warning(connection, instance_id=instance_id, warning=text)

@@ -36,7 +36,7 @@ def read_history(connection: WarehouseConnection, instance: Instance) -> UsageHi
     """
     history = None
     if instance.projection_method in {DAILY_HISTORY, SCENARIOS}:
-        days = store.usage_days(
+        days = store.sims.usage_days(
             connection,
             service_provider_id=instance.service_provider_id,
             billing_period_id=instance.billing_period_id,
@@ -54,7 +54,7 @@ def read_history(connection: WarehouseConnection, instance: Instance) -> UsageHi
     projection: dict[str, Any] = {"method": ELAPSED_TIME}
     if history is not None:
         projection = {"method": DAILY_HISTORY, "usage_days": [day.as_json() for day in history.days]}
-    store.set_projection(connection, instance_id=instance.id, projection=Jsonb(projection))
+    store.sims.set_projection(connection, instance_id=instance.id, projection=Jsonb(projection))
     return history
 
 
@@ -68,7 +68,7 @@ def add_devices(connection: WarehouseConnection, instance: Instance, history: Us
     """
     _create_usage_history(connection, instance, history)
     factor = projection_factor(instance.usage_as_of, cycle_start=instance.cycle_start, cycle_end=instance.cycle_end)
-    store.add_devices(
+    store.sims.add_devices(
         connection,
         instance_id=instance.id,
         service_provider_id=instance.service_provider_id,
@@ -98,7 +98,7 @@ def add_devices(connection: WarehouseConnection, instance: Instance, history: Us
 def add_left_plans(connection: WarehouseConnection, instance: Instance) -> None:
     """Write the plans that SIMs had left within the period, where they are billed for the days on them."""
     if effects_of(instance).count_from_change:
-        store.add_left_plans(
+        store.sims.add_left_plans(
             connection,
             instance_id=instance.id,
             billing_period_id=instance.billing_period_id,
@@ -113,14 +113,14 @@ def _create_usage_history(connection: WarehouseConnection, instance: Instance, h
     """Fill the temporary table ``usage_history``; without a history it stays empty."""
     days = history.days if history else ()
     weights = [weight for row in history.weights for weight in row] if history else []
-    store.create_usage_day(
+    store.sims.create_usage_day(
         connection,
         usage_dates=[day.usage_date for day in days],
         billing_period_ids=[day.billing_period_id for day in days],
     )
-    store.analyze_usage_day(connection)
-    store.raise_work_memory(connection)
-    store.create_usage_history(
+    store.sims.analyze_usage_day(connection)
+    store.sims.raise_work_memory(connection)
+    store.sims.create_usage_history(
         connection,
         service_provider_id=instance.service_provider_id,
         billing_period_id=instance.billing_period_id,

@@ -46,7 +46,7 @@ def store_proof(
     effects = effects_of(instance)
     if result is None:
         nothing = Decimal(0)
-        store.set_solution(
+        store.results.set_solution(
             connection,
             instance_id=instance.id,
             total_cost=nothing,
@@ -56,7 +56,7 @@ def store_proof(
             expected_bill=None,
         )
         return
-    store.set_solution(
+    store.results.set_solution(
         connection,
         instance_id=instance.id,
         total_cost=from_micro(result.total_cost),

@@ -62,7 +62,7 @@ def write_results(conninfo: str, instance_id: int) -> dict[str, int]:
             if lock_instance(connection, instance_id).savings is None:
                 _write(connection, instance, inputs, current, solved)
     with transaction(conninfo, application_name="amop write_results") as connection:
-        totals = store.result_totals(connection, instance_id=instance_id)
+        totals = store.results.result_totals(connection, instance_id=instance_id)
     return {"device_count": totals.device_count, "changes": totals.changes}
 
 
@@ -73,12 +73,12 @@ def _write(
     require_equal(instance, "device count", totals.device_count, instance.device_count + instance.kept_device_count)
     require_equal(instance, "current cost", totals.current_cost, instance.current_cost)
     require_equal(instance, "total cost", totals.total_cost, instance.total_cost)
-    store.delete_rows(connection, instance_id=instance.id, table="amop.optimization_rate_plan_result")
-    store.delete_rows(connection, instance_id=instance.id, table="amop.optimization_pool_result")
+    store.instances.delete_rows(connection, instance_id=instance.id, table="amop.optimization_rate_plan_result")
+    store.instances.delete_rows(connection, instance_id=instance.id, table="amop.optimization_pool_result")
     for bill in (current, solved):
-        store.copy_rate_plan_items.write(connection, bill.items.rate_plans)
-        store.copy_pool_items.write(connection, bill.items.pools)
-    store.set_savings(connection, instance_id=instance.id)
+        store.results.copy_rate_plan_items.write(connection, bill.items.rate_plans)
+        store.results.copy_pool_items.write(connection, bill.items.pools)
+    store.results.set_savings(connection, instance_id=instance.id)
     touch_session(connection, instance.session_id)
 
 
@@ -87,7 +87,7 @@ def _bills(conninfo: str, instance: Instance, inputs: InstanceInputs) -> tuple[_
     if not len(inputs.devices):
         return _Bill(inputs.device_ids, BillItems()), _Bill(inputs.device_ids, BillItems())
     with transaction(conninfo, application_name="amop write_results") as connection:
-        groups = store.comm_groups(connection, instance_id=instance.id)
+        groups = store.comm_groups.comm_groups(connection, instance_id=instance.id)
     keys = [group.group_key for group in groups]
     fleet, terms = fleet_to_choose(instance, inputs), terms_of(instance)
     with input_errors(instance):
@@ -135,9 +135,9 @@ def publish_report(conninfo: str, instance_id: int, *, now: datetime) -> Publish
             instance = lock_instance(connection, instance_id)
             if instance.savings is None:
                 raise PipelineError(f"instance {instance_id} has no results; run write_results first")
-            store.complete_instance(connection, instance_id=instance_id, now=now)
+            store.instances.complete_instance(connection, instance_id=instance_id, now=now)
             complete_session(connection, instance.session_id)
-        totals = store.result_totals(connection, instance_id=instance_id)
+        totals = store.results.result_totals(connection, instance_id=instance_id)
     log.info(
         "%s: %s SIMs, cost %s -> %s (base %s, lower bound %s), savings %s, %s plan changes proposed",
         instance.service_provider_name,

@@ -67,7 +67,7 @@ def assign_base(conninfo: str, instance_id: int) -> None:
             return
         if len(inputs.devices):
             write_base_assignment(connection, instance_id, inputs, base)
-        store.set_base_costs(
+        store.results.set_base_costs(
             connection,
             instance_id=instance_id,
             current_cost=from_micro(current_cost),
@@ -115,16 +115,16 @@ def solve(conninfo: str, instance_id: int) -> None:
             write_device_forecasts(connection, instance_id, inputs, usage, stake)
         store_proof(connection, instance, result, document)
         if uncapped is not None:
-            store.set_uncapped(
+            store.results.set_uncapped(
                 connection,
                 instance_id=instance_id,
                 uncapped_cost=from_micro(uncapped.total_cost),
                 uncapped_change_count=count_changes(uncapped.model, uncapped.assignment),
             )
         if warning:
-            store.add_warning(connection, instance_id=instance_id, warning=f"{WITHOUT_SCENARIOS}: {warning}")
+            store.instances.add_warning(connection, instance_id=instance_id, warning=f"{WITHOUT_SCENARIOS}: {warning}")
         if result is not None and expected is None and result.total_cost > result.current_cost:
-            store.add_warning(
+            store.instances.add_warning(
                 connection, instance_id=instance_id, warning=_cost_increase_warning(result, instance.currency)
             )
         advance_session(connection, instance.session_id, SOLVED)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from amop.database.connection import WarehouseConnection, transaction
 from amop.optimization.exclusions import EXCLUSION_REASONS, ExclusionReason
 from amop.optimization.instances import InstanceEndedError
-from amop.optimization.store import exclusion_counts
+from amop.optimization.store.sims import exclusion_counts
 from amop.reports import store
 from amop.reports.store import StoredReport
 from amop.runs.errors import PipelineError

@@ -37,7 +37,7 @@ from amop.optimization.errors import input_errors
 from amop.optimization.instances import load_instance
 from amop.optimization.rows import Instance
 from amop.optimization.solve import fleet_as_chosen, terms_of
-from amop.optimization.store import usage_read_at
+from amop.optimization.store.instances import usage_read_at
 from amop.runs.errors import PipelineError
 from amop.savings import store
 from amop.savings.inputs import (

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
-from amop.carriers import circuit_breaker
-from amop.carriers.control_center import ControlCenterClient
-from amop.carriers.errors import CarrierAuthenticationError, CarrierUnavailableError, CarrierWriteForbiddenError
+from amop.carriers.errors import CarrierAuthenticationError, CarrierWriteForbiddenError
 from amop.config import INTEGRATIONS
 from amop.database.connection import connect
 from amop.plan_changes import apply as applying
 from amop.plan_changes.apply import ChangesBusyError, ChangesStoppedError, stop_changes, verify_changes
 from amop.plan_changes.decide import Answer
 from amop.plan_changes.store import lock_provider
-from sandbox.carrier.running import RunningCarrier, running_carrier
-from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld
+from sandbox.carrier.running import RunningCarrier
+from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld, approved, device_path
+from tests.worlds.interrupted_client import Dying, Interrupted, Killed
 from tests.worlds.reliability import RecordFault
-
-SIMS = 300
-
-
-@pytest.fixture
-def carrier(request: pytest.FixtureRequest) -> Iterator[RunningCarrier]:
-    integration = getattr(request, "param", "jasper")
-    with running_carrier(
-        devices_per_account=SIMS, accounts=(integration,), as_of=NOW, limits_are_enforced=False
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-def world(warehouse_dsn: str, carrier: RunningCarrier) -> ChangesWorld:
-    return ChangesWorld(warehouse_dsn, carrier, approval_above_changes=None)
-
-
-def approved(world: ChangesWorld, count: int) -> tuple[int, list[dict[str, Any]]]:
-    """Return an instance whose changes are approved, and its SIMs."""
-    sims = world.sims(count)
-    instance_id = world.instance(sims)
-    assert world.plan(instance_id) == "approved"
-    world.carrier.reset_stats()
-    return instance_id, sims
-
-
-def device(sim: dict[str, Any]) -> str:
-    return f"/rws/api/v1/devices/{sim['iccid']}"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +150,7 @@ def test_a_sim_that_is_on_the_target_plan_already_is_applied_without_a_write(wor
 def test_a_refused_change_fails_with_its_reason_and_the_others_go_on(world: ChangesWorld) -> None:
     instance_id, sims = approved(world, 4)
     world.carrier.add_fault(
-        status=400, method="PUT", path=device(sims[2]), error_message="plan is sold out", times=None
+        status=400, method="PUT", path=device_path(sims[2]), error_message="plan is sold out", times=None
     )
     assert world.apply(instance_id) == {"applied": 3, "failed": 1}
     change = world.changes(instance_id)[sims[2]["iccid"]]
@@ -209,7 +177,7 @@ def test_too_many_refusals_in_a_row_stop_it_and_the_rest_stays_approved(world: C
 def test_refusals_between_successes_do_not_stop_it(world: ChangesWorld) -> None:
     instance_id, sims = approved(world, 24)
     for sim in sims[::2]:
-        world.carrier.add_fault(status=400, method="PUT", path=device(sim), times=None)
+        world.carrier.add_fault(status=400, method="PUT", path=device_path(sim), times=None)
     assert world.apply(instance_id) == {"applied": 12, "failed": 12}
 
 
@@ -220,100 +188,6 @@ def test_a_wrong_key_is_final_after_one_call_and_everything_stays_approved(world
         world.apply(instance_id)
     assert world.calls() == {"GET": 1, "PUT": 0}
     assert world.states(instance_id) == ["approved"] * 3
-
-
-@pytest.mark.parametrize(
-    ("fault", "is_done"),
-    [
-        ({"status": 503}, False),
-        ({"status": 429, "retry_after_seconds": 1}, False),
-        ({"reset": True}, False),
-        ({"truncate": True}, True),
-    ],
-)
-def test_a_write_without_a_clear_answer_is_sent_again_only_after_a_read_shows_that_it_was_not_done(
-    world: ChangesWorld, fault: dict[str, Any], is_done: bool
-) -> None:
-    instance_id, sims = approved(world, 3)
-    world.carrier.add_fault(method="PUT", nth_call=2, **fault)
-    with world.client() as client:
-        client._gate.block = lambda seconds: None  # type: ignore[method-assign]
-        assert world.apply(instance_id, client=client) == {"applied": 3}
-    assert world.calls() == ({"GET": 4, "PUT": 3} if is_done else {"GET": 5, "PUT": 4})
-    assert world.waits == [90.0]  # the longest call: a deadline of 60 s and one read of 30 s
-    plans = world.plans()
-    assert all(plans[sim["iccid"]] == sim["target"] for sim in sims)
-    assert [change["doubt_count"] for change in world.changes(instance_id).values()].count(1) == 1
-
-
-def test_a_plan_that_another_party_sets_during_the_doubt_is_not_overwritten(world: ChangesWorld) -> None:
-    instance_id, (sim,) = approved(world, 1)
-    taken = {sim["rate_plan"], sim["target"]}
-    third = next(plan.rate_plan_code for plan in world.provider.rate_plans if plan.rate_plan_code not in taken)
-    world.carrier.add_fault(method="PUT", status=500, times=None)
-    world.waits = CallOnAppend(lambda: world.carrier.change_devices([sim["iccid"]], rate_plan=third))
-    assert world.apply(instance_id) == {"conflict": 1}
-    assert world.calls()["PUT"] == 1
-    assert world.plans()[sim["iccid"]] == third
-    assert f"shows rate plan {third!r}" in world.changes(instance_id)[sim["iccid"]]["error"]
-
-
-def test_a_write_that_is_never_answered_clearly_is_sent_three_times_and_has_failed(world: ChangesWorld) -> None:
-    instance_id, sims = approved(world, 3)
-    world.carrier.add_fault(status=500, method="PUT", path=device(sims[1]), error_message="broken SIM", times=None)
-    assert world.apply(instance_id) == {"applied": 2, "failed": 1}
-    assert world.calls()["PUT"] == 5
-    assert world.waits == [90.0] * 3
-    change = world.changes(instance_id)[sims[1]["iccid"]]
-    assert "after 3 write requests" in change["error"] and "500: broken SIM" in change["error"]
-    assert world.plans()[sims[1]["iccid"]] == sims[1]["rate_plan"]
-
-
-def test_a_success_status_with_an_error_body_is_a_refusal_once_a_read_shows_that_nothing_changed(
-    world: ChangesWorld,
-) -> None:
-    instance_id, sims = approved(world, 2)
-    world.carrier.add_fault(status=200, method="PUT", path=device(sims[0]), error_message="Invalid plan", times=None)
-    assert world.apply(instance_id) == {"applied": 1, "failed": 1}
-    assert world.calls() == {"GET": 3, "PUT": 2}
-    assert "200: Invalid plan" in world.changes(instance_id)[sims[0]["iccid"]]["error"]
-
-
-def test_a_carrier_without_clear_answers_is_asked_after_ten_changes(
-    world: ChangesWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(circuit_breaker, "FAILURES_TO_OPEN", 1000)
-    instance_id, _ = approved(world, 25)
-    world.carrier.add_fault(method="PUT", truncate=True, times=None)  # it does every change and breaks the answer
-    assert world.apply(instance_id) == {"applied": 25}
-    assert world.calls() == {"GET": 50, "PUT": 25}
-    assert len(world.waits) == 25
-
-
-def test_a_change_in_doubt_is_not_in_a_later_batch(world: ChangesWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(applying, "BATCH_SIZE", 3)
-    instance_id, _ = approved(world, 6)
-    world.carrier.add_fault(method="PUT", truncate=True)  # it does the first change and breaks the answer
-    assert world.apply(instance_id) == {"applied": 6}
-    assert world.calls() == {"GET": 7, "PUT": 6}
-    assert len(world.waits) == 1
-
-
-def test_a_carrier_that_stays_away_leaves_the_change_in_doubt_until_it_can_be_read(world: ChangesWorld) -> None:
-    instance_id, _ = approved(world, 3)
-    world.carrier.add_fault(method="PUT", truncate=True)
-    world.carrier.add_fault(method="GET", reset=True, nth_call=2, times=None)
-    with pytest.raises(CarrierUnavailableError) as away:
-        world.apply(instance_id)
-    assert away.value.retry_at is not None  # the task resumes then, and no try is spent
-    in_doubt = [change["doubt_since"] is not None for change in world.changes(instance_id).values()]
-    assert sorted(in_doubt) == [False, False, True]
-    assert world.states(instance_id) == ["approved"] * 3
-    world.carrier.clear_faults()
-    world.carrier.reset_stats()
-    world.execute("DELETE FROM amop.carrier_api_user")  # the circuit is closed again
-    assert world.apply(instance_id) == {"applied": 3}
-    assert world.calls() == {"GET": 3, "PUT": 2}
 
 
 # Time
@@ -375,25 +249,6 @@ def test_a_newer_instance_stops_what_an_older_one_has_not_sent_yet(world: Change
     assert world.row(instance_id)["changes_status"] == "superseded"
 
 
-def test_a_change_in_doubt_of_an_instance_that_was_superseded_is_cleared_up_and_nothing_more_is_sent(
-    world: ChangesWorld,
-) -> None:
-    instance_id, sims = approved(world, 3)
-    with world.client() as client, pytest.raises(Killed):
-        world.apply(instance_id, client=Dying(client, at=1, before=False))  # the first write is done, not noted
-    world.plan(world.instance(world.sims(1)))
-    assert sorted(world.states(instance_id)) == ["approved", "rejected", "rejected"]
-    world.carrier.reset_stats()
-    assert world.apply(instance_id) == {"applied": 1, "rejected": 2}
-    assert world.calls() == {"GET": 1, "PUT": 0}
-    with world.client() as client, pytest.raises(Killed):
-        second, _ = approved(world, 2)
-        world.apply(second, client=Dying(client, at=1, before=True))  # the first write never left
-    world.plan(world.instance(world.sims(1)))
-    assert world.apply(second) == {"rejected": 2}
-    assert sims[0]["iccid"] in world.changes(instance_id)
-
-
 def test_two_tasks_do_not_apply_changes_of_one_provider_at_the_same_time(
     world: ChangesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,64 +263,6 @@ def test_two_tasks_do_not_apply_changes_of_one_provider_at_the_same_time(
 
 
 # Killed at any instant
-
-
-class CallOnAppend(list[float]):
-    """A list that calls a function when something is appended to it."""
-
-    def __init__(self, do: Callable[[], None]) -> None:
-        super().__init__()
-        self._do = do
-
-    def append(self, item: float) -> None:
-        super().append(item)
-        self._do()
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
-
-
-class Interrupted:
-    """The real client; a callback runs after a number of calls of a method."""
-
-    def __init__(self, client: ControlCenterClient, *, after: int, method: str, do: Callable[[], None]) -> None:
-        self._client, self._left, self._method, self._do = client, after, method, do
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-        if name != self._method:
-            return call
-
-        def and_then(*arguments: Any) -> Any:
-            result = call(*arguments)
-            self._left -= 1
-            if self._left == 0:
-                self._do()
-            return result
-
-        return and_then
-
-
-class Dying:
-    """The real client; the process dies before or after its call number ``at``, counted from 0."""
-
-    def __init__(self, client: ControlCenterClient, *, at: int, before: bool) -> None:
-        self._client, self._at, self._before = client, at, before
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-
-        def die_or_call(*arguments: Any) -> Any:
-            is_here, self._at = self._at == 0, self._at - 1
-            if is_here and self._before:
-                raise Killed
-            result = call(*arguments)
-            if is_here:
-                raise Killed
-            return result
-
-        return die_or_call
 
 
 def test_killed_at_any_call_and_run_again_every_change_is_sent_exactly_once(
@@ -528,7 +325,7 @@ def test_a_sample_of_fifty_is_read_back_once(world: ChangesWorld) -> None:
 
 def test_a_change_that_the_carrier_did_not_keep_is_found_and_recorded(world: ChangesWorld) -> None:
     instance_id, sims = approved(world, 3)
-    world.carrier.add_fault(forget_write=True, path=device(sims[1]), method="PUT")
+    world.carrier.add_fault(forget_write=True, path=device_path(sims[1]), method="PUT")
     assert world.apply(instance_id) == {"applied": 3}
     with world.client(may_write=False) as reader:
         assert verify_changes(world.dsn, instance_id, reader) == {"verified": 3, "different": 1}
@@ -541,7 +338,7 @@ def test_a_change_that_the_carrier_did_not_keep_is_found_and_recorded(world: Cha
 def test_a_sim_that_cannot_be_read_back_is_not_counted_as_verified(world: ChangesWorld) -> None:
     instance_id, sims = approved(world, 2)
     world.apply(instance_id)
-    world.carrier.add_fault(status=403, path=device(sims[0]), method="GET")
+    world.carrier.add_fault(status=403, path=device_path(sims[0]), method="GET")
     with world.client(may_write=False) as reader:
         assert verify_changes(world.dsn, instance_id, reader) == {"verified": 1, "different": 0}
         assert world.changes(instance_id)[sims[0]["iccid"]]["state"] == "applied"

@@ -130,7 +130,7 @@ def test_a_communication_plan_of_one_name_belongs_to_each_provider_alone(world: 
             (period,) = world.execute(
                 "SELECT max(billing_period_id) AS id FROM amop.device_sync_run WHERE service_provider_id = %s", provider
             )
-            known = optimization.communication_plans(
+            known = optimization.comm_groups.communication_plans(
                 connection, service_provider_id=provider, billing_period_id=period["id"], usage_as_of=present()
             )
             allowed[provider] = {plan.name: len(plan.rate_plan_ids) for plan in known}[SHARED]
