@@ -65,8 +65,7 @@ fix: setup  ## repair what `make break` broke
 
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
-	@# The covering subset of `make matrix` is run by itself: make test T=tests/e2e/test_matrix.py
-	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
+	$(PYTEST) $(ALL_TESTS) tests
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif
@@ -102,7 +101,7 @@ format: setup  ## fix the format and whatever the linters can fix
 reliability: export AMOP_RELIABILITY_FILE := $(CURDIR)/.reliability.jsonl
 reliability: setup browser  ## run the fault-injection tests and write docs/reliability.md from their records
 	rm -f $(AMOP_RELIABILITY_FILE)
-	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
+	$(PYTEST) $(ALL_TESTS) tests
 	$(BIN)/python -m tests.worlds.reliability $(AMOP_RELIABILITY_FILE) docs/reliability.md
 
 matrix: setup  ## fail every task of a day, press every handle, and write the table: make matrix K="merge_devices" for a part
