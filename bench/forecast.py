@@ -26,15 +26,17 @@ import numpy.typing as npt
 import typer
 
 from amop.optimization.usage_history import UsageDay, usage_history
-from amop.optimization.usage_scenarios import DailyUsage, Remaining, simulate_usage
+from amop.optimization.usage_rates import DailyUsage, Remaining
+from amop.optimization.usage_scenarios import interval_scenarios, simulate_usage
 from amop.solver import CostModel, Devices, Eligibility, OptimizationResult, RatePlans, Terms, optimize
 from amop.solver.expected import optimize_expected
+from amop.solver.scenarios import RiskFigures, ScenarioBills
 from bench.forecast_fleets import BEFORE, DAYS, GENERATORS, PERIOD, PRICE_LISTS, WEEKDAY, ForecastFleet
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 """A Monday, the first day."""
 LOOKBACK = 28
-SCENARIOS = 64
+SCENARIOS, INTERVAL = 64, 99
 METHODS = ("point", "bootstrap", "pooled", "known")
 
 Integers = npt.NDArray[np.int64]
@@ -51,50 +53,82 @@ class Outcome:
     loss: float
     """Real bill relative to the least bill in hindsight, less 1."""
     is_covered: bool | None
-    """Whether the real bill is within the 5 and 95 % bill of the scenarios; None without scenarios."""
+    """Whether the real bill is within the interval of the bill; None without one."""
     expected: float
-    """Expected bill relative to the real one, less 1; 0 without scenarios."""
+    """Mean of the interval's bills relative to the real one, less 1; 0 without an interval."""
 
 
 def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int = SCENARIOS) -> list[Outcome]:
     """Return the outcome of every method and price list for one fleet, cut days before the period's end."""
     fleet = GENERATORS[generator](seed, count)
-    real = _micro(fleet.megabytes[:, BEFORE:].sum(axis=1))
-    point, usages = forecasts(fleet, cut, seed, scenarios)
+    real = micro_mb(fleet.megabytes[:, BEFORE:].sum(axis=1))
+    case = ForecastCase.of(fleet, cut)
+    point, usages = forecasts(case, seed, scenarios)
+    intervals = {
+        "pooled": list(interval_scenarios(case.history, case.used, case.remaining, seed=seed)),
+        "known": [case.futures(scenarios, INTERVAL)],
+    }
     found = []
     for name, plans in PRICE_LISTS.items():
         eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
-        truth = CostModel(_devices(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
+        truth = CostModel(devices_with(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
         best = _optimize(real, plans, eligibility).total_cost
         chosen = {"point": _optimize(point, plans, eligibility).assignment}
         for method, usage in usages.items():
             result = optimize_expected(
-                _devices(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
+                devices_with(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
             )
-            bill, risk = truth.bill(result.assignment), result.risk
-            covered = risk.quantile(5) <= bill <= risk.quantile(95)
-            found.append(Outcome(generator, name, cut, method, bill / best - 1, covered, risk.expected() / bill - 1))
+            bill, covered, bias = truth.bill(result.assignment), None, 0.0
+            if method in intervals:
+                parts = [
+                    ScenarioBills(result.bills.model, usage).risk(result.assignment) for usage in intervals[method]
+                ]
+                risk = RiskFigures.merged(parts)
+                covered, bias = risk.quantile(5) <= bill <= risk.quantile(95), risk.expected() / bill - 1
+            found.append(Outcome(generator, name, cut, method, bill / best - 1, covered, bias))
         bill = truth.bill(chosen["point"])
         found.append(Outcome(generator, name, cut, "point", bill / best - 1, None, 0.0))
     return found
 
 
-def forecasts(fleet: ForecastFleet, cut: int, seed: int, scenarios: int) -> tuple[Integers, dict[str, Integers]]:
+@dataclass(frozen=True, slots=True)
+class ForecastCase:
+    """What is known of a fleet some days before the period's end."""
+
+    fleet: ForecastFleet
+    now: int
+    """Number of the first day that is not known."""
+    history: DailyUsage
+    used: Integers
+    """Usage of the period so far, shape (N,), 1e-6 MB."""
+    remaining: Remaining
+
+    @classmethod
+    def of(cls, fleet: ForecastFleet, cut: int) -> ForecastCase:
+        """Return the case of a fleet, cut days before the period's end."""
+        now = DAYS - cut
+        history = DailyUsage(
+            usage=micro_mb(fleet.seen[:, now - LOOKBACK : now]),
+            length=np.ones(LOOKBACK),
+            weekday=WEEKDAY[now - LOOKBACK : now],
+            first_day=np.clip(fleet.first_day - (now - LOOKBACK), 0, LOOKBACK),
+        )
+        used = micro_mb(fleet.seen[:, BEFORE:now].sum(axis=1))
+        return cls(fleet, now, history, used, Remaining(np.ones(cut), WEEKDAY[now:]))
+
+    def futures(self, first: int, count: int) -> Integers:
+        """Return usage with futures that the generator draws, from a number on, shape (N, count), 1e-6 MB."""
+        drawn = [self.fleet.again(self.now, number).sum(axis=1) for number in range(first, first + count)]
+        return self.used[:, None] + micro_mb(np.stack(drawn, axis=1))
+
+
+def forecasts(case: ForecastCase, seed: int, scenarios: int) -> tuple[Integers, dict[str, Integers]]:
     """Return the point forecast, shape (N,), and the scenarios of each method, shape (N, S); 1e-6 MB."""
-    now = DAYS - cut
-    history = DailyUsage(
-        usage=_micro(fleet.seen[:, now - LOOKBACK : now]),
-        length=np.ones(LOOKBACK),
-        weekday=WEEKDAY[now - LOOKBACK : now],
-        first_day=np.clip(fleet.first_day - (now - LOOKBACK), 0, LOOKBACK),
-    )
-    remaining = Remaining(np.ones(cut), WEEKDAY[now:])
-    used = _micro(fleet.seen[:, BEFORE:now].sum(axis=1))
-    futures = np.stack([fleet.again(now, number).sum(axis=1) for number in range(scenarios)], axis=1)
-    return _point(history, used, now, fleet.first_day), {
+    history, used, remaining = case.history, case.used, case.remaining
+    return _point(history, used, case.now, case.fleet.first_day), {
         "bootstrap": bootstrap(history, used, remaining, scenarios, seed),
         "pooled": simulate_usage(history, used, remaining, count=scenarios, seed=seed),
-        "known": used[:, None] + _micro(futures),
+        "known": case.futures(0, scenarios),
     }
 
 
@@ -132,10 +166,11 @@ def _point(history: DailyUsage, used: Integers, now: int, activated: Integers) -
 
 
 def _optimize(usage: Integers, plans: RatePlans, eligibility: Eligibility) -> OptimizationResult:
-    return optimize(_devices(usage), plans, eligibility, period_days=PERIOD, uses_proration=False, time_limit=0)
+    return optimize(devices_with(usage), plans, eligibility, period_days=PERIOD, uses_proration=False, time_limit=0)
 
 
-def _devices(usage: Integers) -> Devices:
+def devices_with(usage: Integers) -> Devices:
+    """Return SIMs with a usage, shape (N,), 1e-6 MB, that may have every plan and have none yet."""
     count = len(usage)
     return Devices(
         device_id=np.array([f"8901170{number:012d}" for number in range(count)]),
@@ -148,7 +183,8 @@ def _devices(usage: Integers) -> Devices:
     )
 
 
-def _micro(megabytes: npt.NDArray[np.float64]) -> Integers:
+def micro_mb(megabytes: npt.NDArray[np.float64]) -> Integers:
+    """Return megabytes in 1e-6 MB."""
     return np.rint(megabytes * 1e6).astype(np.int64)
 
 

@@ -39,9 +39,14 @@ def of_scenario(of: Case, usage: np.ndarray, scenario: int) -> Case:
     return of.with_devices(usage_micro_mb=usage[:, scenario])
 
 
+def plain_bills(of: Case, usage: np.ndarray, assignment: Any) -> list[int]:
+    """Return the bill of each scenario by the formula, 1e-6 currency."""
+    return [plain_bill(of_scenario(of, usage, number), assignment) for number in range(usage.shape[1])]
+
+
 def plain_total(of: Case, usage: np.ndarray, assignment: Any) -> int:
     """Return the sum of the bills over the scenarios by the formula, 1e-6 currency."""
-    return sum(plain_bill(of_scenario(of, usage, number), assignment) for number in range(usage.shape[1]))
+    return sum(plain_bills(of, usage, assignment))
 
 
 def every_total(of: Case, usage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ WHERE
         OR EXISTS (SELECT 1 FROM amop.optimization_device AS sim WHERE sim.instance_id = instance.id)
         OR EXISTS (SELECT 1 FROM amop.optimization_base_assignment AS sim WHERE sim.instance_id = instance.id)
         OR EXISTS (SELECT 1 FROM amop.optimization_solved_assignment AS sim WHERE sim.instance_id = instance.id)
+        OR EXISTS (SELECT 1 FROM amop.optimization_device_forecast AS sim WHERE sim.instance_id = instance.id)
         OR EXISTS (SELECT 1 FROM amop.optimization_device_result AS sim WHERE sim.instance_id = instance.id)
         OR EXISTS (SELECT 1 FROM amop.optimization_device_excluded AS sim WHERE sim.instance_id = instance.id)
     )

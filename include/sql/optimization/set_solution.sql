@@ -15,5 +15,6 @@ SET
     cost_5_percent = (%(expected_bill)s::jsonb ->> 'cost_5_percent')::numeric,
     cost_50_percent = (%(expected_bill)s::jsonb ->> 'cost_50_percent')::numeric,
     cost_95_percent = (%(expected_bill)s::jsonb ->> 'cost_95_percent')::numeric,
+    worst_tenth_cost = (%(expected_bill)s::jsonb ->> 'worst_tenth_cost')::numeric,
     expected_bill = %(expected_bill)s::jsonb
 WHERE id = %(instance_id)s

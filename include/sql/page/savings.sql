@@ -17,6 +17,7 @@ SELECT
     ranked.realised_saving,
     ranked.old_plans_cost,
     ranked.applied_plans_cost,
+    ranked.is_within_interval,
     ranked.projection_error,
     ranked.weighted_error
 FROM (

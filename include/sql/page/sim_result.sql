@@ -26,6 +26,8 @@ SELECT
     sim.current_rate_plan_id,
     sim.kept_reason,
     provider.upgrade_effect = 'whole_cycle' AND provider.downgrade_effect = 'whole_cycle' AS counts_for_whole_cycle,
+    forecast.usage_mb AS likely_usage_mb,
+    forecast.value_at_stake,
     result.to_rate_plan,
     result.from_cost,
     result.to_cost,
@@ -38,6 +40,24 @@ INNER JOIN amop.optimization_device AS sim ON instance.id = sim.instance_id AND 
 INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
 LEFT JOIN amop.optimization_device_result AS result
     ON instance.id = result.instance_id AND sim.device_id = result.device_id
+LEFT JOIN LATERAL (
+    SELECT
+        sim_forecast.value_at_stake / 1000000.0 AS value_at_stake,
+        ARRAY[
+            sim_forecast.usage_5_percent / 1000000.0,
+            sim_forecast.usage_15_percent / 1000000.0,
+            sim_forecast.usage_25_percent / 1000000.0,
+            sim_forecast.usage_35_percent / 1000000.0,
+            sim_forecast.usage_45_percent / 1000000.0,
+            sim_forecast.usage_55_percent / 1000000.0,
+            sim_forecast.usage_65_percent / 1000000.0,
+            sim_forecast.usage_75_percent / 1000000.0,
+            sim_forecast.usage_85_percent / 1000000.0,
+            sim_forecast.usage_95_percent / 1000000.0
+        ]::numeric(24, 6)[] AS usage_mb
+    FROM amop.optimization_device_forecast AS sim_forecast
+    WHERE sim_forecast.instance_id = instance.id AND sim_forecast.device_id = sim.device_id
+) AS forecast ON true
 WHERE
     session.service_provider_id = %(service_provider_id)s
     AND instance.run_status = 'complete_with_success'

@@ -41,7 +41,8 @@ INSERT INTO amop.service_provider AS stored (
     minimum_days_on_plan,
     approval_above_changes,
     approval_above_amount,
-    projection_method
+    projection_method,
+    risk_weight
 )
 SELECT
     entry.id,
@@ -82,7 +83,8 @@ SELECT
     entry.minimum_days_on_plan,
     entry.approval_above_changes,
     entry.approval_above_amount,
-    entry.projection_method
+    entry.projection_method,
+    entry.risk_weight
 FROM
     jsonb_to_recordset(%(entries)s::jsonb)
         AS entry (
@@ -124,7 +126,8 @@ FROM
             minimum_days_on_plan integer,
             approval_above_changes integer,
             approval_above_amount numeric,
-            projection_method text
+            projection_method text,
+            risk_weight numeric
         )
 INNER JOIN amop.integration AS integration ON entry.integration = integration.name
 ON CONFLICT (id) DO UPDATE
@@ -166,7 +169,8 @@ ON CONFLICT (id) DO UPDATE
         minimum_days_on_plan = excluded.minimum_days_on_plan,
         approval_above_changes = excluded.approval_above_changes,
         approval_above_amount = excluded.approval_above_amount,
-        projection_method = excluded.projection_method
+        projection_method = excluded.projection_method,
+        risk_weight = excluded.risk_weight
     WHERE
     (
         stored.tenant_id, stored.integration_id, stored.name, stored.connection_id, stored.time_zone,
@@ -182,7 +186,8 @@ ON CONFLICT (id) DO UPDATE
         stored.minimum_saving_per_change, stored.maximum_changes,
         stored.upgrade_effect, stored.downgrade_effect,
         stored.maximum_changes_per_sim, stored.minimum_days_on_plan,
-        stored.approval_above_changes, stored.approval_above_amount, stored.projection_method
+        stored.approval_above_changes, stored.approval_above_amount, stored.projection_method,
+        stored.risk_weight
     ) IS DISTINCT FROM (
         excluded.tenant_id, excluded.integration_id, excluded.name, excluded.connection_id, excluded.time_zone,
         excluded.currency, excluded.is_active, excluded.bill_period_end_day, excluded.bill_period_end_hour,
@@ -197,6 +202,7 @@ ON CONFLICT (id) DO UPDATE
         excluded.minimum_saving_per_change, excluded.maximum_changes,
         excluded.upgrade_effect, excluded.downgrade_effect,
         excluded.maximum_changes_per_sim, excluded.minimum_days_on_plan,
-        excluded.approval_above_changes, excluded.approval_above_amount, excluded.projection_method
+        excluded.approval_above_changes, excluded.approval_above_amount, excluded.projection_method,
+        excluded.risk_weight
     )
 RETURNING stored.xmax = 0 AS was_inserted

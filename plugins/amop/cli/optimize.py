@@ -16,17 +16,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from amop.cli.explanation import print_explanation
 from amop.cli.output import print_text, printable
 from amop.optimization.csv_files import OptimizationInputs, read_inputs, result_figures, write_outputs
 from amop.optimization.csv_table import InputFileError
 from amop.optimization.history_files import parse_date, scenarios_of_history
-from amop.optimization.scenario_files import expected_figures, read_scenarios
+from amop.optimization.scenario_files import ScenarioFile, expected_figures, interval_of, read_scenarios
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.solver.expected import ExpectedResult, optimize_expected
-from amop.solver.explanation import Explanation, FinalPrices, decimal_text, explain
-from amop.solver.model import Integers
+from amop.solver.explanation import FinalPrices, explain
+from amop.solver.risk import UNITS, risk_weight_units, verify_risk
 from amop.solver.scenario_certificate import verify_scenarios
-from amop.wording import several
+from amop.solver.scenarios import RiskFigures
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -71,6 +72,9 @@ def optimize_command(
     history: Annotated[
         Path | None, typer.Option(help="CSV of daily usage: make the scenarios, and the expected bill least.")
     ] = None,
+    risk_weight: Annotated[
+        str, typer.Option(help="Weight of the mean of the worst tenth of the bills, with scenarios.")
+    ] = "0",
     period_start: Annotated[
         str | None, typer.Option(metavar="DATE", help="First day of the billing period, with --history.")
     ] = None,
@@ -89,6 +93,9 @@ def optimize_command(
             )
         if (history is None) != (period_start is None):
             raise InputFileError("--history and --period-start need each other")
+        weight = _risk_weight(risk_weight)
+        if weight and not more:
+            raise InputFileError("--risk-weight needs --usage-scenarios or --history")
         first_day = parse_date("--period-start", period_start) if period_start else None
         options: dict[str, Any] = {
             "period_days": period_days,
@@ -108,7 +115,7 @@ def optimize_command(
             answer: _PointAnswer | _ExpectedAnswer = (
                 _PointAnswer.of(inputs, max_changes=max_changes, **options)
                 if scenarios is None
-                else _ExpectedAnswer.of(inputs, scenarios.usage, **options)
+                else _ExpectedAnswer.of(inputs, scenarios, risk_weight=weight, **options)
             )
             step("verifying")
             answer.verify()
@@ -145,7 +152,8 @@ class _PointAnswer:
 
     def print_explanation(self, row: int) -> None:
         result = self.result
-        _print_explanation(explain(result.model, result.assignment, FinalPrices.of(result.certificate), row))
+        explanation = explain(result.model, result.assignment, FinalPrices.of(result.certificate), row)
+        print_explanation(_console(), explanation, result.model.rate_plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +161,15 @@ class _ExpectedAnswer:
     """The least expected bill over scenarios of the usage."""
 
     result: ExpectedResult
+    interval: RiskFigures
+    """What its assignment costs in the scenarios that state the interval of the bill."""
 
     @classmethod
-    def of(cls, inputs: OptimizationInputs, usage: Integers, **options: Any) -> _ExpectedAnswer:
+    def of(cls, inputs: OptimizationInputs, scenarios: ScenarioFile, **options: Any) -> _ExpectedAnswer:
+        usage = scenarios.usage
         try:
-            return cls(optimize_expected(inputs.devices, inputs.rate_plans, inputs.eligibility, usage, **options))
+            result = optimize_expected(inputs.devices, inputs.rate_plans, inputs.eligibility, usage, **options)
+            return cls(result, interval_of(scenarios, result))
         except OptimizerInputError as error:
             raise inputs.locate(error) from None
 
@@ -165,9 +177,11 @@ class _ExpectedAnswer:
         point = self.result.point
         verify(point.certificate, point.model, point.assignment)
         verify_scenarios(self.result.certificate, self.result.bills, self.result.assignment)
+        if self.result.risk_proof is not None:
+            verify_risk(self.result.risk_proof, self.result.bills, self.result.assignment)
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        return expected_figures(self.result, seconds)
+        return expected_figures(self.result, self.interval, seconds)
 
 
 @contextlib.contextmanager
@@ -207,6 +221,13 @@ def _saving(text: str) -> Decimal:
     if units < 0:
         raise InputFileError(f"--min-saving: {text!r} is negative")
     return Decimal(units).scaleb(-6)
+
+
+def _risk_weight(text: str) -> Decimal:
+    try:
+        return Decimal(risk_weight_units(text.strip())) / UNITS
+    except OptimizerInputError as error:
+        raise InputFileError(f"--risk-weight: {error}") from None
 
 
 def _rows_to_explain(inputs: OptimizationInputs, device_ids: Sequence[str]) -> list[int]:
@@ -287,44 +308,3 @@ def _grouped(value: object) -> str:
 
 def _share(part: Decimal, whole: Decimal, of_what: str) -> str:
     return f"{part / whole:.2%} {of_what}" if whole else ""
-
-
-def _print_explanation(explanation: Explanation) -> None:
-    title = (
-        f"{explanation.device_id}: {decimal_text(explanation.usage_mb)} MB, {explanation.sms_usage:,} SMS, billed for "
-        f"{several(explanation.billed_days, 'day')}"
-    )
-    table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
-    table.add_column("rate plan", overflow="fold")
-    table.add_column("pool", overflow="fold")
-    names = ("own cost", "MB above allowance", "price per MB", "data", "change", "total", "difference")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for plan in explanation.plans:
-        values = (
-            plan.own_cost,
-            plan.above_allowance_mb,
-            plan.price_per_mb,
-            plan.data_cost,
-            plan.change_cost,
-            plan.total,
-            plan.difference,
-        )
-        marks = (
-            "chosen" if plan.is_chosen else "",
-            "current" if plan.is_current else "",
-            "" if plan.is_eligible else "not eligible",
-        )
-        numbers = (decimal_text(value, places=9 if at == 2 else 6) for at, value in enumerate(values))
-        table.add_row(
-            escape(printable(plan.rate_plan)),
-            escape(printable(plan.pool or "")),
-            *numbers,
-            ", ".join(filter(None, marks)),
-        )
-    console = _console()
-    console.print()
-    console.print(table)
-    for sentence in explanation.sentences:
-        console.print(escape(printable(sentence)), highlight=False)

@@ -29,6 +29,13 @@ COPY_BASE_ASSIGNMENT = (
 COPY_SOLVED_ASSIGNMENT = (
     "COPY amop.optimization_solved_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
 )
+USAGE_PERCENTS = tuple(range(5, 100, 10))
+"""The usages that are stored of each SIM: the middles of ten equally likely ranges."""
+COPY_DEVICE_FORECASTS = (
+    "COPY amop.optimization_device_forecast (instance_id, device_id, "
+    + "".join(f"usage_{percent}_percent, " for percent in USAGE_PERCENTS)
+    + "value_at_stake) FROM STDIN (FORMAT binary)"
+)
 COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 """For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
 
@@ -268,6 +275,23 @@ def write_solved_assignment(
     """Replace the solved rate plan of each billed SIM."""
     store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_solved_assignment")
     _copy_assignment(connection, COPY_SOLVED_ASSIGNMENT, instance_id, inputs, assignment)
+
+
+def write_device_forecasts(
+    connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, usage: Integers, stake: Integers
+) -> None:
+    """Replace how uncertain the usage of each billed SIM is.
+
+    Args:
+        connection: the caller's transaction.
+        instance_id: the instance.
+        inputs: its SIMs.
+        usage: quantiles of each SIM's usage, shape (N, 10), 1e-6 MB.
+        stake: value at stake of each SIM, shape (N,), 1e-6 currency.
+    """
+    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_forecast")
+    instance_ids = np.full(len(stake), instance_id, dtype=np.int64)
+    write_numbers(connection, COPY_DEVICE_FORECASTS, instance_ids, inputs.device_ids, *usage.T, stake)
 
 
 def _copy_assignment(

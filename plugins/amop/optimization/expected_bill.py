@@ -5,6 +5,7 @@ The point forecast, its bill and its proof stay what they are: the plans differ,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,23 +16,39 @@ from amop.optimization import store
 from amop.optimization.arrays import InstanceInputs
 from amop.optimization.errors import ProofError
 from amop.optimization.projection import SCENARIOS
-from amop.optimization.rows import Instance
+from amop.optimization.rows import Instance, IntervalRecord
 from amop.optimization.usage_history import UsageDay, UsageHistory, usage_history
-from amop.optimization.usage_scenarios import DailyUsage, Remaining, simulate_usage
+from amop.optimization.usage_rates import DailyUsage, Remaining
+from amop.optimization.usage_scenarios import interval_scenarios, simulate_usage
 from amop.reference.time_zone import load_time_zone
-from amop.solver import CertificateError, from_micro, verify
+from amop.solver import CertificateError, CostModel, from_micro, verify
 from amop.solver.canonical import canonical_order
 from amop.solver.expected import ExpectedResult
-from amop.solver.model import Integers
+from amop.solver.model import Flags, Integers
+from amop.solver.risk import verify_risk
 from amop.solver.scenario_certificate import verify_scenarios
+from amop.solver.scenarios import RiskFigures, ScenarioBills
 
 ONE_DAY = timedelta(days=1)
 SEED = 1
+RECORD_LENGTH = timedelta(days=365)
+FEWEST_PERIODS = 4
+"""Measured periods from which on the record decides: that fewer than 2 of 4 are held has a probability of 0.4 %."""
 QUANTILES = (5, 50, 95)
 """Percentages of the scenarios whose bill is stored."""
 
 
-def reason_without_scenarios(instance: Instance, inputs: InstanceInputs) -> str | None:
+def read_record(conninfo: str, instance: Instance) -> IntervalRecord:
+    """Return how often the interval of the provider's bill came true in the last year."""
+    with transaction(conninfo, application_name="amop read_record") as connection:
+        return store.record.interval_record(
+            connection,
+            service_provider_id=instance.service_provider_id,
+            ends_after=instance.cycle_end - RECORD_LENGTH,
+        )
+
+
+def reason_without_scenarios(instance: Instance, inputs: InstanceInputs, record: IntervalRecord) -> str | None:
     """Return why the plans of an instance are chosen by the point forecast although its provider asks for scenarios.
 
     Returns:
@@ -43,6 +60,10 @@ def reason_without_scenarios(instance: Instance, inputs: InstanceInputs) -> str 
         return "the number of plan changes is limited (maximum_changes)"
     if not (instance.projection or {}).get("usage_days"):
         return "too few syncs have read usage"
+    if record.periods >= FEWEST_PERIODS and 2 * record.held < record.periods:
+        return (
+            f"the interval of the bill held {record.held} of the last {record.periods} bills, but should hold 9 in 10"
+        )
     return None
 
 
@@ -51,13 +72,44 @@ def uses_scenarios(instance: Instance) -> bool:
     return instance.projection_method == SCENARIOS
 
 
-def read_scenarios(conninfo: str, instance: Instance, inputs: InstanceInputs) -> Integers:
-    """Return the usage of each billed SIM at the end of the period in each scenario, shape (N, S), 1e-6 MB.
+@dataclass(frozen=True, slots=True)
+class FleetHistory:
+    """The daily history of the billed SIMs of an instance, and the rest of its period."""
 
-    SIMs whose usage is final have it in every scenario. The order of the SIMs and of the syncs does not matter.
-    """
+    daily: DailyUsage
+    """In canonical order."""
+    remaining: Remaining
+    measured: Integers
+    """Usage of the period so far, shape (N,), 1e-6 MB."""
+    is_final: Flags
+    """Which SIMs have their usage of the whole period already, shape (N,)."""
+    order: Integers
+    """The SIM of each row of ``daily``, shape (N,)."""
+
+    def scenarios(self) -> Integers:
+        """Return the usage of each SIM at the end of the period in each scenario, shape (N, S), 1e-6 MB.
+
+        SIMs whose usage is final have it in every scenario. The order of the SIMs and of the syncs does not matter.
+        """
+        return self._of_sims(simulate_usage(self.daily, self.measured[self.order], self.remaining, seed=SEED))
+
+    def interval(self, model: CostModel, assignment: Integers) -> RiskFigures:
+        """Return what an assignment costs in the scenarios of the bill's interval."""
+        sets = interval_scenarios(self.daily, self.measured[self.order], self.remaining, seed=SEED)
+        parts = [ScenarioBills(model, self._of_sims(usage)).risk(assignment) for usage in sets]
+        return RiskFigures.merged(parts)
+
+    def _of_sims(self, found: Integers) -> Integers:
+        scenarios = np.empty_like(found)
+        scenarios[self.order] = found
+        scenarios[self.is_final] = self.measured[self.is_final, None]
+        return scenarios
+
+
+def read_fleet_history(conninfo: str, instance: Instance, inputs: InstanceInputs) -> FleetHistory:
+    """Return the daily history of the billed SIMs of an instance."""
     history = _history(instance)
-    with transaction(conninfo, application_name="amop read_scenarios") as connection:
+    with transaction(conninfo, application_name="amop read_history") as connection:
         usage = _daily_usage(connection, instance, inputs, history)
     begins, ends = (np.array([getattr(day, name) for day in history.days]) for name in ("begins_at", "ends_at"))
     # The number of days that count falls with the first day: the first day of a SIM follows from its number.
@@ -69,12 +121,13 @@ def read_scenarios(conninfo: str, instance: Instance, inputs: InstanceInputs) ->
         weekday=_weekdays(begins.tolist(), ends.tolist(), instance.time_zone),
         first_day=first_day[order].clip(max=len(history.days)),
     )
-    found = simulate_usage(daily, inputs.measured_micro_mb[order], _remaining(instance), seed=SEED)
-    scenarios = np.empty_like(found)
-    scenarios[order] = found
-    is_final = inputs.devices.usage_micro_mb == inputs.measured_micro_mb
-    scenarios[is_final] = inputs.measured_micro_mb[is_final, None]
-    return scenarios
+    return FleetHistory(
+        daily=daily,
+        remaining=_remaining(instance),
+        measured=inputs.measured_micro_mb,
+        is_final=inputs.devices.usage_micro_mb == inputs.measured_micro_mb,
+        order=order,
+    )
 
 
 def verify_expected(instance: Instance, result: ExpectedResult) -> None:
@@ -85,6 +138,8 @@ def verify_expected(instance: Instance, result: ExpectedResult) -> None:
     """
     try:
         verify_scenarios(result.certificate, result.bills, result.assignment)
+        if result.risk_proof is not None:
+            verify_risk(result.risk_proof, result.bills, result.assignment)
         at_point = result.at_point_forecast
         verify(at_point.certificate, at_point.model, at_point.assignment)
     except CertificateError as error:
@@ -94,22 +149,31 @@ def verify_expected(instance: Instance, result: ExpectedResult) -> None:
         ) from None
 
 
-def document_of(result: ExpectedResult) -> dict[str, Any]:
-    """Return the expected bill with its risk and its proof as it is stored; money as text with 6 places."""
+def document_of(result: ExpectedResult, interval: RiskFigures) -> dict[str, Any]:
+    """Return the expected bill with its risk and its proof as it is stored; money as text with 6 places.
+
+    Args:
+        result: of the optimizer.
+        interval: what its plans cost in the scenarios of the bill's interval.
+    """
     risk = result.risk
     return {
+        "interval_scenarios": len(interval.bills),
+        "expected_cost_of_interval": _money(interval.expected()),
+        "worst_tenth_cost": _money(interval.worst_tenth()),
+        **({} if result.risk_proof is None else {"risk": result.risk_proof.as_json()}),
         "scenarios": result.bills.count,
         "seed": SEED,
         "expected_cost": _money(risk.expected()),
         "expected_lower_bound": _money(result.expected_lower_bound),
         "expected_current_cost": _money(result.current_risk.expected()),
         "expected_cost_of_point_forecast": _money(result.point_risk.expected()),
-        **{f"cost_{percent}_percent": _money(risk.quantile(percent)) for percent in QUANTILES},
+        **{f"cost_{percent}_percent": _money(interval.quantile(percent)) for percent in QUANTILES},
         "pools": [
             {
                 "pool": name,
-                "overage_probability": risk.overage_probability[pool],
-                "expected_overage": _money(risk.expected_overage(pool)),
+                "overage_probability": interval.overage_probability[pool],
+                "expected_overage": _money(interval.expected_overage(pool)),
             }
             for pool, name in enumerate(result.bills.model.pool_name)
         ],

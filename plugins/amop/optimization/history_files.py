@@ -7,6 +7,7 @@ it is simulated (`amop.optimization.usage_scenarios`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 from amop.optimization.csv_files import OptimizationInputs
 from amop.optimization.csv_table import InputFileError, Problem, Problems, Table, read_table
 from amop.optimization.scenario_files import ScenarioFile
-from amop.optimization.usage_scenarios import LOOKBACK_DAYS, DailyUsage, Remaining, simulate_usage
+from amop.optimization.usage_rates import LOOKBACK_DAYS, DailyUsage, Remaining
+from amop.optimization.usage_scenarios import interval_scenarios, simulate_usage
 from amop.solver.canonical import canonical_order
 from amop.solver.model import Integers
 
@@ -66,18 +68,25 @@ def scenarios_of_history(
     usage = np.zeros((len(inputs.devices), last + 1 - first), dtype=np.int64)
     kept = np.flatnonzero(day >= first)
     usage[row[kept], day[kept] - first] = megabytes[kept]
-    return ScenarioFile(
-        _simulate(usage, inputs, first=first, start=start, period_days=period_days),
-        tuple(f"{path}: {name}" for name in table.ignored),
-    )
+    ignored = tuple(f"{path}: {name}" for name in table.ignored)
+    return _simulate(usage, inputs, ignored, first=first, start=start, period_days=period_days)
 
 
-def _simulate(usage: Integers, inputs: OptimizationInputs, *, first: int, start: int, period_days: int) -> Integers:
+def _simulate(
+    usage: Integers,
+    inputs: OptimizationInputs,
+    ignored: tuple[str, ...],
+    *,
+    first: int,
+    start: int,
+    period_days: int,
+) -> ScenarioFile:
     """Return the scenarios of daily usage, shape (N, days), from a day to the last one that was read.
 
     Args:
         usage: 1e-6 MB.
         inputs: the fleet.
+        ignored: the ignored columns.
         first: number of the first day.
         start: number of the first day of the period.
         period_days: days of the period.
@@ -96,10 +105,17 @@ def _simulate(usage: Integers, inputs: OptimizationInputs, *, first: int, start:
     # In the order of the ids' hashes the scenarios do not depend on the order of the lines, and the fleet is shuffled.
     order = canonical_order(devices.device_id)
     history = replace(history, usage=history.usage[order], first_day=history.first_day[order])
-    found = simulate_usage(history, used[order], Remaining(np.ones(len(left)), left))
-    scenarios = np.empty_like(found)
-    scenarios[order] = found
-    return scenarios
+    remaining = Remaining(np.ones(len(left)), left)
+
+    def of_devices(found: Integers) -> Integers:
+        scenarios = np.empty_like(found)
+        scenarios[order] = found
+        return scenarios
+
+    def interval() -> Iterator[Integers]:
+        return map(of_devices, interval_scenarios(history, used[order], remaining))
+
+    return ScenarioFile(of_devices(simulate_usage(history, used[order], remaining)), ignored, interval)
 
 
 def _weekdays(first: int, end: int) -> Integers:

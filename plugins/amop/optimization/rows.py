@@ -32,6 +32,9 @@ class Instance:
     lower_bound: Decimal | None
     savings: Decimal | None
     """None until the results are written."""
+    cost_5_percent: Decimal | None
+    """The interval of the bill; None where no scenarios chose the plans."""
+    cost_95_percent: Decimal | None
     certificate: dict[str, Any] | None
     projection: dict[str, Any] | None
     """Method of the projection and its usage days; None until the SIMs are read."""
@@ -56,6 +59,8 @@ class Instance:
     maximum_changes: int | None
     rate_plan_limit: int | None
     projection_method: str
+    risk_weight: Decimal
+    """Weight of the mean of the worst tenth of the bills beside the expected bill."""
     upgrade_effect: str
     """``whole_cycle``, ``from_change`` or ``next_cycle``."""
     downgrade_effect: str
@@ -79,6 +84,16 @@ class Instance:
     def is_complete(self) -> bool:
         """True once the results are published."""
         return self.run_status == "complete_with_success"
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRecord:
+    """How often the interval of a provider's bill came true."""
+
+    periods: int
+    """Closed billing periods that were measured."""
+    held: int
+    """Those whose bill was within the interval."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,10 @@ scenario. A column is one possible period of the whole fleet; all are equally li
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from amop.optimization.csv_table import Problem, Problems, Table, read_table
 from amop.solver import from_micro
 from amop.solver.expected import ExpectedResult
 from amop.solver.model import Integers
-from amop.solver.scenarios import MAX_SCENARIOS
+from amop.solver.scenarios import MAX_SCENARIOS, RiskFigures, ScenarioBills
 
 SCENARIO_COLUMN = re.compile(r"usage_mb_[0-9]+")
 QUANTILES = (5, 50, 95)
@@ -33,6 +36,8 @@ class ScenarioFile:
     """Usage of each SIM in each scenario, shape (N, S), int64, 1e-6 MB, in the order of the SIMs."""
     ignored_columns: tuple[str, ...]
     """``file: column`` for every column that is ignored."""
+    interval: Callable[[], Iterator[Integers]] | None = None
+    """Returns sets of other scenarios that state the interval of the bill; None = those of ``usage`` do."""
 
 
 def read_scenarios(path: Path, inputs: OptimizationInputs) -> ScenarioFile:
@@ -85,13 +90,22 @@ def rows_of_devices(table: Table, inputs: OptimizationInputs, problems: Problems
     return row
 
 
-def expected_figures(result: ExpectedResult, seconds: float) -> dict[str, Any]:
+def interval_of(scenarios: ScenarioFile, result: ExpectedResult) -> RiskFigures:
+    """Return what an assignment costs in the scenarios that state the interval of the bill."""
+    if scenarios.interval is None:
+        return result.risk
+    model, assignment = result.bills.model, result.assignment
+    return RiskFigures.merged([ScenarioBills(model, usage).risk(assignment) for usage in scenarios.interval()])
+
+
+def expected_figures(result: ExpectedResult, interval: RiskFigures, seconds: float) -> dict[str, Any]:
     """Return the figures of an assignment of the least expected bill by name.
 
     The first ones are those of `result_figures` for this assignment at the point forecast.
 
     Args:
         result: of the optimizer.
+        interval: what its assignment costs in the scenarios that state the interval of the bill.
         seconds: from start to the verified result.
     """
     point, claim = result.point, result.certificate
@@ -114,7 +128,13 @@ def expected_figures(result: ExpectedResult, seconds: float) -> dict[str, Any]:
         "expected_cost_of_point_forecast": _money(result.point_risk.expected()),
     }
     for percent in QUANTILES:
-        figures[f"cost_{percent}_percent"] = _money(result.risk.quantile(percent))
+        figures[f"cost_{percent}_percent"] = _money(interval.quantile(percent))
+    figures["worst_tenth_cost"] = _money(interval.worst_tenth())
+    if result.risk_proof is not None:
+        proof = result.risk_proof
+        figures["risk_weight"] = str(Decimal(proof.risk_weight).scaleb(-3))
+        figures["risk_adjusted_cost"] = _money(round(proof.adjusted))
+        figures["risk_adjusted_lower_bound"] = _money(ceil(proof.lower_bound))
     if claim.min_saving:
         count = result.bills.count
         figures["voluntary_changes"] = claim.change_count
@@ -123,8 +143,8 @@ def expected_figures(result: ExpectedResult, seconds: float) -> dict[str, Any]:
     figures["pools"] = [
         {
             "pool": name,
-            "overage_probability": result.risk.overage_probability[pool],
-            "expected_overage": _money(result.risk.expected_overage(pool)),
+            "overage_probability": interval.overage_probability[pool],
+            "expected_overage": _money(interval.expected_overage(pool)),
         }
         for pool, name in enumerate(result.bills.model.pool_name)
     ]

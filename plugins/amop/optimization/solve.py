@@ -11,11 +11,19 @@ import logging
 
 from amop.database.connection import transaction
 from amop.optimization import store
-from amop.optimization.arrays import InstanceInputs, read_inputs, write_base_assignment, write_solved_assignment
+from amop.optimization.arrays import (
+    USAGE_PERCENTS,
+    InstanceInputs,
+    read_inputs,
+    write_base_assignment,
+    write_device_forecasts,
+    write_solved_assignment,
+)
 from amop.optimization.errors import input_errors, require_equal
 from amop.optimization.expected_bill import (
     document_of,
-    read_scenarios,
+    read_fleet_history,
+    read_record,
     reason_without_scenarios,
     uses_scenarios,
     verify_expected,
@@ -30,6 +38,7 @@ from amop.solver.changes import count_changes
 from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.mid_cycle import PartedFleet, parts_as_chosen, parts_to_choose
 from amop.solver.model import Integers, from_micro
+from amop.solver.stake import usage_quantiles, value_at_stake
 from amop.wording import money
 
 log = logging.getLogger(__name__)
@@ -84,10 +93,13 @@ def solve(conninfo: str, instance_id: int) -> None:
     instance, inputs = read_running_instance(conninfo, instance_id)
     if instance.progress >= SOLVED:
         return
-    result, expected, warning, uncapped = None, None, None, None
+    result, expected, document, warning, uncapped = None, None, None, None, None
     if len(inputs.devices) and uses_scenarios(instance):
-        warning = reason_without_scenarios(instance, inputs)
-        expected = None if warning else _optimize_expected(conninfo, instance, inputs)
+        warning = reason_without_scenarios(instance, inputs, read_record(conninfo, instance))
+        if warning is None:
+            history = read_fleet_history(conninfo, instance, inputs)
+            expected = _optimize_expected(instance, inputs, history.scenarios())
+            document = document_of(expected, history.interval(expected.bills.model, expected.assignment))
     if len(inputs.devices):
         result = expected.at_point_forecast if expected else _optimize(instance, inputs)
         uncapped = _optimize_without_cap(instance, inputs, result)
@@ -97,7 +109,11 @@ def solve(conninfo: str, instance_id: int) -> None:
         if result is not None:
             assignment = result.assignment[: len(inputs.devices)]
             write_solved_assignment(connection, instance_id, inputs, assignment)
-        store_proof(connection, instance, result, document_of(expected) if expected else None)
+        if expected is not None:
+            usage = usage_quantiles(expected.bills, USAGE_PERCENTS)
+            stake = value_at_stake(expected.bills, expected.certificate, expected.assignment)
+            write_device_forecasts(connection, instance_id, inputs, usage, stake)
+        store_proof(connection, instance, result, document)
         if uncapped is not None:
             store.results.set_uncapped(
                 connection,
@@ -160,8 +176,7 @@ def _optimize_without_cap(
     return _cheapest(instance, inputs, max_changes=None)
 
 
-def _optimize_expected(conninfo: str, instance: Instance, inputs: InstanceInputs) -> ExpectedResult:
-    usage = read_scenarios(conninfo, instance, inputs)
+def _optimize_expected(instance: Instance, inputs: InstanceInputs, usage: Integers) -> ExpectedResult:
     with input_errors(instance):
         result = optimize_expected(
             inputs.devices,
@@ -173,6 +188,7 @@ def _optimize_expected(conninfo: str, instance: Instance, inputs: InstanceInputs
             prorate_allowance=instance.prorates_allowance,
             pool_scope=instance.pool_scope,
             min_saving_per_change=instance.minimum_saving_per_change,
+            risk_weight=instance.risk_weight,
         )
     require_equal(instance, "current cost", from_micro(result.point.current_cost), instance.current_cost)
     require_equal(instance, "base cost", from_micro(result.point.base_cost), instance.base_cost)

@@ -12,6 +12,10 @@ The mean is a rate per weekday over the last four weeks, shrunk towards the SIM'
   its days without usage and the share of SIMs that stopped before. Active SIMs may stop in the rest of the period.
 * **Fleet.** The error of the past forecasts of the fleet's total is common to all SIMs.
 
+The interval of the bill is stated by other scenarios (`interval_scenarios`): the bills of the scenarios that chose the
+plans are too low and vary too little, because the plans fit them. Their common factor is wider, has the heavy tails of
+an error that is known from two past weeks only, and grows as fewer days remain.
+
 All of it is arithmetic on arrays, a chunk of SIMs at a time. The same input gives the same scenarios.
 """
 
@@ -21,23 +25,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from amop.optimization.usage_rates import (
+    LOOKBACK_DAYS,
+    DailyUsage,
+    Doubles,
+    Integers,
+    Rates,
+    Remaining,
+    chunks_of,
+)
 
 SCENARIOS = 64
 """Default number of scenarios."""
-LOOKBACK_DAYS = 28.0
-"""Usage days that ended before this are ignored."""
-SHRINKAGE_DAYS = 2.0
-"""A weekday's rate is mixed with this much time at the SIM's overall rate."""
-RATIO_SHRINKAGE_DAYS = 0.2
-"""The same for the rate that single days are compared with: a weekly SIM is irregular only beside its week."""
+INTERVAL_SETS, INTERVAL_SET = 3, 33
+"""Sets of scenarios that state an interval of the bill, and scenarios of a set."""
 ORDERS = 1_024
 """Orders of the levels over the scenarios in a chunk: a SIM has one of them."""
-CHUNK_ROWS = 4_096
-WEEKDAYS = 7
 CLASSES = 8
 """Classes of SIMs of similar regularity whose past forecasts are compared."""
 MAX_DRIFT = 0.4
@@ -50,6 +54,8 @@ PRIOR_DAYS = 2_000.0
 """SIM days that the first of them is worth."""
 FLEET_ERROR, MAX_FLEET_ERROR = 0.02, 0.03
 """Relative standard deviation of the fleet's common factor: before anything is known, and at most."""
+INTERVAL_ERROR, MAX_INTERVAL_ERROR = 0.04, 0.15
+"""The same for the interval of the bill, for a week."""
 PRIOR_TESTS = 2
 """Past weeks that the first of them is worth."""
 TEST_DAYS = 7
@@ -63,40 +69,6 @@ MIN_TESTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class DailyUsage:
-    """Usage of N SIMs on D usage days, oldest first; a usage day is the time between two syncs."""
-
-    usage: Integers
-    """Shape (N, D), 1e-6 MB."""
-    length: Doubles
-    """Length of each usage day in days, shape (D,)."""
-    weekday: Integers
-    """Weekday of its middle, Monday = 0, shape (D,)."""
-    first_day: Integers
-    """Number of the first usage day of each SIM that began after its activation, shape (N,); D if there is none."""
-
-    def until(self, day: int) -> DailyUsage:
-        """Return the history before a usage day."""
-        return replace(
-            self,
-            usage=self.usage[:, :day],
-            length=self.length[:day],
-            weekday=self.weekday[:day],
-            first_day=np.minimum(self.first_day, day),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Remaining:
-    """The rest of the period, in parts of at most a day."""
-
-    length: Doubles
-    """Length of each part in days, shape (R,)."""
-    weekday: Integers
-    """Weekday of each part, shape (R,)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Spread:
     """How uncertain the forecasts of a fleet are, estimated from its own past."""
 
@@ -106,12 +78,20 @@ class Spread:
     """Standard deviation of the logarithm of the level by class."""
     fleet: float
     """Relative standard deviation of the fleet's common factor."""
+    fleet_of_interval: float
+    """The same for the interval of the bill: the scale of a Student distribution."""
     hazard: float
     """Probability per day that an active SIM stops."""
 
 
 def simulate_usage(
-    history: DailyUsage, used: Integers, remaining: Remaining, *, count: int = SCENARIOS, seed: int = 1
+    history: DailyUsage,
+    used: Integers,
+    remaining: Remaining,
+    *,
+    count: int = SCENARIOS,
+    seed: int = 1,
+    for_interval: bool = False,
 ) -> Integers:
     """Return the usage of each SIM at the end of the period in equally likely scenarios, shape (N, count), 1e-6 MB.
 
@@ -121,20 +101,47 @@ def simulate_usage(
         remaining: the rest of the period.
         count: number of scenarios.
         seed: of the random numbers.
+        for_interval: whether the scenarios state an interval of the bill instead of choosing plans; they also vary by
+            what the history cannot show.
     """
     if not (len(used) and len(remaining.length) and len(history.length)):
         return np.repeat(used[:, None], count, axis=1)
     rng = np.random.default_rng([seed, len(remaining.length), len(history.length), count])
     spread = estimate_spread(history)
     days = _drawn_days(rng, history.length, len(remaining.length), count)
-    fleet = np.exp(_evenly(rng, 1, count)[0] * spread.fleet - spread.fleet**2 / 2)
+    if for_interval:
+        # Errors of single days are independent, so that fewer days have a larger relative error than the weeks tested.
+        scale = spread.fleet_of_interval * np.sqrt(TEST_DAYS / remaining.length.sum())
+        fleet = np.exp(rng.permuted(student_quantiles(count)) * scale)
+    else:
+        fleet = np.exp(_evenly(rng, 1, count)[0] * spread.fleet - spread.fleet**2 / 2)
     result = np.empty((len(used), count), dtype=np.int64)
-    for rows in _chunks(len(used)):
+    for rows in chunks_of(len(used)):
         part = replace(history, usage=history.usage[rows], first_day=history.first_day[rows])
         rest = _simulate(rng, part, remaining, spread, days) * fleet
         np.rint(rest, out=rest)
         result[rows] = used[rows, None] + rest.astype(np.int64)
     return result
+
+
+def interval_scenarios(
+    history: DailyUsage, used: Integers, remaining: Remaining, *, seed: int = 1
+) -> Iterator[Integers]:
+    """Yield scenarios that state an interval of the bill, in sets of shape (N, 33): 99 in all, 1e-6 MB.
+
+    They are drawn independently of those that plans were chosen with, because plans fit the latter: their bills are too
+    low on the mean and vary too little. Of 99, the 5th and the 95th bill enclose 90 % of all others.
+
+    Args:
+        history: of the SIMs, in an order that does not depend on their usage.
+        used: usage of the period so far, shape (N,), 1e-6 MB.
+        remaining: the rest of the period.
+        seed: of the scenarios that plans were chosen with.
+    """
+    for number in range(INTERVAL_SETS):
+        yield simulate_usage(
+            history, used, remaining, count=INTERVAL_SET, seed=INTERVAL_SETS * seed + number + 1, for_interval=True
+        )
 
 
 def estimate_spread(history: DailyUsage) -> Spread:
@@ -145,11 +152,14 @@ def estimate_spread(history: DailyUsage) -> Spread:
     tested = replace(history, usage=history.usage[:MAX_TESTED], first_day=history.first_day[:MAX_TESTED])
     past = [_past_forecasts(tested, day) for day in _test_days(history)]
     if not past or min(len(one.mean) for one in past) < 2 * CLASSES:
-        return Spread(np.zeros(0), np.zeros(1), FLEET_ERROR, HAZARD)
+        return Spread(np.zeros(0), np.zeros(1), FLEET_ERROR, INTERVAL_ERROR, HAZARD)
     errors = [one.actual.sum() / one.mean.sum() - 1 for one in past]
     noise = [one.variance.sum() / one.mean.sum() ** 2 for one in past]
-    fleet = sum(max(0.0, error**2 - of_days) for error, of_days in zip(errors, noise, strict=True))
-    fleet = (fleet + PRIOR_TESTS * FLEET_ERROR**2) / (len(past) + PRIOR_TESTS)
+    common = sum(max(0.0, error**2 - of_days) for error, of_days in zip(errors, noise, strict=True))
+    fleet, of_interval = (
+        float(np.sqrt((common + PRIOR_TESTS * prior**2) / (len(past) + PRIOR_TESTS)))
+        for prior in (FLEET_ERROR, INTERVAL_ERROR)
+    )
     stopped, watched = sum(one.stopped for one in past), sum(one.watched_days for one in past)
     hazard = (stopped + HAZARD * PRIOR_DAYS) / (watched + PRIOR_DAYS)
     mean, variance, irregular, actual = (
@@ -167,7 +177,11 @@ def estimate_spread(history: DailyUsage) -> Spread:
         middle = np.median(np.abs(ratio - np.median(ratio))) * 1.4826  # robust: bursts and stops are modelled apart
         drift[one_class] = np.sqrt(max(0.0, middle**2 - float(np.median(of_days))))
     return Spread(
-        edges, np.minimum(drift, MAX_DRIFT), min(MAX_FLEET_ERROR, float(np.sqrt(fleet))), min(MAX_HAZARD, hazard)
+        class_edges=edges,
+        drift=np.minimum(drift, MAX_DRIFT),
+        fleet=min(MAX_FLEET_ERROR, fleet),
+        fleet_of_interval=min(MAX_INTERVAL_ERROR, of_interval),
+        hazard=min(MAX_HAZARD, hazard),
     )
 
 
@@ -200,8 +214,8 @@ def _past_forecasts(history: DailyUsage, day: int) -> _PastForecasts:
     week = Remaining(history.length[day:end], history.weekday[day:end])
     parts: list[tuple[Doubles, ...]] = []
     stopped, watched = 0, 0.0
-    for rows in _chunks(len(history.usage)):
-        rates = _Rates.of(replace(past, usage=past.usage[rows], first_day=past.first_day[rows]))
+    for rows in chunks_of(len(history.usage)):
+        rates = Rates.of(replace(past, usage=past.usage[rows], first_day=past.first_day[rows]))
         mean, came = rates.mean(week), history.usage[rows, day:end].astype(np.float64)
         usable = (rates.history.first_day <= day - TEST_DAYS) & (mean > 0)
         parts.append(tuple(v[usable] for v in (mean, rates.variance(week), rates.irregularity(), came.sum(axis=1))))
@@ -210,65 +224,6 @@ def _past_forecasts(history: DailyUsage, day: int) -> _PastForecasts:
         watched += float(daily.sum()) * (float(week.length.sum()) - 2.0)
     mean, variance, irregular, actual = (np.concatenate(values) for values in zip(*parts, strict=True))
     return _PastForecasts(mean, variance, irregular, actual, stopped, watched)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """Rates of a chunk of SIMs: 1e-6 MB per day."""
-
-    history: DailyUsage
-    counts: Doubles
-    """1 where a usage day counts for a SIM, else 0, shape (n, D)."""
-    by_weekday: Doubles
-    """Shape (n, 7)."""
-    ratio: Doubles
-    """Usage of each usage day relative to the rate of its weekday, shape (n, D); the weighted mean is 1."""
-    active_share: Doubles
-    """Share of the days before the last run of days without usage on which the SIM used data, shape (n,)."""
-    idle_days: Doubles
-    """Days without usage at the end of the history, shape (n,)."""
-
-    @classmethod
-    def of(cls, history: DailyUsage) -> _Rates:
-        age = np.cumsum(history.length[::-1])[::-1] - history.length
-        worth = np.where(age < LOOKBACK_DAYS, 1.0, 0.0)
-        number = np.arange(len(history.length))
-        counts = np.where(number >= history.first_day[:, None], worth, 0.0)
-        usage = history.usage.astype(np.float64)
-        time, amount = (np.zeros((len(usage), WEEKDAYS)) for _ in range(2))
-        for weekday in range(WEEKDAYS):
-            days = np.flatnonzero(history.weekday == weekday)
-            time[:, weekday] = (counts[:, days] * history.length[days]).sum(axis=1)
-            amount[:, weekday] = (counts[:, days] * usage[:, days]).sum(axis=1)
-        overall = amount.sum(axis=1) / np.maximum(time.sum(axis=1), 1e-9)
-        by_weekday, close = (
-            (amount + mixed * overall[:, None]) / (time + mixed) for mixed in (SHRINKAGE_DAYS, RATIO_SHRINKAGE_DAYS)
-        )
-        expected = close[:, history.weekday] * history.length
-        ratio = np.divide(usage, expected, out=np.zeros_like(usage), where=expected > 0)
-        centre = (ratio * counts).sum(axis=1) / np.maximum(counts.sum(axis=1), 1e-9)
-        ratio /= np.where(centre > 0, centre, 1.0)[:, None]
-        used = (usage > 0) & (counts > 0)
-        last = np.where(used.any(axis=1), len(number) - 1 - used[:, ::-1].argmax(axis=1), -1)
-        before = (counts > 0) & (number <= last[:, None])
-        active = used.sum(axis=1) / np.maximum(before.sum(axis=1), 1)
-        idle = np.where((counts > 0) & (number > last[:, None]), history.length, 0.0).sum(axis=1)
-        return cls(history, counts, by_weekday, ratio, active, idle)
-
-    def mean(self, remaining: Remaining) -> Doubles:
-        """Return the mean usage of the remaining parts, shape (n,), 1e-6 MB."""
-        return np.asarray(self.by_weekday[:, remaining.weekday] @ remaining.length)
-
-    def variance(self, remaining: Remaining) -> Doubles:
-        """Return the variance of that usage by the spread of single days, shape (n,)."""
-        weight = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1e-9)
-        of_ratio = ((self.ratio - 1.0) ** 2 * weight).sum(axis=1)
-        return np.asarray(((self.by_weekday[:, remaining.weekday] * remaining.length) ** 2).sum(axis=1) * of_ratio)
-
-    def irregularity(self) -> Doubles:
-        """Return the standard deviation of the days' ratios, shape (n,)."""
-        weight = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1e-9)
-        return np.asarray(np.sqrt(((self.ratio - 1.0) ** 2 * weight).sum(axis=1)))
 
 
 def _simulate(
@@ -283,7 +238,7 @@ def _simulate(
         spread: of past forecasts.
         days: the usage day that each remaining part takes in each scenario, shape (R, count).
     """
-    rates, count = _Rates.of(history), days.shape[1]
+    rates, count = Rates.of(history), days.shape[1]
     known = np.where(rates.counts > 0, rates.ratio, 1.0)  # a day before the activation counts as a day like its mean
     rest = np.zeros((len(history.usage), count))
     parts = list(zip(days, remaining.weekday.tolist(), remaining.length.tolist(), strict=True))
@@ -307,7 +262,7 @@ def _simulate(
 
 
 def _stops(
-    rng: np.random.Generator, rates: _Rates, remaining: Remaining, spread: Spread, count: int
+    rng: np.random.Generator, rates: Rates, remaining: Remaining, spread: Spread, count: int
 ) -> tuple[Integers, Integers, Doubles]:
     """Return the SIMs and scenarios in which a SIM stops, and after how many days (0 if it has), shape (m,) each."""
     active, idle, hazard = rates.active_share, rates.idle_days, spread.hazard
@@ -344,6 +299,8 @@ def _evenly(rng: np.random.Generator, rows: int, count: int) -> Doubles:
     return orders[rng.integers(0, ORDERS, rows)]
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    for first in range(0, count, CHUNK_ROWS):
-        yield slice(first, min(first + CHUNK_ROWS, count))
+def student_quantiles(count: int) -> Doubles:
+    """Return the quantiles of a Student distribution with 4 degrees of freedom at the middles of equal shares."""
+    share = (np.arange(count) + 0.5) / count
+    root = np.sqrt(4 * share * (1 - share))
+    return np.asarray(np.sign(share - 0.5) * 2 * np.sqrt(np.maximum(np.cos(np.arccos(root) / 3) / root - 1, 0)))

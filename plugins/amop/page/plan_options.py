@@ -9,11 +9,12 @@ compares the two.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
+from amop.optimization.break_even import BreakEven, UsageCost, break_even
 from amop.page import formatting
 from amop.page.store.sims import PlanTerms, SimResult
 from amop.wording import CENT, money
@@ -36,10 +37,16 @@ class PlanOption:
     """Price of the pool's data x usage above the allowance; negative where data remains for other SIMs of the pool."""
     change_cost: Decimal
     """Price of leaving the present plan, where the number of changes is limited."""
+    usage_cost: UsageCost
+    """The total by the SIM's usage."""
     is_present: bool
     is_chosen: bool
     is_eligible: bool
     """False for a present plan that the SIM cannot keep."""
+    expected: Decimal | None = None
+    """Mean of the total over the likely usages; None without them."""
+    better: BreakEven | None = None
+    """Where it would be better than the chosen plan; None for the chosen one, and for one that is not allowed."""
 
     @property
     def total(self) -> Decimal:
@@ -79,21 +86,40 @@ def plan_options(result: SimResult, plans: Sequence[PlanTerms]) -> list[PlanOpti
         pool = pool_name(plan)
         price = prices.per_mb.get(numbers[pool], ZERO) if pool in numbers else ZERO
         allowance = _allowance(plan, result, terms)
+        change_cost = prices.per_change if can_stay and not is_present else ZERO
+        usage_cost = _usage_cost(plan, _charges(plan, result, terms) + change_cost, allowance, price)
         options.append(
             PlanOption(
                 rate_plan=plan.rate_plan_code,
                 pool=pool,
-                own_cost=_own_cost(plan, result, terms, allowance),
+                own_cost=usage_cost.at(result.projected_usage_mb) - change_cost
+                if pool is None
+                else _charges(plan, result, terms),
                 allowance_mb=allowance,
                 data_cost=price * (result.projected_usage_mb - allowance) if price else ZERO,
-                change_cost=prices.per_change if can_stay and not is_present else ZERO,
+                change_cost=change_cost,
+                usage_cost=usage_cost,
+                expected=_expected(usage_cost, result.likely_usage_mb),
                 is_present=is_present,
                 is_chosen=plan.rate_plan_code == result.to_rate_plan,
                 is_eligible=is_eligible,
             )
         )
     options.sort(key=lambda option: (not option.is_eligible, option.total, option.rate_plan))
-    return options
+    chosen = next((option for option in options if option.is_chosen), None)
+    if chosen is None:
+        return options
+    return [
+        option
+        if option.is_chosen or not option.is_eligible
+        else replace(
+            option,
+            better=break_even(
+                chosen.usage_cost, option.usage_cost, forecast=result.projected_usage_mb, used=result.usage_mb
+            ),
+        )
+        for option in options
+    ]
 
 
 def pool_numbers(certificate: Mapping[str, Any], group_number: int) -> dict[str | None, int]:
@@ -176,14 +202,20 @@ def _allowance(plan: PlanTerms, result: SimResult, terms: Mapping[str, Any]) -> 
     return plan.plan_mb
 
 
-def _own_cost(plan: PlanTerms, result: SimResult, terms: Mapping[str, Any], allowance: Decimal) -> Decimal:
+def _usage_cost(plan: PlanTerms, fixed: Decimal, allowance: Decimal, price: Decimal) -> UsageCost:
+    if plan.allows_sim_pooling:
+        return UsageCost(fixed - price * allowance, price_per_mb=price)
+    block = max(ZERO, plan.data_per_overage_charge)
+    return UsageCost(fixed, allowance=allowance, block=block, block_price=plan.overage_rate)
+
+
+def _expected(cost: UsageCost, usages: Sequence[Decimal] | None) -> Decimal | None:
+    return sum((cost.at(usage) for usage in usages), ZERO) / len(usages) if usages else None
+
+
+def _charges(plan: PlanTerms, result: SimResult, terms: Mapping[str, Any]) -> Decimal:
     charge = plan.rate_charge
     if result.is_prorated and terms.get("period_days"):
         share = charge * result.days_activated / Decimal(terms["period_days"])
         charge = share.quantize(MICRO, rounding=ROUND_HALF_UP)
-    cost = charge + plan.base_rate + result.sms_usage * plan.sms_rate
-    above = result.projected_usage_mb - allowance
-    if plan.allows_sim_pooling or above <= 0 or plan.data_per_overage_charge <= 0:
-        return cost
-    blocks, rest = divmod(above, plan.data_per_overage_charge)
-    return cost + (blocks + (1 if rest else 0)) * plan.overage_rate
+    return charge + plan.base_rate + result.sms_usage * plan.sms_rate

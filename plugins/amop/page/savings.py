@@ -15,6 +15,7 @@ from amop.page.table import Column, Order, Table, whole_table
 from amop.page.time_series import TimeSeries, savings_chart
 from amop.wording import money
 
+INTERVAL_WORDS = {True: "held", False: "missed", None: None}
 COLUMNS: tuple[Column[SavingRow], ...] = (
     Column("period", "Period", lambda row: f"{row.bill_year}-{row.bill_month:02}"),
     Column("provider", "Provider", lambda row: row.provider),
@@ -25,6 +26,7 @@ COLUMNS: tuple[Column[SavingRow], ...] = (
     Column("came_true", "Of the forecast", lambda row: _share(row), kind="share"),
     Column("old_plans", "Bill of the old plans", lambda row: row.old_plans_cost, kind="money"),
     Column("applied_plans", "Bill as it was", lambda row: row.applied_plans_cost, kind="money"),
+    Column("interval", "90 % interval of the bill", lambda row: INTERVAL_WORDS[row.is_within_interval]),
     Column("projection_error", "Projection error", lambda row: row.projection_error, kind="share"),
     Column("weighted_error", "Error by SIM", lambda row: row.weighted_error, kind="share"),
 )

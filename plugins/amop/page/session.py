@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from urllib.parse import quote
 
 from amop import ids
@@ -76,6 +77,8 @@ class SessionView:
     """Of the optimization's run in Airflow."""
     stages: list[Stage]
     proof: str
+    risk: list[str]
+    """How uncertain the bill is, in sentences."""
     warnings: list[str]
     groups: Table[CommGroupRow]
     plans: Table[RatePlanRow]
@@ -132,6 +135,7 @@ def read_session(
         run_address=run_address(stored),
         stages=stages(stored, store.session_steps(connection, session_id=session_id)),
         proof=proof_sentence(stored),
+        risk=risk_sentences(stored),
         warnings=[
             *(stored.warning or "").splitlines(),
             *(row.warning for row in warnings_of_instance(connection, instance_id=instance_id)),
@@ -187,6 +191,25 @@ def proof_sentence(stored: StoredSession) -> str:
         f"be saved: it is proved that no assignment of plans costs less than "
         f"{money(stored.lower_bound, stored.currency)}.{capped}"
     )
+
+
+def risk_sentences(stored: StoredSession) -> list[str]:
+    """Return how uncertain the bill is, and which pools may run over, in sentences; none without scenarios."""
+    if stored.expected_cost is None:
+        return []
+    figures = (stored.expected_cost, stored.cost_5_percent, stored.cost_95_percent)
+    expected, low, high = (money(amount, stored.currency) for amount in figures)
+    sentences = [f"The expected bill is {expected}; with a probability of 90 % it is within {low} and {high}."]
+    if stored.worst_tenth_cost is not None:
+        worst = money(stored.worst_tenth_cost, stored.currency)
+        sentences.append(f"In the worst tenth of the scenarios it is {worst} on the mean.")
+    for pool in stored.expected_pools or ():
+        if pool["overage_probability"] > 0:
+            chance = formatting.share(pool["overage_probability"], decimals=0)
+            overage = money(Decimal(pool["expected_overage"]), stored.currency)
+            name = formatting.pool(pool["pool"])
+            sentences.append(f"Pool {name} runs over with a probability of {chance}: {overage} of overage on the mean.")
+    return sentences
 
 
 def pending_approval(stored: StoredSession) -> Approval | None:

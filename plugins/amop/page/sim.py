@@ -12,6 +12,7 @@ from amop.database.connection import WarehouseConnection
 from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
 from amop.optimization.exclusions import EXCLUSION_REASONS
 from amop.page import formatting
+from amop.page.likely_usage import UsagePicture, better_words, usage_picture, usage_sentences
 from amop.page.pictures import Bar, column_picture
 from amop.page.plan_options import PlanOption, plan_options, reason_sentences
 from amop.page.store import sims as store
@@ -57,6 +58,8 @@ OPTION_COLUMNS: tuple[Column[PlanOption], ...] = (
     Column("data_cost", "Data of the pool", lambda row: row.data_cost, kind="money"),
     Column("change_cost", "Price of a change", lambda row: row.change_cost, kind="money"),
     Column("total", "Cost at the proof's prices", lambda row: row.total, kind="money"),
+    Column("expected", "Expected cost over its likely usages", lambda row: row.expected, kind="money"),
+    Column("better", "Better with a usage", better_words),
 )
 
 HISTORY_COLUMNS: tuple[Column[HistoryRow], ...] = (
@@ -120,6 +123,8 @@ class SimView:
     """Usage by day with the forecast, as a picture."""
     chart: TimeSeries | None
     """The same for a script."""
+    likely: UsagePicture | None
+    """How uncertain its usage was; None where no scenarios chose the plans."""
     options: Table[PlanOption]
     days: Table[DayRow]
     cycles: Table[CycleRow]
@@ -189,6 +194,7 @@ def read_sim(
         forecast=forecast,
         columns=column_picture([day.amount for day in usage], _words(usage), forecast_from=len(days)),
         chart=usage_chart(usage),
+        likely=usage_picture(result, options) if result is not None else None,
         options=whole_table(
             "options",
             "Rate plans that it may have",
@@ -266,7 +272,7 @@ def _sentences(
     if not result.counts_for_whole_cycle and result.to_rate_plan is not None:
         because = result.reason or ASSIGNMENT_REASONS["kept_cheapest"]
         return [f"The optimization chose {result.to_rate_plan} ({because}).", NOT_WHOLE_CYCLE]
-    return reason_sentences(result, options, currency)
+    return [*reason_sentences(result, options, currency), *usage_sentences(result, options, currency)]
 
 
 def _role(option: PlanOption) -> str:

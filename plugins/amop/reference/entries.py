@@ -79,6 +79,7 @@ Money = Annotated[Decimal, BeforeValidator(exact_decimal)]
 PositiveMoney = Annotated[Decimal, BeforeValidator(exact_decimal), Field(ge=0)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Share = Annotated[Decimal, BeforeValidator(exact_decimal), Field(ge=0, le=1)]
+RiskWeight = Annotated[Decimal, BeforeValidator(exact_decimal), Field(ge=0, le=10, decimal_places=3)]
 Factor = Annotated[Decimal, BeforeValidator(exact_decimal), Field(ge=1)]
 ChangeEffect = Literal["whole_cycle", "from_change", "next_cycle"]
 # An advisory lock's key is a 32-bit number, and a provider's id is one.
@@ -177,6 +178,7 @@ class ServiceProviderEntry(_Entry):
     approval_above_changes: int | None = Field(default=500, ge=0, le=INTEGER_MAX)
     approval_above_amount: PositiveMoney | None = None
     projection_method: Literal["daily_history", "elapsed_time", "scenarios"] = "daily_history"
+    risk_weight: RiskWeight = Decimal(0)
     rate_plans: list[RatePlanEntry] = Field(default_factory=list)
     communication_plans: list[CommunicationPlanEntry] | None = None
 

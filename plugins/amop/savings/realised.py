@@ -12,6 +12,10 @@ these changes were forecast to bring, and the error of the projection:
 * of the SIMs, the weighted absolute percentage error, Σ |projected - real| / Σ real. A mean of percentages is undefined
   for SIMs without usage, and gives a SIM of a kilobyte more weight than a router.
 
+Where scenarios chose the plans, the bill of the solved plans with the real usage is compared with the interval that was
+stated for it. A provider whose bills are often outside falls back to the point forecast
+(`amop.optimization.expected_bill`).
+
 Real usage is what the syncs of the period read. Usage between the last of them (`usage_read_at`) and the end of the
 period is in no counter of the next cycle and is excluded. It is small, because syncs are frequent on the last day.
 """
@@ -63,6 +67,9 @@ class Measurement:
     forecast_saving: Decimal
     old_plans_cost: Decimal
     applied_plans_cost: Decimal
+    solved_plans_cost: Decimal | None
+    """Bill of the solved plans with the real usage; None where no interval of it was stated."""
+    is_within_interval: bool | None
     projected_usage_mb: Decimal
     real_usage_mb: Decimal
     absolute_error_mb: Decimal
@@ -145,6 +152,7 @@ def _measure(connection: WarehouseConnection, instance: Instance) -> Measurement
             f"but {instance.current_cost} is stored; nothing was written. Report it with the instance's id"
         )
     old_cost, applied_cost = _bills(real, terms, old, applied)
+    solved_cost = _solved_cost(instance, real, terms, old)
     projected_usage, real_usage = inputs.devices.usage_micro_mb, real.devices.usage_micro_mb
     return Measurement(
         usage_read_at=usage_read_at(
@@ -156,6 +164,8 @@ def _measure(connection: WarehouseConnection, instance: Instance) -> Measurement
         forecast_saving=from_micro(forecast_old - forecast_applied),
         old_plans_cost=from_micro(old_cost),
         applied_plans_cost=from_micro(applied_cost),
+        solved_plans_cost=solved_cost,
+        is_within_interval=_is_within(instance, solved_cost),
         projected_usage_mb=_sum(projected_usage),
         real_usage_mb=_sum(real_usage),
         absolute_error_mb=_sum(np.abs(projected_usage - real_usage)),
@@ -167,6 +177,20 @@ def _bills(inputs: InstanceInputs, terms: Terms, old: Integers, applied: Integer
     if not len(inputs.devices):
         return 0, 0
     return _bill(inputs, terms, old), _bill(inputs, terms, applied)
+
+
+def _solved_cost(instance: Instance, real: InstanceInputs, terms: Terms, old: Integers) -> Decimal | None:
+    """Return the bill of the solved plans with the real usage, None where no interval of it was stated."""
+    if instance.cost_5_percent is None or not len(real.devices):
+        return None
+    solved = np.where(real.solved_assignment == NONE, old, real.solved_assignment)
+    return from_micro(_bill(real, terms, solved))
+
+
+def _is_within(instance: Instance, cost: Decimal | None) -> bool | None:
+    if cost is None or instance.cost_5_percent is None or instance.cost_95_percent is None:
+        return None
+    return instance.cost_5_percent <= cost <= instance.cost_95_percent
 
 
 def _bill(inputs: InstanceInputs, terms: Terms, assignment: Integers) -> int:

@@ -95,6 +95,8 @@ def add_realised_saving(
     forecast_saving: Decimal,
     old_plans_cost: Decimal,
     applied_plans_cost: Decimal,
+    solved_plans_cost: Decimal | None,
+    is_within_interval: bool | None,
     projected_usage_mb: Decimal,
     real_usage_mb: Decimal,
     absolute_error_mb: Decimal,

@@ -2,7 +2,8 @@
 
 `optimize_expected` also optimizes the point forecast with `amop.solver.solver.optimize`: its plans are the first
 candidate, so that the expected bill of the result is never above theirs, and the difference is what the scenarios are
-worth. With one scenario the result is that of `optimize` for this usage.
+worth. With one scenario the result is that of `optimize` for this usage. With a risk weight the mean of the worst tenth
+of the bills counts beside the expected bill (`amop.solver.risk`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from amop.solver.canonical import CanonicalProblem
 from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
+from amop.solver.risk import RiskProof, minimize_risk, risk_weight_units
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios
 from amop.solver.scenario_search import ScenarioSearchResult, scenario_objective, search_scenarios
 from amop.solver.scenarios import RiskFigures, ScenarioBills, mean_half_up
@@ -39,6 +41,9 @@ class ExpectedResult:
     current_risk: RiskFigures
     """What the current plans cost; unknown ones count as the base assignment."""
     certificate: ScenarioCertificate
+    """Proof of the expected bill."""
+    risk_proof: RiskProof | None
+    """Proof of the risk-adjusted bill; None without a risk weight."""
     seconds: float
 
     @property
@@ -87,9 +92,12 @@ def optimize_expected(
     prorate_allowance: bool = False,
     pool_scope: str = "service_provider",
     min_saving_per_change: Decimal | int | str = 0,
+    risk_weight: Decimal | int | str = 0,
     time_limit: float | None = None,
 ) -> ExpectedResult:
     """Return the assignment of the least expected bill + minimum saving x changes that was found, with its proof.
+
+    With a risk weight the risk-adjusted bill takes the place of the expected one.
 
     Args:
         devices: N SIMs, with their point forecast.
@@ -101,11 +109,13 @@ def optimize_expected(
         prorate_allowance: whether their included data is prorated, too.
         pool_scope: ``service_provider`` or ``comm_group``.
         min_saving_per_change: minimum saving per change of a plan, in currency.
+        risk_weight: of the mean of the worst tenth of the bills, 0 to 10; see `amop.solver.risk`.
         time_limit: seconds for branch and bound of the point forecast; see `optimize`.
 
     Raises:
         OptimizerInputError: the input breaks a rule of the model; the message names the SIM or the plan.
     """
+    weight_units = risk_weight_units(risk_weight)
     begun = time.perf_counter()
 
     def of_point(fleet: Devices) -> OptimizationResult:
@@ -125,21 +135,29 @@ def optimize_expected(
     bills = ScenarioBills(CostModel(devices, rate_plans, eligibility, terms), usage)
     saving = minimum_saving(min_saving_per_change)
     point = of_point(devices)
+    starts = [point.assignment, assignment_without_changes(bills.model, point.base_assignment)]
     if bills.count == 1:
         found = _of_one_scenario(of_point(bills.model.devices))
     else:
-        found = _search(bills, eligibility, saving, point)
-    certificate = certify_scenarios(
-        bills, found.price, found.assignment, min_saving=saving, is_optimal=found.is_optimal
-    )
+        found = _search(bills, eligibility, saving, starts)
+    assignment, is_optimal, proof = found.assignment, found.is_optimal, None
+    if weight_units and bills.count > 1:
+
+        def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
+            return _search(weighted, eligibility, saving, [*known, *starts])
+
+        assignment, proof = minimize_risk(bills, found, weight_units, saving, search)
+        is_optimal = is_optimal and bills.total(assignment) == bills.total(found.assignment)
+    certificate = certify_scenarios(bills, found.price, assignment, min_saving=saving, is_optimal=is_optimal)
     return ExpectedResult(
         bills=bills,
-        assignment=found.assignment,
-        risk=bills.risk(found.assignment),
+        assignment=assignment,
+        risk=bills.risk(assignment),
         point=point,
         point_risk=bills.risk(point.assignment),
         current_risk=bills.risk(point.current_assignment),
         certificate=certificate,
+        risk_proof=proof,
         seconds=time.perf_counter() - begun,
     )
 
@@ -151,17 +169,21 @@ def _of_one_scenario(result: OptimizationResult) -> ScenarioSearchResult:
 
 
 def _search(
-    bills: ScenarioBills, eligibility: Eligibility, min_saving: int, point: OptimizationResult
+    bills: ScenarioBills, eligibility: Eligibility, min_saving: int, candidates: list[Integers]
 ) -> ScenarioSearchResult:
-    """Search a copy of the problem whose order does not depend on the input's."""
+    """Search a copy of the problem whose order does not depend on the input's.
+
+    Args:
+        bills: the fleet.
+        eligibility: which plans each communication plan allows.
+        min_saving: minimum saving per change, 1e-6 currency.
+        candidates: assignments that the result is not worse than, shape (N,) each.
+    """
     canonical = CanonicalProblem.of(bills.model, eligibility)
     columns = _canonical_columns(bills, canonical.row)
     copy = bills.of_copy(canonical.model, canonical.row, columns)
     place = np.argsort(canonical.plan)
-    starts = [
-        np.append(place, NONE)[assignment[canonical.row]]
-        for assignment in (point.assignment, assignment_without_changes(bills.model, point.base_assignment))
-    ]
+    starts = [np.append(place, NONE)[assignment[canonical.row]] for assignment in candidates]
     found = search_scenarios(copy, min_saving, starts)
     assignment = canonical.original_assignment(_keep_current_plans_on_ties(copy, found.assignment, min_saving))
     price = np.zeros((bills.model.pool_count, bills.count))
@@ -178,7 +200,7 @@ def _canonical_columns(bills: ScenarioBills, row: Integers) -> Integers:
         usage = bills.usage(row[first : first + 65_536])
         total += usage.sum(axis=0)
         keys += (mix(usage.view(np.uint64)) * factors[first : first + 65_536, None]).sum(axis=0, dtype=np.uint64)
-    return np.lexsort((keys, total))
+    return np.lexsort((bills.weight, keys, total))
 
 
 def _keep_current_plans_on_ties(bills: ScenarioBills, assignment: Integers, min_saving: int) -> Integers:

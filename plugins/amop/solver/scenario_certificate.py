@@ -8,7 +8,8 @@ block, as in `amop.solver.certificate`. Summed over the scenarios, every SIM has
 
 The optimal prices are overage rate / block in the scenarios in which the pool runs over, and 0 in the others: their
 mean is overage rate / block x the probability of overage. L bounds the sum of the bills of every assignment, so that
-L / S bounds its expected bill. With a minimum saving per change added for every SIM that leaves a plan that it could
+L / S bounds its expected bill. Where scenarios have weights, each of its terms and the sum of the weights take their
+place. With a minimum saving per change added for every SIM that leaves a plan that it could
 keep, the same sum bounds the expected bill + minimum saving x changes.
 """
 
@@ -41,10 +42,12 @@ class ScenarioCertificate:
     scenario_count: int
     price_scale: int
     """A price of 1 is 1 / price_scale currency per MB."""
+    weight: tuple[int, ...]
+    """Weight of each scenario, at least 1."""
     price: Prices
     """Price of the data of each pool in each scenario, K rows of S."""
     total: int
-    """Sum of the bills of the assignment."""
+    """Weighted sum of the bills of the assignment."""
     price_bound: int
     """Lower bound of that sum for every assignment to eligible plans, as the prices prove it."""
     lower_bound: int
@@ -55,13 +58,14 @@ class ScenarioCertificate:
     change_count: int
     """SIMs that leave a known current plan which they could keep."""
     objective_bound: int
-    """Lower bound of total + S x minimum saving x changes, as the prices prove it."""
+    """Lower bound of total + sum of the weights x minimum saving x changes, as the prices prove it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the certificate as a JSON-serializable document."""
         return {
             "pools": list(self.pool_name),
             "scenarios": self.scenario_count,
+            **({} if set(self.weight) == {1} else {"weights": list(self.weight)}),
             "price_scale": self.price_scale,
             "prices": [list(prices) for prices in self.price],
             "total_micro": self.total,
@@ -88,7 +92,7 @@ def certify_scenarios(
         price: of the data of each pool in each scenario, shape (K, S), currency per MB.
         assignment: plan of each SIM, shape (N,), -1 without an eligible plan.
         min_saving: minimum saving per change, 1e-6 currency.
-        is_optimal: True if no assignment has a lower sum of bills + S x minimum saving x changes.
+        is_optimal: True if no assignment has a lower weighted sum of bills + minimum saving x changes.
     """
     scale = scenario_price_scale(bills, min_saving)
     highest = highest_prices(bills.model, scale)
@@ -101,6 +105,7 @@ def certify_scenarios(
     return ScenarioCertificate(
         pool_name=tuple(bills.model.pool_name),
         scenario_count=bills.count,
+        weight=tuple(bills.weight.tolist()),
         price_scale=scale,
         price=prices,
         total=total,
@@ -132,6 +137,8 @@ def verify_scenarios(certificate: ScenarioCertificate, bills: ScenarioBills, ass
             f"the prices are of {list(claim.pool_name)} in {claim.scenario_count} scenarios, the pools are "
             f"{model.pool_name} in {bills.count}"
         )
+    if claim.weight != tuple(bills.weight.tolist()):
+        raise CertificateError(f"the weights of the scenarios are {claim.weight}, not {tuple(bills.weight.tolist())}")
     found = (
         bills.total(assignment),
         scenario_lower_bound(bills, claim.price, claim.price_scale),
@@ -156,7 +163,7 @@ def verify_scenarios(certificate: ScenarioCertificate, bills: ScenarioBills, ass
 def scenario_lower_bound(
     bills: ScenarioBills, price: Sequence[Sequence[int]], scale: int, change_price: int = 0
 ) -> int:
-    """Return the lower bound of the sum of the bills over the scenarios that prices prove, 1e-6 currency.
+    """Return the lower bound of the weighted sum of the bills that prices prove, 1e-6 currency.
 
     Args:
         bills: the fleet.
@@ -201,7 +208,7 @@ def _overflow_rows(bills: ScenarioBills, scale: int, change_price: int) -> Flags
     by_mb = float((plans.overage_rate / plans.block_micro_mb).max())
     fixed = float(largest(model.charge)) + float(plans.overage_rate.max()) + by_mb * float(largest(model.included))
     reach = bills.highest * (2.0 * by_mb) + devices.sms_usage * float(plans.sms_rate.max()) + fixed + change_price
-    return np.asarray(reach * (float(bills.count) * scale) > INT64_LIMIT)
+    return np.asarray(reach * (float(bills.whole) * scale) > INT64_LIMIT)
 
 
 def _least_totals(
@@ -217,8 +224,9 @@ def _least_totals(
         return np.zeros(0, dtype=np.int64)
     model = bills.model
     usage, group, tariff = bills.usage(rows), model.group[rows], model.tariff[rows]
-    data = _data_totals(usage.astype(kind), price, kind)
-    unit: Integers = np.array([sum(row) for row in price], dtype=kind)
+    weighted = [[value * int(of) for value, of in zip(row, bills.weight, strict=True)] for row in price]
+    data = _data_totals(usage.astype(kind), weighted, kind)
+    unit: Integers = np.array([sum(row) for row in weighted], dtype=kind)
     current = model.devices.current_rate_plan[rows]
     can_keep = model.can_keep_plan(rows)
     infinite = np.iinfo(np.int64).max if kind is np.int64 else 10**40
@@ -230,7 +238,7 @@ def _least_totals(
             pooled = data[np.arange(len(rows)), pool] - unit[pool] * model.included[:, plan][tariff].astype(kind)
             cost += np.where(pool != NONE, pooled, 0)
         if change_price:
-            cost[can_keep & (current != plan)] += change_price * scale * bills.count
+            cost[can_keep & (current != plan)] += change_price * scale * bills.whole
         cost[~model.eligible[:, plan][group]] = infinite
         np.minimum(least, cost, out=least)
     least[~model.has_eligible[rows]] = 0
@@ -238,6 +246,6 @@ def _least_totals(
 
 
 def _data_totals(usage: Integers, price: Sequence[Sequence[int]], kind: type) -> Integers:
-    """Return the sum over the scenarios of price x usage of each SIM and pool, shape (m, K)."""
+    """Return the sum over the scenarios of weighted price x usage of each SIM and pool, shape (m, K)."""
     totals = [usage @ np.array(row, dtype=kind) for row in price]
     return np.stack(totals, axis=1) if totals else np.zeros((len(usage), 0), dtype=kind)

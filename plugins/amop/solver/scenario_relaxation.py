@@ -57,6 +57,8 @@ class ScenarioComponent:
 
     def __init__(self, bills: ScenarioBills, component: PoolComponent) -> None:
         self.bills, self.component = bills, component
+        self.share = bills.weight / bills.whole
+        """Weight of each scenario as a share of all, shape (S,)."""
         component.unpooled_cost[:], component.unpooled_plan[:] = NOT_ELIGIBLE, NONE
         plans = np.flatnonzero(bills.model.rate_plans.pool == NONE).tolist()
         for at in chunks(len(component.rows)):
@@ -74,11 +76,11 @@ class ScenarioComponent:
         Args:
             plan: index of the plan.
             at: positions of the SIMs.
-            totals: their own costs summed over the scenarios, shape (m,).
+            totals: the weighted sum of their own costs over the scenarios, shape (m,).
         """
         component, model = self.component, self.bills.model
         rows = component.rows[at]
-        cost = totals / self.bills.count
+        cost = totals / self.bills.whole
         if component.change_price:
             current = model.devices.current_rate_plan[rows]
             cost += np.where(model.can_keep_plan(rows) & (current != plan), component.change_price, 0)
@@ -93,9 +95,10 @@ class ScenarioComponent:
             at: positions of the SIMs.
         """
         component, model = self.component, self.bills.model
-        rows, mean = component.rows[at], price.mean(axis=1)
+        rows, share = component.rows[at], self.share
+        mean = price @ share
         usage = self.bills.usage(rows)
-        data = _data_costs(usage.astype(np.float64), price)
+        data = _data_costs(usage.astype(np.float64), price * share)
         costs = np.empty((len(rows), len(model.rate_plans)))
         for plan in range(len(model.rate_plans)):
             costs[:, plan] = self.expected_own(plan, at, self.bills.own_totals(rows, plan, usage))
@@ -138,15 +141,15 @@ class ScenarioBound:
 
     def bound_and_excess(self, price: Doubles) -> tuple[float, Doubles]:
         """Return the expected bound at the prices, 1e-6 currency, and a supergradient, shape (K, S)."""
-        component, bills = self._component.component, self._component.bills
-        cost, plan, included = pool_options(component, price.mean(axis=1))
+        component, share = self._component.component, self._component.share
+        cost, plan, included = pool_options(component, price @ share)
         bound, excess = 0.0, np.zeros(price.shape)
         chosen = np.empty(self._size, dtype=np.int16)
         for at in chunks(self._size):
             usage = self._usage[at].astype(np.float64)
             classes, best = component.class_of[at], component.unpooled_cost[at].copy()
             option = np.full(len(usage), NONE)
-            for pool, data in enumerate(_data_costs(usage, price)):
+            for pool, data in enumerate(_data_costs(usage, price * share)):
                 costs = cost[:, pool][classes] + data
                 option[costs < best] = pool
                 np.minimum(best, costs, out=best)
@@ -156,7 +159,7 @@ class ScenarioBound:
                 inside = (option == pool).astype(np.float64)
                 excess[pool] += np.einsum("n,ns->s", inside, usage) - inside @ included[:, pool][classes]
         self._assignments[price.tobytes()] = chosen
-        return bound * self._weight, excess * (self._weight / bills.count)
+        return bound * self._weight, excess * (self._weight * share)
 
     def assignment(self, price: Doubles) -> Integers:
         """Return the assignment that attains the bound at prices that were evaluated, shape (size,)."""
@@ -240,6 +243,6 @@ def round_scenarios(component: ScenarioComponent, relaxation: ScenarioRelaxation
 
 
 def _data_costs(usage: Doubles, price: Doubles) -> Doubles:
-    """Return the expected cost of each SIM's usage at the prices of each pool, shape (K, m)."""
+    """Return the expected cost of each SIM's usage at the weighted prices of each pool, shape (K, m)."""
     # einsum sums in one order whatever the number of threads, which a BLAS does not promise.
-    return np.asarray(np.einsum("ns,ks->kn", usage, price / price.shape[1]))
+    return np.asarray(np.einsum("ns,ks->kn", usage, price))

@@ -80,8 +80,8 @@ def search_scenarios(bills: ScenarioBills, min_saving: int, starts: Sequence[Int
 
 
 def scenario_objective(bills: ScenarioBills, assignment: Integers, min_saving: int) -> int:
-    """Return the sum of the bills over the scenarios + S x minimum saving x changes, 1e-6 currency."""
-    return bills.total(assignment) + bills.count * min_saving * count_changes(bills.model, assignment)
+    """Return the weighted sum of the bills + sum of the weights x minimum saving x changes, 1e-6 currency."""
+    return bills.total(assignment) + bills.whole * min_saving * count_changes(bills.model, assignment)
 
 
 def improve(component: ScenarioComponent, price: Doubles, start: Integers) -> tuple[Integers, int]:
@@ -93,7 +93,7 @@ def improve(component: ScenarioComponent, price: Doubles, start: Integers) -> tu
         start: the given plan of each SIM, shape (n,), int64.
 
     Returns:
-        Shape (n,); and the sum of the bills over the scenarios with the price per change, 1e-6 currency.
+        Shape (n,); and the weighted sum of the bills with the price per change, 1e-6 currency.
     """
     chosen = start.copy()
     sums = _pool_sums(component, chosen)
@@ -125,12 +125,13 @@ def _total(component: ScenarioComponent, chosen: Integers, sums: Integers) -> in
     inner, model = component.component, component.bills.model
     own = sum(int(_own_totals(component, np.arange(at.start, at.stop), chosen[at]).sum()) for at in chunks(len(chosen)))
     return own + sum(
-        model.overage_cost(pool, excess) for pool, row in zip(inner.pools, sums, strict=True) for excess in row.tolist()
+        component.bills.weighted_sum([model.overage_cost(pool, excess) for excess in row.tolist()])
+        for pool, row in zip(inner.pools, sums, strict=True)
     )
 
 
 def _own_totals(component: ScenarioComponent, position: Integers, plans: Integers) -> Integers:
-    """Return own costs summed over the scenarios, with the price per change, of SIMs on plans, shape (m,), int64."""
+    """Return the weighted sum of own costs, with the price per change, of SIMs on plans, shape (m,), int64."""
     inner, bills = component.component, component.bills
     totals = np.zeros(len(position), dtype=np.int64)
     for plan in np.unique(plans).tolist():
@@ -138,7 +139,7 @@ def _own_totals(component: ScenarioComponent, position: Integers, plans: Integer
         rows = inner.rows[position[mine]]
         totals[mine] = bills.own_totals(rows, plan, bills.usage(rows))
     if inner.change_price:
-        totals += bills.count * inner.change_price * inner.is_change(position, plans)
+        totals += bills.whole * inner.change_price * inner.is_change(position, plans)
     return totals
 
 
@@ -179,6 +180,7 @@ class _Moves:
         usage, tariff = bills.usage(rows), bills.model.tariff[rows]
         out, into = inner.pool_of_plans[before], inner.pool_of_plans[plan]
         included, new = bills.model.included[tariff, before], bills.model.included[tariff, plan]
+        self._weight = bills.weight
         self._block, self._rate = bills.model.pool_block[inner.pools], bills.model.pool_rate[inner.pools]
         self._changes: list[tuple[Integers, Integers]] = []
         """For each pool the moves that change it, and by how much in each scenario."""
@@ -194,8 +196,8 @@ class _Moves:
         for _ in range(MAX_STEPS if len(usable) else 0):
             cost = self._cost.copy()
             for pool, (moves, change) in enumerate(self._changes):
-                now = overage_blocks(sums[pool], self._block[pool]).sum()
-                after = overage_blocks(sums[pool] + change, self._block[pool]).sum(axis=1)
+                now = overage_blocks(sums[pool], self._block[pool]) @ self._weight
+                after = overage_blocks(sums[pool] + change, self._block[pool]) @ self._weight
                 cost[moves] += (after - now) * self._rate[pool]
             cost[~usable] = 0
             best = int(cost.argmin())
@@ -230,7 +232,7 @@ def _cheapest_of_all(component: ScenarioComponent) -> Integers | None:
         cost = (cost[:, None] + _own_totals(component, here, plans)).reshape(-1)
         excess = (excess[:, :, None, :] + added[:, None, :, :]).reshape(len(excess), len(cost), bills.count)
     for number, pool in enumerate(inner.pools):
-        blocks = overage_blocks(excess[number], bills.model.pool_block[pool]).sum(axis=1)
+        blocks = overage_blocks(excess[number], bills.model.pool_block[pool]) @ bills.weight
         cost = cost + blocks * bills.model.pool_rate[pool]
     best = np.unravel_index(int(cost.argmin()), [len(plans) for plans in of_sims])
     return np.array([plans[at] for plans, at in zip(of_sims, best, strict=True)], dtype=np.int64)

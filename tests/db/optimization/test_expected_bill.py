@@ -18,6 +18,7 @@ FIGURES = (
     "cost_5_percent",
     "cost_50_percent",
     "cost_95_percent",
+    "worst_tenth_cost",
 )
 
 
@@ -50,6 +51,7 @@ def test_the_expected_bill_and_its_risk_are_stored_with_their_proof(warehouse_ds
     cost = {name: instance[name] for name in FIGURES}
     assert cost["expected_lower_bound"] <= cost["expected_cost"] <= cost["expected_current_cost"]
     assert cost["cost_5_percent"] <= cost["cost_50_percent"] <= cost["cost_95_percent"]
+    assert cost["cost_50_percent"] <= cost["worst_tenth_cost"]
     assert cost["cost_5_percent"] < cost["cost_95_percent"]  # a burst may come, or not
     document = instance["expected_bill"]
     assert {name: Decimal(document[name]) for name in FIGURES} == cost
@@ -121,6 +123,19 @@ def test_a_minimum_saving_per_change_holds_for_the_expected_bill(warehouse_dsn: 
     instance = optimized(filled(warehouse_dsn, projection_method="scenarios", minimum_saving_per_change=Decimal(1000)))
     assert instance["expected_cost"] == instance["expected_current_cost"]
     assert instance["expected_bill"]["certificate"]["changes"] == 0
+
+
+def test_a_risk_weight_is_stored_with_its_proof_and_never_raises_the_risk_adjusted_bill(warehouse_dsn: str) -> None:
+    world = filled(warehouse_dsn, projection_method="scenarios", risk_weight=Decimal(2))
+    averse = optimized(world)
+    world.execute("UPDATE amop.service_provider SET risk_weight = 0")
+    neutral = optimized(world, opened_by="neutral")
+    proof = averse["expected_bill"]["risk"]
+    assert (proof["risk_weight"], len(proof["certificate"]["weights"])) == ("2.000", 64)
+    assert "risk" not in neutral["expected_bill"]
+    assert neutral["expected_cost"] <= averse["expected_cost"]
+    weight = sum(proof["certificate"]["weights"])
+    assert proof["certificate"]["lower_bound_micro"] * 3000 * 64 <= proof["total_micro"] * weight
 
 
 def test_a_sim_that_was_activated_late_is_simulated_from_its_own_days(warehouse_dsn: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.forecast import METHODS, forecasts, outcomes, table
+from bench.forecast import METHODS, ForecastCase, forecasts, outcomes, table
 from bench.forecast_fleets import BEFORE, DAYS, GENERATORS, PRICE_LISTS
 
 
@@ -46,7 +46,7 @@ def test_every_method_has_a_loss_for_every_price_list_and_a_line_in_the_table() 
 
 def test_the_point_forecast_and_the_means_of_the_scenarios_are_close() -> None:
     fleet = GENERATORS["projection"](1, 300)
-    point, usages = forecasts(fleet, 5, 1, 32)
+    point, usages = forecasts(ForecastCase.of(fleet, 5), 1, 32)
     real = fleet.megabytes[:, BEFORE:].sum() * 1e6
     totals = [point.sum(), *(usage.mean(axis=1).sum() for usage in usages.values())]
     assert np.array(totals) / real == pytest.approx(1, abs=0.1)
@@ -56,3 +56,11 @@ def test_scenarios_choose_cheaper_plans_than_the_point_forecast_on_the_mean_of_t
     found = [one for name in GENERATORS for seed in (11, 12, 13) for one in outcomes(name, seed, 3, count=250)]
     loss = {method: np.mean([one.loss for one in found if one.method == method]) for method in METHODS}
     assert loss["known"] < loss["pooled"] < loss["point"]
+
+
+def test_the_interval_of_the_bill_holds_nine_bills_in_ten_on_fleets_that_it_was_not_tuned_on() -> None:
+    found = [one for name in GENERATORS for seed in range(501, 508) for one in outcomes(name, seed, 5, count=150)]
+    held = [bool(one.is_covered) for one in found if one.method == "pooled"]
+    assert 0.8 <= np.mean(held) <= 0.98
+    bias = np.mean([one.expected for one in found if one.method == "pooled"])
+    assert abs(bias) < 0.03

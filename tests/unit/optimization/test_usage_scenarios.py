@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from amop.optimization.usage_scenarios import DailyUsage, Remaining, estimate_spread, simulate_usage
+from amop.optimization.usage_rates import DailyUsage, Remaining
+from amop.optimization.usage_scenarios import estimate_spread, interval_scenarios, simulate_usage, student_quantiles
 
 MB = 1_000_000
 DAYS = 28
@@ -26,7 +29,7 @@ def week(days: int = 7) -> Remaining:
     return Remaining(np.ones(days), np.arange(days) % 7)
 
 
-def simulate(history: DailyUsage, remaining: Remaining, **options: int) -> np.ndarray:
+def simulate(history: DailyUsage, remaining: Remaining, **options: Any) -> np.ndarray:
     used = np.zeros(len(history.usage), dtype=np.int64)
     return simulate_usage(history, used, remaining, **options) / MB
 
@@ -122,3 +125,42 @@ def test_sims_of_the_second_chunk_are_simulated_as_those_of_the_first() -> None:
     assert found[:16_000].mean() / megabytes[:16_000].mean() == pytest.approx(
         found[-600:].mean() / megabytes[-600:].mean(), rel=0.03
     )
+
+
+def interval_of(history: DailyUsage, remaining: Remaining, seed: int = 1) -> np.ndarray:
+    used = np.zeros(len(history.usage), dtype=np.int64)
+    return np.concatenate(list(interval_scenarios(history, used, remaining, seed=seed)), axis=1) / MB
+
+
+def test_the_interval_has_99_other_scenarios_that_vary_more_than_those_that_choose_the_plans() -> None:
+    history = history_of(steady_fleet(400))
+    chosen, interval = simulate(history, week()), interval_of(history, week())
+    assert interval.shape == (400, 99)
+    assert len(np.unique(interval.sum(axis=0))) == 99
+    assert interval.sum(axis=0).std() > 1.5 * chosen.sum(axis=0).std()
+    assert interval.mean() == pytest.approx(chosen.mean(), rel=0.02)
+    assert (interval == interval_of(history, week())).all()
+    assert (interval != interval_of(history, week(), seed=2)).any()
+
+
+def test_a_single_day_is_relatively_less_certain_than_a_week() -> None:
+    history = history_of(steady_fleet(400))
+    totals = [interval_of(history, week(days)).sum(axis=0) for days in (1, 7)]
+    spread = [total.std() / total.mean() for total in totals]
+    assert spread[0] > 1.5 * spread[1]
+
+
+def test_a_fleet_whose_past_weeks_differed_has_a_wider_interval() -> None:
+    calm = steady_fleet(400)
+    restless = calm * np.repeat([1.0, 1.0, 1.6, 0.7], 7)
+    spread = [estimate_spread(history_of(megabytes)).fleet_of_interval for megabytes in (calm, restless)]
+    assert spread[1] > 1.5 * spread[0]
+
+
+def test_the_common_factor_has_the_quantiles_of_a_student_distribution_with_4_degrees_of_freedom() -> None:
+    # Tables: 2.1318 at 95 %, 3.7469 at 99 %: the last of 10 and of 50 middles of equal shares.
+    assert student_quantiles(10)[-1] == pytest.approx(2.1318, abs=1e-4)
+    assert student_quantiles(50)[-1] == pytest.approx(3.7469, abs=1e-4)
+    found = student_quantiles(99)
+    assert found == pytest.approx(-found[::-1])
+    assert found[49] == pytest.approx(0, abs=1e-6)

@@ -24,6 +24,7 @@ InstanceTable = Literal[
     "amop.optimization_device",
     "amop.optimization_base_assignment",
     "amop.optimization_solved_assignment",
+    "amop.optimization_device_forecast",
     "amop.optimization_device_result",
     "amop.optimization_device_excluded",
     "amop.optimization_left_plan",

@@ -68,6 +68,7 @@ def delete_rows(
         "amop.optimization_comm_group",
         "amop.optimization_base_assignment",
         "amop.optimization_solved_assignment",
+        "amop.optimization_device_forecast",
         "amop.optimization_device_result",
         "amop.optimization_rate_plan_result",
         "amop.optimization_pool_result",

@@ -26,6 +26,8 @@ class SavingRow:
     realised_saving: Decimal
     old_plans_cost: Decimal
     applied_plans_cost: Decimal
+    is_within_interval: bool | None
+    """Whether the bill of the solved plans was within the stated interval; None where none was stated."""
     projection_error: Decimal | None
     """(projected - real) / real usage of all SIMs together."""
     weighted_error: Decimal | None

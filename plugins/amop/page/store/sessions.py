@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
@@ -86,6 +86,13 @@ class StoredSession:
     uncapped_saving: Decimal | None
     """What they would save."""
     gap: Decimal | None
+    expected_cost: Decimal | None
+    """Mean of the bills over scenarios; None where no scenarios chose the plans."""
+    cost_5_percent: Decimal | None
+    cost_95_percent: Decimal | None
+    worst_tenth_cost: Decimal | None
+    expected_pools: list[dict[str, Any]] | None
+    """Probability of overage and expected overage of each pool."""
     warning: str | None
     instance_error: str | None
     report_uri: str | None

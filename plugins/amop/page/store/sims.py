@@ -111,6 +111,10 @@ class SimResult:
     kept_reason: str | None
     counts_for_whole_cycle: bool
     """False where a plan change counts from its day or from the next cycle."""
+    likely_usage_mb: list[Decimal] | None
+    """Ten equally likely usages of the billing period, ascending; None where no scenarios chose the plans."""
+    value_at_stake: Decimal | None
+    """What knowing the usage would save on the mean."""
     to_rate_plan: str | None
     from_cost: Decimal | None
     to_cost: Decimal | None
