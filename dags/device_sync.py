@@ -35,6 +35,7 @@ from amop.config import INTEGRATIONS, MISSED_START
 from amop.tasks.back_fill import back_fill
 from amop.tasks.device_sync import cleanup, clear_sensor_with_fetch, select_providers, sync
 from amop.tasks.provider_names import providers_param
+from amop.tasks.results import required
 from amop.tasks.retries import RETRIES
 from amop.tasks.staging_sensor import wait_params
 
@@ -86,7 +87,7 @@ for integration in INTEGRATIONS.values():
         params={"service_provider_ids": providers_param(integration.name), **PARAMS},
         tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
     ) as dag:
-        runs = select_providers(integration.name)
+        runs = required(select_providers(integration.name))
         sync.partial(integration=integration).expand(run=runs)
         cleanup.partial(integration=integration).expand(run=runs)
         clear_sensor_with_fetch(dag)

@@ -33,6 +33,7 @@ from airflow.sdk import DAG, Asset, AssetAny
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.tasks.findings import check_provider, find_providers_to_check
+from amop.tasks.results import required
 from amop.tasks.retries import RETRIES
 
 with DAG(
@@ -48,4 +49,4 @@ with DAG(
     default_args={"owner": ids.OWNER, **RETRIES},
     tags=[ids.TAG_AMOP, ids.TAG_DEVICE_SYNC],
 ):
-    check_provider.expand(provider=find_providers_to_check())
+    check_provider.expand(provider=required(find_providers_to_check()))

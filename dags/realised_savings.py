@@ -37,6 +37,7 @@ from airflow.sdk import DAG, Asset, AssetAny
 from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.tasks.realised_savings import find_closed_periods, measure_savings
+from amop.tasks.results import required
 from amop.tasks.retries import RETRIES
 
 with DAG(
@@ -54,4 +55,4 @@ with DAG(
     default_args={"owner": ids.OWNER, **RETRIES},
     tags=[ids.TAG_AMOP, ids.TAG_OPTIMIZATION],
 ):
-    measure_savings.expand(provider=find_closed_periods())
+    measure_savings.expand(provider=required(find_closed_periods()))

@@ -11,6 +11,8 @@ import requests
 
 PARSE_TIMEOUT_SECONDS = 90
 IDLE_TIMEOUT_SECONDS = 90
+PAGE = 100
+"""Task instances of one answer; Airflow's own limit (``[api] maximum_page_limit``)."""
 ENDED = {"success", "failed"}
 
 
@@ -122,6 +124,11 @@ class AirflowApi:
         return self.request("PATCH", f"{path}/{task['map_index']}/hitlDetails", body)
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return the task instances of a run."""
-        page = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
-        return list(page["task_instances"])
+        """Return the task instances of a run; Airflow gives them in pages."""
+        found: list[dict[str, Any]] = []
+        while True:
+            query = f"limit={PAGE}&offset={len(found)}&order_by=id"
+            page = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?{query}")
+            found += page["task_instances"]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found

@@ -14,14 +14,15 @@ import importlib
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
 HOME_VARIABLE = "AIRFLOW_HOME"
-TEXT = "a fault of the tests"
-"""Of every error that a fault raises."""
+TEXT = "a fault of the tests in {task}"
+"""Of every error that a fault raises: operators are notified of each cause once a day, so every task has its own."""
 
 RUNNER = "airflow.sdk.execution_time.task_runner"
 SETTINGS = "from tests.worlds.fault_switch import task_policy\n\n__all__ = ['task_policy']\n"
@@ -75,12 +76,13 @@ def _execute_task(context: Any, ti: Any, log: Any) -> Any:
     file = _file(Path(os.environ[HOME_VARIABLE]), ti.run_id, ti.task_id, ti.map_index)
     if file.exists():
         place = file.read_text()
+        fail = partial(_fail, ti.task_id)
         if not place:
-            _fail()
+            fail()
         module, _, name = place.partition(":")
-        setattr(importlib.import_module(module), name, _fail)
+        setattr(importlib.import_module(module), name, fail)
     return sys.modules[RUNNER].execute_without_faults(context=context, ti=ti, log=log)
 
 
-def _fail(*_: Any, **__: Any) -> NoReturn:
-    raise AirflowFailException(TEXT)
+def _fail(task_id: str, *_: Any, **__: Any) -> NoReturn:
+    raise AirflowFailException(TEXT.format(task=task_id))

@@ -55,6 +55,14 @@ class Action(StrEnum):
     DELETE_RUN = "delete the run"
 
 
+class Followed(StrEnum):
+    """What is done because a sentence says so."""
+
+    RESUMED = "runs resume"
+    CLEARED = "cleared with downstream"
+    NEW_RUN = "a new run"
+
+
 OWN_WORK: dict[str, tuple[str, ...]] = {
     "sync.publish_notification": ("notification_sent_at",),
     "sync.archive_pages": ("archived_at",),

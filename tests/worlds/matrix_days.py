@@ -18,13 +18,15 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from amop import ids
+from amop.runs.first_step import first_step
 from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
-from tests.worlds.matrix_cells import OWN_WORK, Action
+from tests.worlds.matrix_cells import OWN_WORK, Action, Followed
 from tests.worlds.matrix_handles import POLL_SECONDS, Approver, press
-from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, rows_of
+from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, notified, rows_of
 from tests.worlds.matrix_world import Provider
 
 RUN_ACTIONS = frozenset({Action.CLEAR_FAILED, Action.CLEAR_RUN, Action.DELETE_RUN})
@@ -32,6 +34,10 @@ RUN_ACTIONS = frozenset({Action.CLEAR_FAILED, Action.CLEAR_RUN, Action.DELETE_RU
 
 RUNS_AT_ONCE = 14
 """DAG runs under way: more would wait for each other until the sensors' limits expire."""
+
+OPENING = "open_instance"
+TO_CLEAR = re.compile(rf"clear (?:({OPENING}) of that run|that task|the failed task|the task that has not run)")
+"""What sentences ask to be cleared with downstream tasks: the first task of an optimization, or the one that failed."""
 
 UNFINISHED_CHANGES = frozenset({"no_go", "waiting", "approved", "stopped"})
 """Statuses of plan changes whose reason says what is to be done."""
@@ -98,6 +104,8 @@ class Group:
     phase: Phase = Phase.PLANNED
     pressed: int = 0
     """Number of cells of a chain that have been pressed."""
+    new_run_id: str = ""
+    """DAG run that was started because sentences ask for a new run."""
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -162,15 +170,15 @@ class Matrix:
             )
             time.sleep(POLL_SECONDS)
 
-    def _trigger(self, group: Group, run_id: str, conf: dict[str, Any]) -> None:
+    def _trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        self._api.request("POST", f"/dags/{group.dag_id}/dagRuns", body)
+        self._api.request("POST", f"/dags/{dag_id}/dagRuns", body)
 
     def _begin(self, group: Group) -> None:
         for cell in group.cells:
             if cell.task is not None:
                 self._switch.add(group.run_id, cell.task, group.map_index(cell), cell.place)
-        self._trigger(group, group.run_id, group.conf)
+        self._trigger(group.dag_id, group.run_id, group.conf)
 
     def _step(self, group: Group) -> None:
         if group.phase is Phase.PLANNED:
@@ -178,7 +186,9 @@ class Matrix:
             group.phase = Phase.FAILING
             return
         state = self._api.run_state(group.dag_id, group.run_id)
-        if group.phase in {Phase.FAILING, Phase.RECOVERING, Phase.FOLLOWING} and state not in {*ENDED, None}:
+        if group.phase is not Phase.SETTLING and state not in {*ENDED, None}:
+            return
+        if group.new_run_id and self._api.run_state(group.dag_id, group.new_run_id) not in ENDED:
             return
         if group.phase is Phase.FAILING and group.is_chain:
             self._press_next(group)
@@ -187,6 +197,8 @@ class Matrix:
             group.phase = Phase.RECOVERING
         elif group.phase is Phase.RECOVERING:
             group.phase = Phase.SETTLING
+            if not self._is_settled(group):  # the watchdog ends what is left; nobody has to wait for its next run
+                self._trigger(ids.AMOP_RELAY_DAG, f"{group.run_id}_settles", {})
         elif group.phase is Phase.SETTLING and self._is_settled(group):
             if group.is_undisturbed:
                 assert state == "success", f"{group.run_id}: the undisturbed run is {state}"
@@ -262,11 +274,20 @@ class Matrix:
         if is_skipped:
             marked = cell.action is Action.MARK_SUCCESS
             return Outcome(cell, {}, "", is_skipped=marked, is_chained=group.is_chain)
-        errors = [found[name] for name in ("error", "session_error", "instance_error")]
-        if found["changes_status"] in UNFINISHED_CHANGES:
-            errors.append(found["changes_reason"])
-        sentence = next((error for error in errors if error), "") if different else ""
+        sentence = self._sentence(group, cell, found) if different else ""
         return Outcome(cell, different, sentence, is_chained=group.is_chain)
+
+    def _sentence(self, group: Group, cell: Cell, found: dict[str, Any]) -> str:
+        """Return what status, page and notifications tell of a day; empty where they tell nothing."""
+        if found["error"]:
+            return f"{found['error']}: {first_step(found['error'])}"
+        if error := found["session_error"] or found["instance_error"]:
+            return f"{error}: {first_step(error, of_session=group.tables is not SYNC_TABLES)}"
+        told = [found["changes_reason"]] if found["changes_status"] in UNFINISHED_CHANGES else []
+        if cell.task is not None:
+            with self._warehouse() as connection:
+                told.append(notified(connection, group.dag_id, cell.task))
+        return ". ".join(filter(None, told))
 
     def _differences(
         self,
@@ -286,19 +307,23 @@ class Matrix:
         for outcome in group.outcomes:
             if not outcome.differences or not outcome.sentence:
                 continue
-            resume = re.search(r"`bin/amop runs resume (\d+)`", outcome.sentence)
+            cell, resume = outcome.cell, re.search(r"`bin/amop runs resume (\d+)`", outcome.sentence)
             exists = self._api.run_state(group.dag_id, group.run_id) is not None
             if resume and exists:
                 done = amop_command(self._world, "runs", "resume", resume[1])
-                outcome.followed = f"runs resume: {(done.stdout + done.stderr).strip()}"
+                outcome.followed = f"{Followed.RESUMED}: {(done.stdout + done.stderr).strip()}"
+            elif exists and cell.task is not None and (of_session := TO_CLEAR.search(outcome.sentence)):
+                task, index = (OPENING, -1) if of_session[1] else (cell.task, group.map_index(cell))
+                press(self._api, Action.CLEAR_DOWNSTREAM, group.dag_id, group.run_id, task, index)
+                outcome.followed = Followed.CLEARED
             else:
                 fresh.append(outcome)
         if fresh:
             conf = group.conf | self._providers(group, [outcome.cell.provider for outcome in fresh])
-            group.run_id = f"{group.run_id}_again"
-            self._trigger(group, group.run_id, conf)
+            group.new_run_id = f"{group.run_id}_again"
+            self._trigger(group.dag_id, group.new_run_id, conf)
             for outcome in fresh:
-                outcome.followed = "a new run"
+                outcome.followed = Followed.NEW_RUN
         return any(outcome.followed for outcome in group.outcomes)
 
     @staticmethod
@@ -312,7 +337,7 @@ class Matrix:
             for outcome in group.outcomes:
                 if not outcome.followed:
                     continue
-                is_new_sync = outcome.followed == "a new run" and group.tables is SYNC_TABLES
+                is_new_sync = outcome.followed == Followed.NEW_RUN and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
                 outcome.left = self._differences(connection, group, outcome.cell, tables)
 

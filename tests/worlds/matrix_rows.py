@@ -109,6 +109,16 @@ def latest(connection: psycopg.Connection[Any], provider: int) -> dict[str, Any]
     return dict(row)
 
 
+def notified(connection: psycopg.Connection[Any], dag_id: str, task_id: str) -> str:
+    """Return the notification of a task whose failure no run and no session records; empty if there is none."""
+    row = connection.execute(
+        "SELECT concat(cause, ': ', first_step) AS sentence FROM amop.notification"
+        " WHERE kind = 'task_failed' AND starts_with(cause, %s) ORDER BY id DESC LIMIT 1",
+        (f"{dag_id}, task {task_id}: ",),
+    ).fetchone()
+    return str(row["sentence"]) if row else ""
+
+
 def rows_of(
     connection: psycopg.Connection[Any], provider: int, tables: dict[str, str], without: Collection[str] = ()
 ) -> dict[str, list[str]]:

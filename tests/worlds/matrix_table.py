@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.worlds.matrix_cells import DAILY_TASKS, OPTIMIZATION_TASKS, Action
+from tests.worlds.matrix_cells import DAILY_TASKS, OPTIMIZATION_TASKS, Action, Followed
 
 if TYPE_CHECKING:  # every test session imports this module
     from tests.worlds.matrix_days import Outcome
@@ -16,9 +16,13 @@ TITLE = "What operators press"
 HEADING = f"\n## {TITLE}\n"
 
 CHAINED = "same, in a chain"
-SAME, SKIPPED, RESUMED, NEW_RUN, WRONG = "same", "skipped", "same, resumed", "same, new run", "**wrong**"
+SAME, SKIPPED, RESUMED, CLEARED = "same", "skipped", "same, resumed", "same, cleared"
+NEW_RUN, WRONG = "same, new run", "**wrong**"
 
 NOT_PLAYED = "—"
+
+FOLLOWED = {Followed.NEW_RUN: NEW_RUN, Followed.CLEARED: CLEARED, Followed.RESUMED: RESUMED}
+"""What was done because a sentence says so, and the word for it; of several, the first."""
 
 INTRODUCTION = """
 Every task of a day fails for good, its cause is removed, and an operator presses something in Airflow, through its REST
@@ -31,6 +35,7 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
   rows. This is the subset that the end-to-end tests play.
 * *{skipped}*: the same, but for the work of the task itself, which was marked as success.
 * *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
+* *{cleared}*: the page and a notification say which task to clear with downstream tasks, which leads to those rows.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,
   or to the optimization, of an undisturbed day.
 * *{nothing}*: this cell was not played since the chapter was begun.
@@ -54,6 +59,7 @@ def chapter_of_matrix(outcomes: Sequence[Outcome], before: str = "") -> str:
         chained=CHAINED,
         skipped=SKIPPED,
         resumed=RESUMED,
+        cleared=CLEARED,
         new_run=NEW_RUN,
         nothing=NOT_PLAYED,
     )
@@ -81,8 +87,9 @@ def _word(outcomes: Sequence[Outcome]) -> str:
     if not all(outcome.is_right for outcome in outcomes):
         return WRONG
     followed = {outcome.followed.partition(":")[0] for outcome in outcomes if outcome.differences}
-    if followed:
-        return NEW_RUN if "a new run" in followed else RESUMED
+    for what, word in FOLLOWED.items():
+        if what in followed:
+            return word
     if any(outcome.is_skipped for outcome in outcomes):
         return SKIPPED
     return CHAINED if all(outcome.is_chained for outcome in outcomes) else SAME

@@ -152,6 +152,7 @@ def of_failed_session(session: store.FailedSession) -> Notification:
         first_step=first_step(
             session.error,
             new_run=new_optimization(session.integration, session.service_provider_id) if session.is_deleted else None,
+            of_session=True,
         ),
         address=f"{PAGE}session/{session.session_id}",
     )

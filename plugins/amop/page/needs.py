@@ -188,7 +188,7 @@ def _action(row: ProviderRow, need: Need) -> str:
         return first_step(row.run_error, new_run=new_run)
     if need is Need.FAILED and row.session_status == "failed":
         new_run = new_optimization(row.integration, row.id) if row.session_is_deleted else None
-        return first_step(row.session_error, new_run=new_run)
+        return first_step(row.session_error, new_run=new_run, of_session=True)
     return actions.get(need, "")
 
 

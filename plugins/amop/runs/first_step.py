@@ -10,6 +10,12 @@ CONTACT = f"contact the carrier; once it is fixed, {CLEAR}"
 
 FIRST_STEPS: tuple[tuple[str, str], ...] = (
     (
+        "Clear open_instance with downstream tasks",
+        "clear open_instance of that run with downstream tasks, which opens a new session",
+    ),
+    ("cannot work without the result of", "clear the task that the error names last with downstream tasks"),
+    ("ended in Airflow", CLEAR),
+    (
         "the carrier refused the login of connection",
         f"correct login and password of the connection that the error names, then {CLEAR}",
     ),
@@ -60,16 +66,23 @@ WITHOUT_LOG = f"remove the cause that the error names, then {CLEAR}"
 """The same where Airflow has no log of the task any more."""
 
 
-def first_step(error: str | None, *, new_run: str | None = None) -> str:
+OTHERWISE_OF_SESSION = (
+    "read the log of the failed task, remove the cause, then clear open_instance of that run with its downstream tasks"
+)
+"""The same where a session has ended with the error: only a new one can be continued."""
+
+
+def first_step(error: str | None, *, new_run: str | None = None, of_session: bool = False) -> str:
     """Return what to do first about the error of a sync or of an optimization, as a clause without a full stop.
 
     Args:
         error: the error that ended it.
         new_run: command that starts a new run, where the DAG run was deleted in Airflow; None where it can be cleared.
+        of_session: True if it has ended a session whose optimization had begun.
     """
     found = next((step for text, step in FIRST_STEPS if text in (error or "")), None)
     if new_run is None:
-        return found or OTHERWISE
+        return found or (OTHERWISE_OF_SESSION if of_session else OTHERWISE)
     return (found or WITHOUT_LOG).replace(CLEAR, f"trigger a new run: {new_run}")
 
 

@@ -15,6 +15,7 @@ from amop.config import Integration
 from amop.tasks.connections import archive_folder, deliver_message, warehouse_conninfo
 from amop.tasks.dag_runs import START_ONCE
 from amop.tasks.provider_names import chosen_ids
+from amop.tasks.results import required
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def replay_archive(provider: dict[str, Any], integration: str, supports_optimiza
 @task_group(group_id="back_fill", prefix_group_id=False, tooltip="Archived days into history; only in back-fill runs")
 def back_fill(integration: Integration) -> None:
     """Wire the tasks of a back-fill run, skipped in every other run: one row at the end of the grid."""
-    providers = select_back_fill(integration.name)
+    providers = required(select_back_fill(integration.name))
     replayed = replay_archive.partial(
         integration=integration.name, supports_optimization=integration.supports_optimization
     ).expand(provider=providers)
@@ -101,4 +102,4 @@ def back_fill(integration: Integration) -> None:
             map_index_template="{{ task.trigger_run_id }}",
             doc_md="Start the optimization of that day's billing period, only where `optimization` is `always`.",
             **START_ONCE,
-        ).expand_kwargs(replayed)
+        ).expand_kwargs(required(replayed))

@@ -19,6 +19,7 @@ from amop.tasks.failures import recorded_failure
 from amop.tasks.frames import InstanceOfSession, SessionWork, session_task
 from amop.tasks.optimization_report import WriteWorkbookOperator, mail_report
 from amop.tasks.plan_changes import change_steps
+from amop.tasks.results import required
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def publish_report(work: SessionWork) -> dict[str, int]:
 
 def optimization_steps(integration: str) -> None:
     """Wire the tasks of an optimization, one after another, and what becomes of its plan changes."""
-    instance: Any = open_instance(integration)
+    instance = required(open_instance(integration))
     published = publish_report.override(
         inlets=[lineage.devices(integration)], outlets=[lineage.optimization_results(integration)]
     )(instance)

@@ -44,9 +44,13 @@ def exists(dag_id: str, dag_run_id: str) -> bool:
     return bool(get_current_context()["ti"].get_dr_count(dag_id=dag_id, run_ids=[dag_run_id]))
 
 
-def is_trial(dag_run: Any) -> bool:
-    """Return True for ``airflow tasks test``: one task runs alone, so it opens no session and sends AMOP nothing."""
-    return str(dag_run.run_id).startswith(TRIAL_RUN_PREFIX)
+def is_trial(work: Any) -> bool:
+    """Return True for ``airflow tasks test``: one task runs alone, so it opens no session and sends AMOP nothing.
+
+    Args:
+        work: a DAG run or a task instance.
+    """
+    return str(work.run_id).startswith(TRIAL_RUN_PREFIX)
 
 
 def run_address(dag_run: Any) -> str:

@@ -13,6 +13,7 @@ from amop.tasks.connections import deliver_session_messages, optional_variable, 
 from amop.tasks.device_sync import cleanup
 from amop.tasks.frames import ProviderRun
 from amop.tasks.notification_queue import NotificationQueue, messages_of_events
+from amop.tasks.results import required
 from amop.tasks.task_failed import ReportedFromTablesError
 from amop.wording import several
 
@@ -84,4 +85,4 @@ def notification_steps() -> None:
     """Wire the DAG: messages, and for each run that they start the clean-up of the daily DAG."""
     runs = receive_messages()
     runs >> report_rejected()
-    cleanup.partial(integration=None).expand(run=runs)
+    cleanup.partial(integration=None).expand(run=required(runs))

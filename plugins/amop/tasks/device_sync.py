@@ -28,6 +28,7 @@ from amop.tasks.dag_runs import START_ONCE, is_active, is_trial, requested_at
 from amop.tasks.frames import PROVIDER_LABEL, ProviderRun, SyncWork, TriggeredRun, sync_task
 from amop.tasks.provider_names import chosen_ids, keep_providers
 from amop.tasks.reopening import replace_session_of_cleared_run
+from amop.tasks.results import required
 from amop.tasks.staging_sensor import DAG_TEST_USER, LONGEST_PAUSE_SECONDS, StagingReadySensor
 from amop.tasks.sync_reports import or_undelivered, send_notification, send_sync_log, write_archive
 
@@ -280,11 +281,12 @@ def cleanup(run: Any, integration: Integration | None) -> None:
     if integration is None or integration.supports_optimization:
         decision = should_optimize(run=run)
         notified >> decision
+        optimization = required(decision)
         TriggerDagRunOperator(
             task_id="trigger_optimization",
             trigger_dag_id=ids.carrier_optimization_dag(integration.name) if integration else TARGET_OF_SESSION,
-            trigger_run_id=decision["trigger_run_id"],
-            conf=decision["conf"],
+            trigger_run_id=optimization["trigger_run_id"],
+            conf=optimization["conf"],
             doc_md="Start the optimization of this session, exactly once: its run id is `session_<session id>`.",
             map_index_template="{{ task.trigger_run_id }}",
             **START_ONCE,

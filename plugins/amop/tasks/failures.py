@@ -46,7 +46,7 @@ def record_failure(error: BaseException, *, sync_run_id: int | None = None, sess
     """
     cause = storable_error(error) or type(error).__name__
     log.error("Cause: %s", cause.replace("\n", " "))
-    log.error("What to do first: %s", first_step(cause))
+    log.error("What to do first: %s", first_step(cause, of_session=session_id is not None))
     status = "refused" if isinstance(error, MergeRefusedError) else "failed"
     instead = f"{type(error).__name__}; its text could not be recorded, see the log of the task"
     for text in (cause, instead):

@@ -13,6 +13,7 @@ from amop import ids, time_limits
 from amop.config import INTEGRATIONS
 from amop.tasks.connections import warehouse_conninfo, warehouse_now
 from amop.tasks.dag_runs import START_ONCE
+from amop.tasks.results import required
 from amop.wording import several
 
 log = logging.getLogger(__name__)
@@ -97,5 +98,5 @@ def window_steps() -> None:
         map_index_template="{{ task.trigger_dag_id }}",
         doc_md="Start the device sync of the due providers of one integration, exactly once for each check.",
         **START_ONCE,
-    ).expand_kwargs(found)
+    ).expand_kwargs(required(found))
     found >> report_failed_checks()

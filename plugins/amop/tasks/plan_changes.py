@@ -18,6 +18,7 @@ from amop.tasks.approval import ANSWER_FORM, PlanChangeApproval, calls_per_secon
 from amop.tasks.connections import carrier_client, warehouse_conninfo, warehouse_now
 from amop.tasks.failures import is_final
 from amop.tasks.frames import InstanceOfSession
+from amop.tasks.results import required
 from amop.tasks.staging_sensor import DAG_TEST_USER
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
             "No worker is held; the request is withdrawn when a newer optimization has ended or the time is over."
         ),
     )
-    answered = record_approval.override(outlets=settled)(instance, question.output)
+    answered = record_approval.override(outlets=settled)(instance, required(question.output))
     applied = apply_changes_task.override(
         pool=pool, inlets=settled, outlets=[*settled, lineage.carrier_plans(integration)]
     )(instance)

@@ -36,7 +36,7 @@ FINAL_ERRORS = (
 """Errors that the next try would meet again."""
 
 RETRIES: dict[str, Any] = {
-    "on_failure_callback": TaskFailed(),
+    "on_failure_callback": [TaskFailed()],  # a list: Airflow does not make one of it for a mapped task that fails early
     "retries": 3,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": True,

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from amop import ids
 from amop.foreign_text import storable_error
+from amop.tasks.dag_runs import is_trial
 
 if TYPE_CHECKING:
     from amop.notifications.rules import Notification
@@ -37,7 +38,7 @@ class TaskFailed(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Write the notification of the context's task. Never raises: the task has its own error."""
-        if isinstance(context.get("exception"), ReportedFromTablesError):
+        if isinstance(context.get("exception"), ReportedFromTablesError) or is_trial(context["ti"]):
             return
         try:
             _notify(context)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from amop.runs.first_step import FIRST_STEPS, OTHERWISE, first_step
+from amop.runs.first_step import FIRST_STEPS, OTHERWISE, OTHERWISE_OF_SESSION, first_step
 
 RUNBOOK = (Path(__file__).resolve().parents[3] / "docs" / "runbook.md").read_text(encoding="utf-8")
 
@@ -21,3 +21,10 @@ def test_the_first_step_follows_from_the_text_of_the_error() -> None:
     assert first_step(refused).startswith("correct login and password of the connection that the error names")
     assert first_step("run 7 is held by run 6").startswith("wait for that run")
     assert first_step("something new") == first_step(None) == OTHERWISE
+
+
+def test_an_error_that_ended_a_session_asks_to_clear_the_task_that_opens_a_new_one() -> None:
+    assert first_step("something new", of_session=True) == OTHERWISE_OF_SESSION
+    assert "clear open_instance" in OTHERWISE_OF_SESSION
+    ended = "instance 2 of session 3 has ended: or its key (. Clear open_instance with downstream tasks, which opens"
+    assert first_step(ended).startswith("clear open_instance of that run")

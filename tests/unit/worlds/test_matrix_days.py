@@ -13,7 +13,7 @@ import pytest
 from tests.worlds import matrix_days
 from tests.worlds.matrix_cells import Action
 from tests.worlds.matrix_days import Cell, Group, Matrix, Outcome
-from tests.worlds.matrix_rows import SYNC_TABLES
+from tests.worlds.matrix_rows import OPTIMIZATION_TABLES, SYNC_TABLES
 from tests.worlds.matrix_world import Provider
 
 DAG = "device_sync_jasper"
@@ -61,6 +61,8 @@ class PlayedWarehouse:
     def __init__(self) -> None:
         self.rows: dict[int, str] = {}
         self.errors: dict[int, str] = {}
+        self.session_errors: dict[int, str] = {}
+        self.notifications: dict[tuple[str, str], str] = {}
         self.commands: list[tuple[str, ...]] = []
 
     def rows_of(self, _connection: Any, provider: int, tables: dict[str, str], _without: Any) -> dict[str, list[str]]:
@@ -68,7 +70,11 @@ class PlayedWarehouse:
 
     def latest(self, _connection: Any, provider: int) -> dict[str, Any]:
         names = ("error", "session_error", "instance_error", "changes_status", "changes_reason")
-        return dict.fromkeys(names) | {"error": self.errors.get(provider)}
+        errors = {"error": self.errors.get(provider), "session_error": self.session_errors.get(provider)}
+        return dict.fromkeys(names) | errors
+
+    def notified(self, _connection: Any, dag_id: str, task_id: str) -> str:
+        return self.notifications.get((dag_id, task_id), "")
 
     def amop_command(self, _world: Any, *arguments: str) -> SimpleNamespace:
         self.commands.append(arguments)
@@ -86,6 +92,7 @@ def warehouse(monkeypatch: pytest.MonkeyPatch) -> PlayedWarehouse:
 
     monkeypatch.setattr(matrix_days, "rows_of", played.rows_of)
     monkeypatch.setattr(matrix_days, "latest", played.latest)
+    monkeypatch.setattr(matrix_days, "notified", played.notified)
     monkeypatch.setattr(matrix_days, "amop_command", played.amop_command)
     monkeypatch.setattr(matrix_days, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(Matrix, "_warehouse", nothing)
@@ -128,7 +135,7 @@ def test_each_task_is_pressed_later_ones_first_and_a_run_once(tmp_path: Path, wa
 
 def test_what_the_sentence_says_is_done_and_compared_again(tmp_path: Path, warehouse: PlayedWarehouse) -> None:
     warehouse.rows = {FIRST.id: "half", SECOND.id: "half"}
-    warehouse.errors = {FIRST.id: RESUME, SECOND.id: "the key is wrong"}
+    warehouse.errors = {FIRST.id: RESUME, SECOND.id: "Nothing older overwrites anything newer"}
     airflow = PlayedAirflow()
     cells = (
         Cell(FIRST, "sync.queue_sync", "", Action.CLEAR),
@@ -139,6 +146,34 @@ def test_what_the_sentence_says_is_done_and_compared_again(tmp_path: Path, wareh
     assert airflow.triggered[-1] == ("matrix_a_again", {**CONF, "service_provider_ids": [SECOND.id]})
     assert (first.followed, second.followed) == ("runs resume: cleared", "a new run")
     assert first.is_right and second.is_right and first.differences
+
+
+def test_a_task_that_only_a_notification_names_is_cleared_with_downstream(
+    tmp_path: Path, warehouse: PlayedWarehouse
+) -> None:
+    warehouse.rows = {FIRST.id: "half"}
+    warehouse.notifications = {(DAG, "sync.queue_sync"): "a fault: clear that task with its downstream tasks"}
+    airflow = PlayedAirflow()
+    (outcome,) = play(tmp_path, airflow, day(Cell(FIRST, "sync.queue_sync", "", Action.MARK_SUCCESS)))
+    assert airflow.pressed[-1] == ("downstream", "[['sync.queue_sync', 0]]")
+    assert (outcome.followed, outcome.is_right) == ("cleared with downstream", False)  # what is played repairs nothing
+
+
+@pytest.mark.parametrize(
+    ("tables", "cleared"), [(SYNC_TABLES, "[['cleanup.merge_usage', 0]]"), (OPTIMIZATION_TABLES, "['open_instance']")]
+)
+def test_the_task_that_the_first_step_names_is_cleared_with_downstream(
+    tables: dict[str, str], cleared: str, tmp_path: Path, warehouse: PlayedWarehouse
+) -> None:
+    warehouse.rows = {FIRST.id: "half"}
+    errors = warehouse.errors if tables is SYNC_TABLES else warehouse.session_errors
+    errors[FIRST.id] = "a fault"
+    airflow = PlayedAirflow()
+    group = day(Cell(FIRST, "cleanup.merge_usage", "", Action.MARK_FAILED))
+    group.tables = tables
+    (outcome,) = play(tmp_path, airflow, group)
+    assert airflow.pressed[-1] == ("downstream", cleared)
+    assert outcome.followed == "cleared with downstream"
 
 
 def test_a_difference_without_a_sentence_is_wrong(tmp_path: Path, warehouse: PlayedWarehouse) -> None:
