@@ -116,7 +116,7 @@ THEN UPDATE SET ctd_data_usage = staged.usage, last_usage_date = now(), modified
 SIZE = "SELECT pg_total_relation_size('amop.device')"
 
 NEEDS_VACUUM = """
-SELECT relname FROM pg_stat_user_tables AS stat INNER JOIN pg_class AS class ON class.oid = stat.relid
+SELECT stat.relname FROM pg_stat_user_tables AS stat INNER JOIN pg_class AS class ON class.oid = stat.relid
 WHERE stat.schemaname = 'amop' AND (n_dead_tup > 50 + 0.2 * greatest(reltuples, 0)
  OR n_ins_since_vacuum > 1000 + 0.2 * greatest(reltuples, 0))
 """
