@@ -65,7 +65,8 @@ fix: setup  ## repair what `make break` broke
 
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
-	$(PYTEST) $(ALL_TESTS) tests
+	@# The covering subset of `make matrix` takes five minutes more: make test T=tests/e2e/test_matrix.py
+	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif

@@ -72,6 +72,6 @@ FROM amop.device_usage_staging AS usage
 WHERE usage.run_id = %(run_id)s AND usage.iccid !~ '^[0-9]{18,22}$'
 HAVING count(*) > 0
 UNION ALL
-SELECT format('%%s work rows are left in device_usage_to_process', run.work_rows)
+SELECT format('device_usage_to_process has %%s of the run''s work rows left', run.work_rows)
 FROM run
 WHERE run.work_rows > 0

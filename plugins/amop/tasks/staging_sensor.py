@@ -130,8 +130,8 @@ def judge_staging(
     ):
         return StagingState(
             "failed",
-            f"the staging of run {run_id} is not complete after {limits.max_tries} tries, "
-            f"{limits.delay.total_seconds():.0f} seconds apart ({left}); the rows are left as they are",
+            f"the staging of run {run_id} is not complete after {several(limits.max_tries, 'try', 'tries')}, "
+            f"{several(round(limits.delay.total_seconds()), 'second')} apart ({left}); the rows are left as they are",
         )
     return StagingState("waiting", left)
 

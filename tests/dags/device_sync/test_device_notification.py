@@ -137,10 +137,10 @@ def test_tries_that_run_out_end_the_run_with_an_error_message_and_leave_the_rows
     existing.send(MaxRetries="1", DelayBetweenRetries="1", ShouldQueueCarrierOptimization="true")
     assert day.run(ids.DEVICE_NOTIFICATION_DAG).state == "failed"
     (run,) = day.rows("SELECT status, error FROM amop.device_sync_run")
-    assert run["status"] == "failed" and "not complete after 1 tries, 1 seconds apart (1 work rows" in run["error"]
+    assert run["status"] == "failed" and "not complete after 1 try, 1 second apart (1 work row left" in run["error"]
     assert len(day.rows("SELECT * FROM amop.device_usage_to_process")) == 1
     (error,) = day.rows("SELECT state, payload FROM amop.amop_outbox WHERE kind = 'error'")
-    assert error["state"] == "sent" and "after 1 tries" in error["payload"]["data"]["ErrorMessage"]
+    assert error["state"] == "sent" and "after 1 try" in error["payload"]["data"]["ErrorMessage"]
 
 
 def test_a_poison_message_goes_to_the_dead_letter_queue_with_its_reason_and_fails_one_task(

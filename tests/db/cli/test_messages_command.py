@@ -56,7 +56,7 @@ def test_check_names_every_fault_of_a_staging_until_it_can_be_merged(
         "device_sync_page has 1 rows; the highest page_number is 2",
         "device_sync_page has no row with is_last_page",
         "1 rows of device_staging have no ICCID of 18 to 22 digits",
-        "1 work rows are left in device_usage_to_process",
+        "device_usage_to_process has 1 of the run's work rows left",
     ]
     with psycopg.connect(world.dsn) as connection:
         connection.execute("DELETE FROM amop.device_usage_to_process")
