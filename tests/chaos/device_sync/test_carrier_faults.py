@@ -183,7 +183,7 @@ def test_a_401_during_the_scan_ends_the_task_at_once_and_a_cleared_task_resumes_
 ) -> None:
     world.carrier.add_fault(status=401, path=LIST, page_number=2, times=1)
     run_id = world.open("day")
-    with pytest.raises(CarrierAuthenticationError, match=r"refused the login of connection carrier_jasper .*Check login and password"):
+    with pytest.raises(CarrierAuthenticationError, match="the carrier refused the login of connection carrier_jasper"):
         world.stage(run_id)
     after_the_401 = world.carrier.stats("api_jasper")["calls"]
     assert after_the_401 == 2

@@ -230,7 +230,8 @@ def test_the_statements_of_the_staging_contract_make_a_staging_that_can_be_merge
             numbered = re.sub(r"(\(|= )7\b", rf"\g<1>{run_id}", text)
             for statement in filter(str.strip, numbered.split(";")):
                 assert connection.execute(statement).rowcount == 1, statement  # type: ignore[arg-type]
-    assert run(capsys, "messages", "check", run_id)[:2] == (1, "device_usage_to_process has 1 of the run's work rows left\n")
+    code, printed, _ = run(capsys, "messages", "check", run_id)
+    assert (code, printed) == (1, "device_usage_to_process has 1 of the run's work rows left\n")
     warehouse.rows("DELETE FROM amop.device_usage_to_process")
     assert run(capsys, "messages", "check", run_id)[0] == 0
     assert warehouse.take(message()).outcome == Outcome.STARTED
