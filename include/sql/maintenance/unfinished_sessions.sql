@@ -1,12 +1,13 @@
--- Purpose: list the sessions that are the latest of their provider, and have failed or have plan changes that were not
---   all sent, and whose DAG runs Airflow may have deleted.
+-- Purpose: list the sessions that are the latest of their provider, and have failed or have plan changes that wait for
+--   an approval or were not all sent, and whose DAG runs Airflow may have deleted.
 -- Parameters: row_limit.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
     latest.id,
     integration.name AS integration,
-    latest.opened_by
+    latest.opened_by,
+    instance.id IS NOT NULL AS has_instance
 FROM amop.service_provider AS provider
 INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
 CROSS JOIN
@@ -20,7 +21,7 @@ CROSS JOIN
 LEFT JOIN amop.optimization_instance AS instance ON latest.id = instance.session_id
 WHERE
     provider.is_active
-    AND (latest.status = 'failed' OR instance.changes_status IN ('approved', 'stopped'))
+    AND (latest.status = 'failed' OR instance.changes_status IN ('waiting', 'approved', 'stopped'))
     AND latest.dag_run_deleted_at IS NULL
 ORDER BY latest.id DESC
 LIMIT %(row_limit)s

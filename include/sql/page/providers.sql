@@ -66,6 +66,7 @@ SELECT
     session.error AS session_error,
     session.dag_run_deleted_at IS NOT NULL AS session_is_deleted,
     approval.session_id AS approval_session_id,
+    approval.is_deleted AS approval_is_deleted,
     approval.change_count AS approval_changes,
     approval.savings AS approval_savings,
     unsent.session_id AS unsent_session_id,
@@ -92,7 +93,10 @@ LEFT JOIN amop.billing_period AS period
 LEFT JOIN LATERAL (
     SELECT run.*
     FROM amop.device_sync_run AS run
-    WHERE run.service_provider_id = provider.id AND run.replayed_run_id IS NULL
+    WHERE
+        run.service_provider_id = provider.id AND run.replayed_run_id IS NULL
+        -- A trial of one task (`airflow tasks test`) says nothing about the provider.
+        AND NOT starts_with(run.dag_run_id, '__airflow_temporary_run_')
     ORDER BY run.started_at DESC, run.id DESC
     LIMIT 1
 ) AS latest ON true
@@ -138,6 +142,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT
         asked.id AS session_id,
+        asked.dag_run_deleted_at IS NOT NULL AS is_deleted,
         instance.savings,
         (
             SELECT count(*) FROM amop.rate_plan_change AS change

@@ -13,7 +13,7 @@ from datetime import datetime
 from amop import ids
 from amop.database.connection import transaction
 from amop.maintenance.store import watchdog as store
-from amop.maintenance.store.watchdog import OpenSession, RunningRun
+from amop.maintenance.store.watchdog import OpenSession, RunningRun, UnfinishedSession
 from amop.runs.sessions import end_instance_of_failed_session, fail_session
 from amop.runs.sync_runs import end_run, load_run
 from amop.runs.take_over import IsActive
@@ -64,7 +64,7 @@ def record_deleted_dag_runs(conninfo: str, *, now: datetime, exists: IsActive) -
         session.id
         for session in sessions
         if session.opened_by.startswith(OUR_DAGS)
-        and not any(exists(*dag_run) for dag_run in _dag_runs_of(session.id, session.integration, session.opened_by))
+        and not any(exists(*dag_run) for dag_run in _dag_runs_with_the_rest_of(session))
     ]
     if deleted_runs or deleted_sessions:
         with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
@@ -80,6 +80,13 @@ def _dag_runs_of(session_id: int, integration: str, opened_by: str) -> list[tupl
     dag_id, _, run_id = opened_by.partition("/")
     optimization = ids.carrier_optimization_dag(integration), ids.optimization_run_id(session_id)
     return sorted({(dag_id, re.sub(r"#\d+$", "", run_id)), optimization})
+
+
+def _dag_runs_with_the_rest_of(session: UnfinishedSession) -> list[tuple[str, str]]:
+    """Return the DAG runs whose tasks can finish a session: once its optimization has begun, only that one."""
+    dag_runs = _dag_runs_of(session.id, session.integration, session.opened_by)
+    optimization = ids.carrier_optimization_dag(session.integration)
+    return [one for one in dag_runs if one[0] == optimization] if session.has_instance else dag_runs
 
 
 def _end_run(conninfo: str, run: RunningRun, now: datetime) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from amop import ids
+from amop.config import INTEGRATIONS
 from amop.notifications import store
 from amop.reference.time_zone import load_time_zone
 from amop.runs.first_step import first_step, new_optimization, new_sync
@@ -307,7 +308,8 @@ def of_conflicts(conflicts: store.ChangeConflicts) -> Notification:
 def late_syncs(syncs: Iterable[store.LastSync], now: datetime, due_hour: int) -> Iterator[Notification]:
     """Return the notifications of the providers without a complete sync at a local hour.
 
-    A provider whose sync has failed meanwhile is excluded: that failure has its own notification.
+    A provider whose sync has failed meanwhile is excluded: that failure has its own notification. So is one whose SIMs
+    the existing system reads.
 
     Args:
         syncs: the active providers.
@@ -315,6 +317,8 @@ def late_syncs(syncs: Iterable[store.LastSync], now: datetime, due_hour: int) ->
         due_hour: local hour of each provider, 0 to 23.
     """
     for sync in syncs:
+        if sync.integration not in INTEGRATIONS:
+            continue  # the existing system reads its SIMs
         try:
             zone = load_time_zone(sync.time_zone)
         except ValueError:

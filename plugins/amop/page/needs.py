@@ -183,6 +183,8 @@ def _action(row: ProviderRow, need: Need) -> str:
     }
     if need is Need.STOPPED:
         return unsent_action(row)
+    if need is Need.APPROVAL and row.approval_is_deleted:
+        return f"optimize again: {new_optimization(row.integration, row.id)}"
     if need is Need.FAILED and row.run_status in ENDED_BADLY:
         new_run = new_sync(row.run_dag_id or sync, row.id) if row.run_is_deleted else None
         return first_step(row.run_error, new_run=new_run)
@@ -249,6 +251,9 @@ def _approval(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
     saving = money(row.approval_savings, row.currency)
     changes = several(row.approval_changes or 0, "plan change", "plan changes")
     reason = f"an approval is needed for {changes}, saving {saving}"
+    if row.approval_is_deleted:
+        reason += "; its request was deleted with its run in Airflow"
+        return Need.APPROVAL, reason, Link("See the session", f"session/{row.approval_session_id}")
     return Need.APPROVAL, reason, Link("Approve or reject", f"session/{row.approval_session_id}#approval")
 
 

@@ -133,6 +133,26 @@ def test_a_dag_run_that_was_deleted_is_remembered_with_its_failed_run_and_sessio
     }
 
 
+@pytest.mark.parametrize("changes_status", ["waiting", "approved", "stopped"])
+def test_plan_changes_whose_optimization_was_deleted_are_remembered_though_their_sync_is_kept(
+    world: WatchdogWorld, changes_status: str
+) -> None:
+    run_id = world.open_sync()
+    session = world.session_of(run_id)
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, started_at, ended_at)"
+        " VALUES (%s, 'complete_with_success', %s, %s, %s)",
+        session["id"], changes_status, NOW, NOW,
+    )  # fmt: skip
+    kept = Airflow(("device_sync_jasper", "monday"), ("carrier_optimization_jasper", f"session_{session['id']}"))
+    assert record(world, kept) == 0
+    assert record(world, Airflow(("device_sync_jasper", "monday"))) == 1
+    assert world.session_of(run_id)["dag_run_deleted_at"] == NOW
+
+
 def test_a_run_that_fails_again_in_another_dag_run_is_asked_about_again(world: WatchdogWorld) -> None:
     run_id = world.open_sync()
     for end in (NOW, NOW + timedelta(hours=1)):

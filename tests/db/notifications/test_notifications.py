@@ -91,6 +91,11 @@ def test_a_failed_sync_is_told_of_once_with_cause_first_step_and_link(world: Wor
     assert "What to do first: correct login and password of the connection that the error names" in text
 
 
+def test_a_trial_of_one_task_that_was_taken_over_is_no_failed_sync(world: World) -> None:
+    world.add_run(dag_run_id="__airflow_temporary_run_1", error="is a trial of one task and was taken over by monday")
+    assert world.tell() == []
+
+
 def test_a_sync_that_fails_again_after_it_was_resumed_is_no_failed_optimization(world: World) -> None:
     """Each try of the sync has a session of its own, and each of these fails with it."""
     first, second, third = (

@@ -54,6 +54,35 @@ def test_an_approval_is_shown_until_a_newer_optimization_has_completed(world: Op
     assert today(world).stored.approval_session_id is None  # its request is withdrawn
 
 
+def test_an_approval_whose_run_was_deleted_is_answered_by_a_new_optimization(world: OptimizationWorld) -> None:
+    session_id = wait_for_approval(world)
+    world.execute("UPDATE amop.optimization_session SET dag_run_deleted_at = %s WHERE id = %s", NOW, session_id)
+    row = today(world)
+    assert row.need is Need.APPROVAL
+    assert row.reason == (
+        "an approval is needed for 3 plan changes, saving USD 24.00; its request was deleted with its run in Airflow"
+    )
+    assert row.action == (
+        "optimize again: airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'"
+    )
+    assert row.next_step is not None and row.next_step.address == f"session/{session_id}"
+
+
+def test_a_trial_of_one_task_does_not_hide_what_a_provider_needs(world: OptimizationWorld) -> None:
+    before = today(world)
+    world.insert(
+        "device_sync_run",
+        service_provider_id=1,
+        dag_id="device_sync_jasper",
+        dag_run_id="__airflow_temporary_run_1",
+        is_full=True,
+        billing_period_id=world.billing_period_id,
+        started_at=NOW,
+        progress_at=NOW,
+    )
+    assert (today(world).need, today(world).reason) == (before.need, before.reason)
+
+
 def test_an_approval_is_shown_when_the_next_optimization_has_failed(world: OptimizationWorld) -> None:
     session_id = wait_for_approval(world)
     world.open(opened_by="carrier_optimization_jasper/again")

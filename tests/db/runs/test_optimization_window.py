@@ -30,6 +30,8 @@ class Case:
     """Status, age and duration of each session, in order."""
     sync_progress: timedelta | None = None
     """Time since the last progress of a running sync; None = no sync is running."""
+    dag_run_id: str = "earlier"
+    """Its DAG run."""
     inside: tuple[bool, bool] = (True, True)
     """Inside the window: is the provider due at the hourly check, does the daily sync open a session (``auto``)."""
     last_day: tuple[bool, bool] = (True, True)
@@ -83,6 +85,7 @@ CASES = [
     ),
     # The daily sync would be refused beside another sync; a stale one is taken over.
     Case("a sync is running", sync_progress=TEN_MINUTES, inside=(NO, NO), last_day=(NO, NO)),
+    Case("a trial of one task is left", sync_progress=TEN_MINUTES, dag_run_id="__airflow_temporary_run_1"),
     Case("a sync was killed", sync_progress=HOUR + TEN_MINUTES),
 ]
 
@@ -109,7 +112,7 @@ def add_sessions(world: OptimizationWorld, case: Case, now: datetime, billing_pe
             "device_sync_run",
             service_provider_id=1,
             dag_id="device_sync_jasper",
-            dag_run_id="earlier",
+            dag_run_id=case.dag_run_id,
             is_full=True,
             billing_period_id=world.billing_period_id,
             started_at=now - 3 * HOUR,

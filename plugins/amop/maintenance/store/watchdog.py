@@ -75,11 +75,13 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedSession:
-    """A session that failed or has unsent plan changes, the latest of its provider, and its opener."""
+    """A session that failed or has undecided or unsent plan changes, the latest of its provider, and its opener."""
 
     id: int
     integration: str
     opened_by: str
+    has_instance: bool
+    """Whether its optimization has begun: what is left of the session is then left to that DAG run."""
 
 
 @statement("maintenance/record_watchdog_check")
@@ -114,7 +116,7 @@ def failed_runs(connection: WarehouseConnection, *, existing_system_dag_id: str,
 
 @statement("maintenance/unfinished_sessions")
 def unfinished_sessions(connection: WarehouseConnection, *, row_limit: int) -> list[UnfinishedSession]:
-    """Return the failed or stopped sessions, the latest of their providers, whose DAG runs may be deleted."""
+    """Return the unfinished sessions, the latest of their providers, whose DAG runs may be deleted."""
 
 
 @statement("maintenance/mark_run_deleted")

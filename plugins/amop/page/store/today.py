@@ -56,6 +56,8 @@ class ProviderRow:
     """True if Airflow no longer has any DAG run that could continue the session."""
     approval_session_id: int | None
     """The session whose plan changes wait for an approval, also while the provider is optimized again."""
+    approval_is_deleted: bool | None
+    """True if Airflow no longer has the DAG run whose request it is."""
     approval_changes: int | None
     approval_savings: Decimal | None
     unsent_session_id: int | None
