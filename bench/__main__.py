@@ -86,7 +86,8 @@ def main(
             table = measure()
         lines += [f"## {title}", "", *table, ""]
         console.print("\n".join([title, *table]))
-    target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+        # What was measured is kept if a later section fails.
+        target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
 
 

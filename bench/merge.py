@@ -66,7 +66,7 @@ INSERT INTO amop.device_usage_staging (run_id, iccid, usage_type, rate_plan_code
  row_number, usage, received_at)
 SELECT %(run)s, (89000000000000000000 + n)::text, 'DATA',
  'Plan ' || (n + (%(day)s + n %% %(every)s) / %(every)s) %% 10, 1, 1 + n / 500, n %% 500,
- 100000000 + n * 7919 %% 50000000 + 1000000 * ((%(day)s + n / 3 %% %(every)s) / %(every)s),
+ 100000000 + n::bigint * 7919 %% 50000000 + 1000000 * ((%(day)s + n / 3 %% %(every)s) / %(every)s),
  timestamptz '2026-11-01 05:00+00' + %(day)s * interval '1 day'
 FROM generate_series(0, %(count)s - 1) AS n
 """

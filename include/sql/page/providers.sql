@@ -67,6 +67,7 @@ SELECT
     session.dag_run_deleted_at IS NOT NULL AS session_is_deleted,
     approval.session_id AS approval_session_id,
     approval.is_deleted AS approval_is_deleted,
+    approval.is_lost AS approval_is_lost,
     approval.change_count AS approval_changes,
     approval.savings AS approval_savings,
     unsent.session_id AS unsent_session_id,
@@ -143,6 +144,7 @@ LEFT JOIN LATERAL (
     SELECT
         asked.id AS session_id,
         asked.dag_run_deleted_at IS NOT NULL AS is_deleted,
+        asked.approval_lost_at IS NOT NULL AS is_lost,
         instance.savings,
         (
             SELECT count(*) FROM amop.rate_plan_change AS change

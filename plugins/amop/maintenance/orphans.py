@@ -75,6 +75,30 @@ def record_deleted_dag_runs(conninfo: str, *, now: datetime, exists: IsActive) -
     return len(deleted_runs) + len(deleted_sessions)
 
 
+def record_lost_approvals(conninfo: str, *, now: datetime, is_active: IsActive) -> int:
+    """Record the approvals whose DAG run has ended without an answer, and those that wait again; return their number.
+
+    A task that waits for an approval can be marked in Airflow. Its request cannot be answered then, until the task is
+    cleared.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        now: the moment of this check, aware.
+        is_active: asked about DAG runs, without an open transaction.
+    """
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        waiting = store.waiting_approvals(connection)
+    changed = 0
+    for approval in waiting:
+        dag_runs = _optimizations_of(approval.id, approval.integration, approval.opened_by)
+        is_lost = bool(dag_runs) and not any(is_active(*dag_run) for dag_run in dag_runs)
+        if is_lost != approval.is_lost:
+            with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+                store.set_approval_lost(connection, session_id=approval.id, lost_at=now if is_lost else None)
+            changed += 1
+    return changed
+
+
 def _dag_runs_of(session_id: int, integration: str, opened_by: str) -> list[tuple[str, str]]:
     """Return the DAG run that opened a session and that of its optimization."""
     dag_id, _, run_id = opened_by.partition("/")
@@ -82,11 +106,18 @@ def _dag_runs_of(session_id: int, integration: str, opened_by: str) -> list[tupl
     return sorted({(dag_id, re.sub(r"#\d+$", "", run_id)), optimization})
 
 
+def _optimizations_of(session_id: int, integration: str, opened_by: str) -> list[tuple[str, str]]:
+    """Return the DAG runs that may optimize a session; none where another system opened it."""
+    if not opened_by.startswith(OUR_DAGS):
+        return []
+    dag_id = ids.carrier_optimization_dag(integration)
+    return [dag_run for dag_run in _dag_runs_of(session_id, integration, opened_by) if dag_run[0] == dag_id]
+
+
 def _dag_runs_with_the_rest_of(session: UnfinishedSession) -> list[tuple[str, str]]:
     """Return the DAG runs whose tasks can finish a session: once its optimization has begun, only that one."""
-    dag_runs = _dag_runs_of(session.id, session.integration, session.opened_by)
-    optimization = ids.carrier_optimization_dag(session.integration)
-    return [one for one in dag_runs if one[0] == optimization] if session.has_instance else dag_runs
+    find = _optimizations_of if session.has_instance else _dag_runs_of
+    return find(session.id, session.integration, session.opened_by)
 
 
 def _end_run(conninfo: str, run: RunningRun, now: datetime) -> str | None:

@@ -183,6 +183,12 @@ def _action(row: ProviderRow, need: Need) -> str:
     }
     if need is Need.STOPPED:
         return unsent_action(row)
+    if need is Need.APPROVAL and row.approval_is_lost and not row.approval_is_deleted:
+        dag_id = ids.carrier_optimization_dag(row.integration)
+        return (
+            f"clear {ids.APPROVE_CHANGES_TASK} of session {row.approval_session_id} in {dag_id} with its downstream "
+            "tasks, which asks again"
+        )
     if need is Need.APPROVAL and row.approval_is_deleted:
         return f"optimize again: {new_optimization(row.integration, row.id)}"
     if need is Need.FAILED and row.run_status in ENDED_BADLY:
@@ -253,6 +259,9 @@ def _approval(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
     reason = f"an approval is needed for {changes}, saving {saving}"
     if row.approval_is_deleted:
         reason += "; its request was deleted with its run in Airflow"
+        return Need.APPROVAL, reason, Link("See the session", f"session/{row.approval_session_id}")
+    if row.approval_is_lost:
+        reason += "; its run has ended in Airflow without an answer"
         return Need.APPROVAL, reason, Link("See the session", f"session/{row.approval_session_id}")
     return Need.APPROVAL, reason, Link("Approve or reject", f"session/{row.approval_session_id}#approval")
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from amop.database.connection import transaction
-from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs
+from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs, record_lost_approvals
 from amop.runs.sync_runs import end_run
 from tests.worlds.watchdog_world import NOW, WatchdogWorld
 
@@ -151,6 +151,26 @@ def test_plan_changes_whose_optimization_was_deleted_are_remembered_though_their
     assert record(world, kept) == 0
     assert record(world, Airflow(("device_sync_jasper", "monday"))) == 1
     assert world.session_of(run_id)["dag_run_deleted_at"] == NOW
+
+
+def test_an_approval_is_lost_while_its_run_has_ended_and_waits_again_once_it_is_cleared(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    session_id = world.session_of(run_id)["id"]
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, started_at, ended_at)"
+        " VALUES (%s, 'complete_with_success', 'waiting', %s, %s)",
+        session_id, NOW, NOW,
+    )  # fmt: skip
+    active = Airflow(("carrier_optimization_jasper", f"session_{session_id}"))
+    ended = Airflow(("device_sync_jasper", "monday"))
+    for airflow, lost_at in ((active, None), (ended, NOW), (ended, NOW), (active, None)):
+        record_lost_approvals(world.dsn, now=NOW, is_active=airflow.is_active)
+        assert world.session_of(run_id)["approval_lost_at"] == lost_at
+    world.rows("UPDATE amop.optimization_session SET opened_by = 'portal/7'")
+    assert record_lost_approvals(world.dsn, now=NOW, is_active=ended.is_active) == 0
 
 
 def test_a_run_that_fails_again_in_another_dag_run_is_asked_about_again(world: WatchdogWorld) -> None:

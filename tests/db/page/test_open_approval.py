@@ -68,6 +68,18 @@ def test_an_approval_whose_run_was_deleted_is_answered_by_a_new_optimization(wor
     assert row.next_step is not None and row.next_step.address == f"session/{session_id}"
 
 
+def test_an_approval_whose_run_has_ended_without_an_answer_is_asked_again_by_clearing(world: OptimizationWorld) -> None:
+    session_id = wait_for_approval(world)
+    world.execute("UPDATE amop.optimization_session SET approval_lost_at = %s WHERE id = %s", NOW, session_id)
+    row = today(world)
+    assert row.need is Need.APPROVAL
+    assert row.reason.endswith("saving USD 24.00; its run has ended in Airflow without an answer")
+    assert row.action == (
+        f"clear approve_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, "
+        "which asks again"
+    )
+
+
 def test_a_trial_of_one_task_does_not_hide_what_a_provider_needs(world: OptimizationWorld) -> None:
     before = today(world)
     world.insert(

@@ -84,6 +84,16 @@ class UnfinishedSession:
     """Whether its optimization has begun: what is left of the session is then left to that DAG run."""
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingApproval:
+    """A session whose plan changes wait for an approval, and whether it was known that no one can answer."""
+
+    id: int
+    integration: str
+    opened_by: str
+    is_lost: bool
+
+
 @statement("maintenance/record_watchdog_check")
 def record_watchdog_check(connection: WarehouseConnection, *, now: datetime, longest_gap: timedelta) -> datetime:
     """Record a check of the watchdog; return since when it has checked without a gap."""
@@ -127,3 +137,13 @@ def mark_run_deleted(connection: WarehouseConnection, *, run_id: int, now: datet
 @statement("maintenance/mark_session_deleted")
 def mark_session_deleted(connection: WarehouseConnection, *, session_id: int, now: datetime) -> None:
     """Record that Airflow no longer has any DAG run of a session."""
+
+
+@statement("maintenance/waiting_approvals")
+def waiting_approvals(connection: WarehouseConnection) -> list[WaitingApproval]:
+    """Return the sessions whose plan changes wait for an approval, the oldest first."""
+
+
+@statement("maintenance/set_approval_lost")
+def set_approval_lost(connection: WarehouseConnection, *, session_id: int, lost_at: datetime | None) -> None:
+    """Record that the approval of a session can no longer be answered; None: it can again."""

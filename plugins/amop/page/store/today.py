@@ -58,6 +58,8 @@ class ProviderRow:
     """The session whose plan changes wait for an approval, also while the provider is optimized again."""
     approval_is_deleted: bool | None
     """True if Airflow no longer has the DAG run whose request it is."""
+    approval_is_lost: bool | None
+    """True if that DAG run has ended without an answer."""
     approval_changes: int | None
     approval_savings: Decimal | None
     unsent_session_id: int | None
