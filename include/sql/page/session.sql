@@ -49,6 +49,8 @@ SELECT
     instance.changes_decided_at,
     instance.changes_deadline,
     instance.changes_planned_by,
+    session.dag_run_deleted_at IS NOT NULL AS run_is_deleted,
+    session.approval_lost_at IS NOT NULL AS approval_is_lost,
     instance.devices_removed_at
 FROM amop.optimization_session AS session
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id

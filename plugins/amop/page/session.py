@@ -20,6 +20,7 @@ from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
+from amop.runs.first_step import new_optimization
 from amop.runs.store.sync_runs import warnings_of_instance
 from amop.wording import money, several
 
@@ -139,6 +140,7 @@ def read_session(
         warnings=[
             *(stored.warning or "").splitlines(),
             *(row.warning for row in warnings_of_instance(connection, instance_id=instance_id)),
+            *lost_request(stored),
         ],
         groups=tables.groups(read_comm_groups(connection, instance_id=instance_id)),
         plans=tables.plans(plans),
@@ -212,9 +214,24 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     return sentences
 
 
+def lost_request(stored: StoredSession) -> list[str]:
+    """Return what to do where plan changes wait for an approval that no one can give; empty where all is well."""
+    if stored.changes_status != "waiting":
+        return []
+    if stored.run_is_deleted:
+        command = new_optimization(stored.integration, stored.service_provider_id)
+        return [f"the request for an approval was deleted with its run in Airflow; optimize again: {command}"]
+    if stored.approval_is_lost:
+        return [
+            f"the run has ended in Airflow without an answer to its request; clear {ids.APPROVE_CHANGES_TASK} with its "
+            "downstream tasks, and it asks again"
+        ]
+    return []
+
+
 def pending_approval(stored: StoredSession) -> Approval | None:
     """Return the pending approval request of a session, None if there is none."""
-    if stored.changes_status != "waiting" or not stored.changes_planned_by:
+    if stored.changes_status != "waiting" or not stored.changes_planned_by or lost_request(stored):
         return None
     dag_id, _, run_id = stored.changes_planned_by.partition("/")
     return Approval(dag_id, run_id, ids.APPROVE_CHANGES_TASK) if run_id else None

@@ -11,6 +11,7 @@ from amop.cli import main as cli
 from amop.cli import status
 from amop.database.connection import connect
 from amop.page.needs import Need, ProviderToday
+from amop.page.session import read_session
 from amop.page.today import read_today
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds.optimization_world import NOW, OptimizationWorld
@@ -78,6 +79,26 @@ def test_an_approval_whose_run_has_ended_without_an_answer_is_asked_again_by_cle
         f"clear approve_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, "
         "which asks again"
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "step"),
+    [
+        ("dag_run_deleted_at", "optimize again: airflow dags trigger carrier_optimization_jasper"),
+        ("approval_lost_at", "clear approve_changes with its downstream tasks, and it asks again"),
+    ],
+)
+def test_a_session_whose_request_is_gone_has_no_form_and_says_what_to_do(
+    world: OptimizationWorld, column: str, step: str
+) -> None:
+    session_id = wait_for_approval(world)
+    world.execute("UPDATE amop.optimization_instance SET changes_planned_by = 'carrier_optimization_jasper/a'")
+    for moment, has_form in ((None, True), (NOW, False)):
+        world.execute(f"UPDATE amop.optimization_session SET {column} = %s", moment)
+        with connect(world.dsn) as connection:
+            view = read_session(connection, session_id, integrations=["jasper"], orders={})
+        assert view is not None and (view.approval is not None) is has_form
+        assert any(step in warning for warning in view.warnings) is not has_form
 
 
 def test_a_trial_of_one_task_does_not_hide_what_a_provider_needs(world: OptimizationWorld) -> None:

@@ -102,6 +102,9 @@ class StoredSession:
     changes_decided_at: datetime | None
     changes_deadline: datetime | None
     changes_planned_by: str | None
+    run_is_deleted: bool
+    approval_is_lost: bool
+    """True if the run has ended in Airflow without an answer to its request."""
     devices_removed_at: datetime | None
 
 
