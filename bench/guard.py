@@ -15,7 +15,7 @@ from bench import merge
 
 FILE = Path(__file__).with_name("ratios.toml")
 COUNT = 20_000
-REPEATS = 2
+REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ from amop.tasks import carrier_optimization, device_sync
 from tests.worlds.dag_world import SIMS, Day
 from tests.worlds.moments import machine_time
 
+# The fixture of the DAGs shortens the delays between tries, so that Airflow may store a DAG of one version twice.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Multiple rows returned with uselist=False for lazily-loaded attribute 'DagRun.serialized_dag'"
+)
+
 DATE = "2026-11-19"
 SYNC = ids.device_sync_dag("jasper")
 WORKS_ALONE = {"report_failed_checks", "report_rejected"}
