@@ -17,7 +17,7 @@ export UV_HTTP_TIMEOUT ?= 180
 # Airflow's processes start in half the time when their byte code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup browser image demo up down airflow amop break fix test check lint format reliability simulate \
+.PHONY: help setup browser image compose demo up down airflow amop break fix test check lint format reliability simulate \
 	mutants bench ratios docs lock clean matrix lint-code lint-sql lint-types \
 	lint-imports lint-dependencies
 
@@ -41,6 +41,9 @@ $(IMAGE_INSTALLED): requirements-celery.txt requirements-bootstrap.txt bin/set-u
 	@echo "Installing the packages of the image into $(IMAGE)"
 	@bash bin/set-up $(PYTHON) $(IMAGE) requirements-celery.txt
 	@touch $@
+
+compose: image  ## run a day on the services of docker-compose.yaml as local processes, with two Celery workers
+	$(PYTEST) tests/compose
 
 demo: setup  ## run a whole billing cycle in the sandbox, verify every figure, stop
 	$(BIN)/python -m sandbox demo
@@ -66,7 +69,8 @@ fix: setup  ## repair what `make break` broke
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
 	@# The covering subset of `make matrix` takes five minutes more: make test T=tests/e2e/test_matrix.py
-	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py tests
+	@# The services of docker-compose.yaml need all cores and an environment of their own: make compose
+	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py --ignore tests/compose tests
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif

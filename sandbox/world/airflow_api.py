@@ -21,18 +21,24 @@ class AirflowApiError(RuntimeError):
 
 
 class AirflowApi:
-    """A client of one Airflow whose SimpleAuthManager grants every user all rights, as in the sandbox.
+    """A client of one Airflow.
 
     Args:
         address: scheme, host and port of the api-server.
+        credentials: user name and password; None where SimpleAuthManager grants every user all rights, as in the
+            sandbox.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: tuple[str, str] | None = None) -> None:
         self.address = address
         self._session = requests.Session()
         self._session.trust_env = False
-        token = self._session.get(f"{address}/auth/token", timeout=30).json()["access_token"]
-        self._session.headers["Authorization"] = f"Bearer {token}"
+        if credentials is None:
+            answer = self._session.get(f"{address}/auth/token", timeout=30)
+        else:
+            body = dict(zip(("username", "password"), credentials, strict=True))
+            answer = self._session.post(f"{address}/auth/token", json=body, timeout=30)
+        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send one request below ``/api/v2`` and return its JSON document.
@@ -44,6 +50,10 @@ class AirflowApi:
         if not response.ok:
             raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         return dict(response.json()) if response.content else {}
+
+    def status(self, method: str, path: str, body: dict[str, Any] | None = None) -> int:
+        """Send one request below ``/api/v2`` and return the status of the response."""
+        return self._session.request(method, f"{self.address}/api/v2{path}", json=body, timeout=60).status_code
 
     def wait_for_dags(self, dag_ids: set[str], *, unpause: bool = True) -> None:
         """Wait until all DAGs are parsed, then unpause them by default.

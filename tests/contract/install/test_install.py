@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import amop
+from tests.worlds.installation import ON_THE_INSTALLATION, ROOT, Installation
 
-ROOT = Path(__file__).resolve().parents[3]
-OLD_PIP = "pip==23.0"
-
-# One worker, one installation; pip 23.0 needs about two minutes of CPU for it.
-pytestmark = [pytest.mark.xdist_group("installation"), pytest.mark.timeout(1200)]
+pytestmark = ON_THE_INSTALLATION
 
 INSTALLED_SQL = """
 import amop.database.sql as sql
@@ -25,54 +18,6 @@ from importlib.metadata import entry_points
 print(sql.sql_directory())
 print([entry.load().name for entry in entry_points(group="airflow.plugins") if entry.name == "amop"])
 """
-
-
-class Installation:
-    """A virtual environment outside of the repository."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.programs = directory / "venv" / "bin"
-        subprocess.run([sys.executable, "-m", "venv", directory / "venv"], check=True)
-
-    def run(self, program: str, *arguments: str | Path, **environment: str) -> str:
-        """Return what a program of the environment prints; no variable of the tests' Airflow or paths reaches it."""
-        plain = {
-            "PATH": f"{self.programs}:/usr/bin:/bin",
-            "HOME": str(self.directory),
-            "AIRFLOW_HOME": str(self.directory),
-        }
-        done = subprocess.run(
-            [self.programs / program, *arguments],
-            env=plain | environment,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{program} {arguments} failed:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def pip(self, *arguments: str | Path) -> None:
-        """Run pip with the caller's settings: the index and the cache are those of the machine."""
-        done = subprocess.run(
-            [self.programs / "python", "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"pip {arguments} failed:\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: Any) -> Installation:
-    installed = Installation(tmp_path_factory.mktemp("installation"))
-    installed.pip("install", OLD_PIP)
-    # Compiled on first use instead: the test starts a few programs, not all of Airflow.
-    installed.pip("install", "--no-compile", "--require-hashes", "--requirement", ROOT / "requirements.txt")
-    installed.pip("install", "--no-deps", ROOT)
-    return installed
 
 
 def test_an_old_pip_installs_the_lock_and_the_package_and_they_agree(installation: Installation) -> None:

@@ -50,8 +50,11 @@ CHECKED_ELSEWHERE = {
 CHECKED_HERE = {("docs/staging-contract.md", "sql"), ("docs/runbook.md", "json"), ("docs/architecture.md", "mermaid")}
 
 OTHER_PROGRAMS = {
-    "pip install": "tests/contract/install/test_install.py",
-    "cp dags/*.py": "tests/contract/install/test_install.py",
+    "pip install": "tests/contract/install/test_readme_steps.py",
+    "DAGS=": "tests/contract/install/test_readme_steps.py",
+    "PLUGINS=": "tests/contract/install/test_readme_steps.py",
+    "mkdir -p": "tests/contract/install/test_readme_steps.py",
+    "cp ": "tests/contract/install/test_readme_steps.py",
     ".venv/bin/pre-commit install": ".pre-commit-config.yaml",
 }
 """Beginnings of commands of other programs, and the file that has or checks what they do."""

@@ -78,3 +78,13 @@ def test_the_documented_calls_name_dags_and_parameters_that_exist() -> None:
         source = (ROOT / "dags" / f"{dag}.py").read_text()
         for parameter in json.loads(conf):
             assert f'"{parameter}": ' in source, f"{dag}: {parameter}"
+
+
+def test_every_connection_variable_and_setting_of_the_package_that_they_name_exists() -> None:
+    named = re.compile(r"(?<![\w/.-])amop_[a-z0-9_]+|\bAMOP_[A-Z_]+")
+    exist = set(named.findall((ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")))
+    exist |= {"amop_owner", "amop_runtime", "amop_reader", ids.STARTER_ROLE, "amop_4711"}  # roles, and a run id
+    sources = [*DOCUMENTS, ROOT / "README.md", *(ROOT / "deploy").glob("helm-values*.yaml")]
+    found = {str(path.relative_to(ROOT)): set(named.findall(path.read_text(encoding="utf-8"))) for path in sources}
+    assert {path: names - exist for path, names in found.items() if names - exist} == {}
+    assert set().union(*found.values()) >= {"amop_warehouse", "amop_page", "amop_archive_path", "AMOP_SQL_DIRECTORY"}
