@@ -10,7 +10,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.worlds.compose_world import IMAGE, ROOT, ComposeWorld
+from tests.worlds.compose_file import ROOT
+from tests.worlds.compose_world import IMAGE, ComposeWorld
 from tests.worlds.scratch import scratch_directory
 
 SIMS = 60

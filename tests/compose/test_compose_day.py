@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shlex
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from sandbox.world.airflow_api import AirflowApi
 from sandbox.world.billing_period_shift import extend_open_periods
 from sandbox.world.world import EXECUTOR_SETTINGS
 from tests.compose.conftest import SIMS
-from tests.worlds.canaries import Finding, command_lines, files, find, tables
+from tests.worlds.canaries import command_lines, files, find, tables
 from tests.worlds.compose_world import ComposeWorld
-from tests.worlds.documents import blocks
+from tests.worlds.documents import ROOT, blocks
 from tests.worlds.e2e_world import wait_for_runs
 from tests.worlds.matrix_rows import SYNC_TABLES, differences, rows_of
 from tests.worlds.true_fleet import TrueFleet
@@ -44,7 +44,8 @@ WORKERS = {"worker-1", "worker-2"}
 WAREHOUSE, AIRFLOW, WAREHOUSE_OF_LOCAL_EXECUTOR = "warehouse", "airflow", "warehouse_of_local_executor"
 DAY_SECONDS = 900.0
 
-PRIVILEGED = "SELECT rolname FROM pg_roles WHERE rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
+PRIVILEGED = "SELECT rolname FROM pg_roles"
+PRIVILEGED += " WHERE rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
 DEVICES = "SELECT iccid, status, rate_plan, communication_plan, ctd_data_usage FROM amop.device"
 DEVICES += " WHERE service_provider_id = %s AND is_active"
 MOVES = "SELECT device.iccid, result.to_rate_plan FROM amop.optimization_device_result AS result"
@@ -70,7 +71,7 @@ class Day:
     hosts: Counter[str]
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(dsn, row_factory=dict_row, autocommit=True) as connection:
         yield connection
@@ -167,8 +168,9 @@ def test_the_roles_of_the_databases_have_the_least_privileges(compose: ComposeWo
         (AIRFLOW, "amop_reader", "SELECT * FROM dag"),
     ]
     for database, role, statement in refused:
-        with connected(compose.conninfo(database, role)) as connection, pytest.raises(
-            psycopg.errors.InsufficientPrivilege
+        with (
+            connected(compose.conninfo(database, role)) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement)  # type: ignore[call-overload]
     with connected(compose.conninfo(WAREHOUSE, "amop_reader")) as connection:
@@ -190,7 +192,7 @@ def test_set_up_created_the_pools_and_a_starter_who_can_only_start_runs(
     assert pools == {ids.carrier_pool(name): 1 for name in INTEGRATIONS}
     starter = AirflowApi(compose.address, (ids.STARTER_ROLE, compose.secret("amop_starter_password")))
     assert starter.request("GET", f"/dags/{JASPER}/dagRuns/{RUN_ID}")["state"] == "success"
-    run = {"logical_date": None, "conf": {}}
+    run: dict[str, Any] = {"logical_date": None, "conf": {}}
     answers = {
         f"{method} {path}": starter.status(method, path, body)
         for method, path, body in (
@@ -212,10 +214,10 @@ def test_the_answers_of_the_documented_call_are_the_documented_ones(compose: Com
     assert "Unique constraint violation" in repeated.stdout
     starter = AirflowApi(compose.address, (ids.STARTER_ROLE, compose.secret("amop_starter_password")))
     runs = f"/dags/{JASPER}/dagRuns"
-    body = {"dag_run_id": RUN_ID, "logical_date": None, "conf": {}}
+    body: dict[str, Any] = {"dag_run_id": RUN_ID, "logical_date": None, "conf": {}}
     wrong = body | {"dag_run_id": "wrong", "conf": {"optimization": "sometimes"}}
-    text = (Path(__file__).parents[2] / "docs" / "start-a-run.md").read_text(encoding="utf-8")
-    documented = {int(line.split("|")[1]) for line in text.splitlines() if line.startswith("| ") and line[2:5].isdigit()}
+    text = (ROOT / "docs" / "start-a-run.md").read_text(encoding="utf-8")
+    documented = set(map(int, re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)))
     unknown = requests.post(f"{compose.address}/api/v2{runs}", json=body, timeout=30)
     assert documented == {
         200,  # celery_day
@@ -278,12 +280,13 @@ def test_no_secret_is_where_it_does_not_belong(compose: ComposeWorld, celery_day
         assert find(planted, tables(compose.postgres.conninfo(database, user="postgres"))) == [], database
 
 
-def environments(compose: ComposeWorld) -> Iterator[Finding | Any]:
+def environments(compose: ComposeWorld) -> Iterator[tuple[str, bytes]]:
     """Yield the environment of every process of every service, by the service's name."""
     for name, one in compose.running.items():
         if one.process.poll() is None:
             for process in family(one.process.pid):
-                yield name, Path(f"/proc/{process.pid}/environ").read_bytes()
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                    yield name, Path(f"/proc/{process.pid}/environ").read_bytes()
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -303,11 +306,9 @@ def test_the_local_executor_leaves_the_same_rows(celery_day: Day, local_day: Day
 
 
 def test_every_process_ends_when_it_is_asked_to(compose: ComposeWorld, local_day: Day) -> None:
-    processes = [one for service in compose.running.values() if service.process.poll() is None
-                 for one in family(service.process.pid)]  # fmt: skip
-    names = shlex.join(sorted(compose.running))
-    assert len(processes) >= 8, names
+    running = {name: family(one.process.pid) for name, one in compose.running.items() if one.process.poll() is None}
+    assert len(running) == 8, sorted(running)
     assert compose.stop() == []
-    _, alive = psutil.wait_procs(processes, timeout=30)
+    _, alive = psutil.wait_procs([process for found in running.values() for process in found], timeout=30)
     assert alive == []
     assert not compose.postgres.is_running()

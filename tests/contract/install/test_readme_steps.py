@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sqlite3
 import textwrap
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ DAG_IDS = {
     *(ids.AMOP_RELAY_DAG, ids.DEVICE_NOTIFICATION_DAG, ids.FINDINGS_DAG, ids.MAINTENANCE_DAG),
     *(ids.OPTIMIZATION_WINDOW_DAG, ids.REALISED_SAVINGS_DAG),
 }
-DAY = f"airflow dags test {ids.device_sync_dag(PROVIDER.integration)} 2026-11-20 --conf '{{\"optimization\": \"never\"}}'"
+DAY = f"airflow dags test {ids.device_sync_dag(PROVIDER.integration)} 2026-11-20 --conf "
+DAY += shlex.quote(json.dumps({"optimization": "never"}))
 IMPORTED = """
 import json, sys
 from airflow import plugins_manager
