@@ -1,8 +1,8 @@
 """Bring a started world to life: plan changes that await approval, and data in every view of the operators' page.
 
 One provider is synced and optimized until its plan changes await approval. Another one lives through a billing period:
-its changes are applied, the period ends, and its savings are realised; then somebody else changes SIMs at its carrier,
-which the next sync finds. What the world has already is not done again.
+its changes are applied, the period ends, and its savings are realised; then another party changes SIMs at its carrier,
+which the next sync finds. Steps that this world has completed are not repeated.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class FirstLook:
         self.console.print(f"Waiting for approval: {approval['subject']}")
 
     def live_through_a_period(self) -> None:
-        """Let the other provider's period end with its changes applied, and SIMs be changed by somebody else."""
+        """Let the other provider's period end with its changes applied, and another party change SIMs."""
         if self._has(MEASURED, CLOSED):
             return
         if not self._has(OPTIMIZED, CLOSED):

@@ -1,4 +1,4 @@
-"""Changes that somebody else makes at a sandbox carrier, for the next sync to find."""
+"""Changes that another party makes at a sandbox carrier, for the next sync to find."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_the_what_if_offers_every_present_plan_and_the_pooled_ones_for_four_fift
     }
 
 
-def test_somebody_else_changes_three_activated_sims_one_to_a_plan_that_it_may_have() -> None:
+def test_another_party_changes_three_activated_sims_one_to_a_plan_that_it_may_have() -> None:
     sims = [
         sim("1", "small", status="RETIRED"),
         sim("2", "small", communication_plan="B"),
