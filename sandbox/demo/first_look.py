@@ -154,7 +154,7 @@ class FirstLook:
         use_until_period_end(self.world, CLOSED)
         self.sync(CLOSED, optimization="never")
         start_next_period(self.world, self.warehouse, CLOSED)
-        change_sims_at_the_carrier(self.world, CLOSED)
+        change_sims_at_the_carrier(self.world, self.warehouse, CLOSED)
         self.sync(CLOSED, optimization="never")
         with self.console.status("Billing the closed period with its real usage, looking for what is unusual"):
             self._wait(lambda: self._has(MEASURED, CLOSED), f"the realised saving of {CLOSED.name}")

@@ -1,9 +1,9 @@
 -- Purpose: queue the detail reads of a run: SIMs whose details were never read completely, newly ACTIVATED ones, and
 --   those that the carrier lists as modified although nothing in the list has changed: another IMEI is in the details.
 --   First SIMs that may have been activated in the open billing cycle, the last modified first, then the rest. SIMs
---   that were tried before, in vain, get a tenth of the reads, and what others leave, the longest ago first: they must
+--   that were read or tried before get a tenth of the reads, and what others leave, the longest ago first: they must
 --   not keep the others waiting. SIMs outside of a list that is not whole are read in the same way, to see that they
---   exist. What was read completely before comes last.
+--   exist.
 -- Parameters: run_id, service_provider_id, cycle_start_date (local date on which the cycle began), list_is_exact_full
 --   (SIMs missing from an exact full list may have vanished: not read), list_is_partial (a full list that is not
 --   whole), list_is_full (not only the modified SIMs), detail_calls_per_run (the provider's limit).
@@ -49,11 +49,6 @@ backlog AS (
         candidate.iccid,
         candidate.details_tried_at,
         candidate.modification_order,
-        (
-            candidate.details_read_at IS NULL
-            OR candidate.is_activated_now
-            OR (NOT candidate.is_listed AND %(list_is_partial)s)
-        ) IS NOT TRUE AS is_read_again,
         CASE
             WHEN candidate.id IS NOT NULL AND candidate.is_activated_now THEN 0
             WHEN candidate.date_activated IS NOT NULL THEN 2
@@ -82,10 +77,9 @@ backlog AS (
 ranked AS (
     SELECT
         iccid,
-        is_read_again,
         details_tried_at IS NOT NULL AS was_tried,
         row_number() OVER (
-            PARTITION BY is_read_again, details_tried_at IS NOT NULL
+            PARTITION BY details_tried_at IS NOT NULL
             ORDER BY details_tried_at ASC, place ASC, modification_order DESC, iccid ASC
         ) AS rank
     FROM backlog
@@ -97,10 +91,6 @@ SELECT
     'device_details',
     iccid
 FROM ranked
-ORDER BY
-    is_read_again ASC,
-    was_tried AND rank <= greatest(1, %(detail_calls_per_run)s::integer / 10) DESC,
-    was_tried ASC,
-    rank ASC
+ORDER BY was_tried AND rank <= greatest(1, %(detail_calls_per_run)s::integer / 10) DESC, was_tried ASC, rank ASC
 LIMIT %(detail_calls_per_run)s
 ON CONFLICT DO NOTHING

@@ -12,7 +12,7 @@ from amop.what_if.plan_table import read_plan_table
 from sandbox.carrier.catalogue import provider_of
 from sandbox.demo.first_look import cheaper_pooled_plans
 from sandbox.demo.page_views import VIEWS as COUNTED
-from sandbox.demo.third_party import three_sims
+from sandbox.demo.third_party import OTHER_EQUIPMENT, UNKNOWN_STATUS, changes_of
 
 
 def sim(iccid: str, rate_plan: str, *, communication_plan: str = "A", status: str = "ACTIVATED") -> dict[str, Any]:
@@ -33,19 +33,22 @@ def test_the_what_if_offers_every_present_plan_and_the_pooled_ones_for_four_fift
     }
 
 
-def test_another_party_changes_three_activated_sims_one_to_a_plan_that_it_may_have() -> None:
+def test_another_party_changes_three_activated_sims_one_of_them_to_a_plan_that_it_may_not_have() -> None:
     sims = [
         sim("1", "small", status="RETIRED"),
-        sim("2", "small", communication_plan="B"),
+        sim("2", "small"),
         sim("3", "small"),
-        sim("4", "large"),
-        sim("5", "small"),
+        sim("4", "large", communication_plan="B"),
+        sim("5", "medium"),
     ]
-    moved, other_plan, malformed = three_sims(sims)
-    assert len({moved["iccid"], other_plan["iccid"], malformed["iccid"]} - {"1"}) == 3
-    assert (other_plan["iccid"], other_plan["other_rate_plan"]) == ("3", "large")
+    assert changes_of(sims, with_details={"1", "3"}) == {
+        "3": {"imei": OTHER_EQUIPMENT},
+        "2": {"rate_plan": "large"},
+        "5": {"extra": {"status": UNKNOWN_STATUS}},
+    }
 
 
-def test_a_fleet_on_one_plan_has_no_other_plan_to_be_moved_to() -> None:
-    with pytest.raises(ValueError, match="another rate plan"):
-        three_sims([sim(str(number), "small") for number in range(5)])
+@pytest.mark.parametrize("with_details", [set(), {"0"}])
+def test_a_fleet_on_one_plan_or_without_details_is_not_changed(with_details: set[str]) -> None:
+    with pytest.raises(ValueError, match="too few activated SIMs"):
+        changes_of([sim(str(number), "small") for number in range(5)], with_details=with_details)
