@@ -50,7 +50,8 @@ def host_name() -> str:
 """What Airflow calls for its host name. Containers differ in theirs, the processes of one machine do not."""
 HEALTH_SECONDS = 600.0
 """Longer than Compose would wait: all services start at once on a machine that may be busy."""
-CHECKS_AT_ONCE = 3
+CHECKS_AT_ONCE = 2
+PARSE_SECONDS = 300
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
@@ -249,8 +250,10 @@ class ComposeWorld:
         )
 
     def _airflow_process(self, placed: dict[str, str], name: str) -> dict[str, str]:
-        """Return the host name and the ports of one process of Airflow."""
+        """Return host name and ports of a process of Airflow, and patience while all of them start at once."""
         return {
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": str(PARSE_SECONDS),
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": str(PARSE_SECONDS),
             "CONTAINER_NAME": name,
             "PYTHONPATH": f"{placed['PYTHONPATH']}:{self._modules}",
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "container_name.host_name",
