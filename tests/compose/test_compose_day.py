@@ -216,17 +216,17 @@ def test_the_answers_of_the_documented_call_are_the_documented_ones(compose: Com
     runs = f"/dags/{JASPER}/dagRuns"
     body: dict[str, Any] = {"dag_run_id": RUN_ID, "logical_date": None, "conf": {}}
     wrong = body | {"dag_run_id": "wrong", "conf": {"optimization": "sometimes"}}
-    text = (ROOT / "docs" / "start-a-run.md").read_text(encoding="utf-8")
-    documented = set(map(int, re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)))
-    unknown = requests.post(f"{compose.address}/api/v2{runs}", json=body, timeout=30)
-    assert documented == {
-        200,  # celery_day
-        starter.status("POST", runs, wrong),
-        unknown.status_code,
-        starter.status("POST", f"/dags/{ids.AMOP_RELAY_DAG}/dagRuns", body),
-        starter.status("POST", "/dags/device_sync_nowhere/dagRuns", body),
-        starter.status("POST", runs, body),
+    answers = {
+        200: 200,  # celery_day
+        400: starter.status("POST", runs, wrong),
+        401: requests.post(f"{compose.address}/api/v2{runs}", json=body, timeout=30).status_code,
+        403: starter.status("POST", f"/dags/{ids.AMOP_RELAY_DAG}/dagRuns", body),
+        409: starter.status("POST", runs, body),
     }
+    assert answers == {status: status for status in answers}
+    assert starter.status("POST", "/dags/device_sync_nowhere/dagRuns", body) == 403
+    text = (ROOT / "docs" / "start-a-run.md").read_text(encoding="utf-8")
+    assert set(map(int, re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE))) == set(answers)
 
 
 def test_the_day_ran_on_both_workers(celery_day: Day) -> None:

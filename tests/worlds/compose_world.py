@@ -52,7 +52,7 @@ HEALTH_SECONDS = 600.0
 """Longer than Compose would wait: all services start at once on a machine that may be busy."""
 CHECKS_AT_ONCE = 2
 PARSE_SECONDS = 300
-STOP_SECONDS = 60.0
+STOP_SECONDS = 120.0
 POLL_SECONDS = 0.2
 
 
