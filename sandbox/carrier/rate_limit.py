@@ -75,7 +75,8 @@ class CallLimiter:
             refusal = "another call of this API user is in flight; only one call at a time is allowed"
         elif len(self._admitted) >= self.limit.calls:
             self.violations["rate"] += 1
-            refusal = f"more than {self.limit.calls} calls in {self.limit.window_seconds:g} s"
+            window = "a second" if self.limit.window_seconds == 1 else f"{self.limit.window_seconds:g} seconds"
+            refusal = f"more than {self.limit.calls} calls in {window}"
         if refusal is None or not self.is_enforced:
             self._admitted.append(now)
             return None

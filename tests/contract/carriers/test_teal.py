@@ -330,6 +330,6 @@ def test_the_sandbox_refuses_what_the_vendor_refuses(
 def test_the_sandbox_admits_a_thousand_calls_in_any_minute_also_at_once() -> None:
     limiter = CallLimiter(FAMILY_LIMITS["teal"])
     assert [limiter.begin("x", 59.0 * n / 1000) for n in range(1000)] == [None] * 1000
-    assert limiter.begin("x", 59.5) == "more than 1000 calls in 60 s"
+    assert limiter.begin("x", 59.5) == "more than 1000 calls in 60 seconds"
     assert limiter.begin("x", 60.5) is None
     assert limiter.stats()["violations_by_kind"] == {"rate": 1}

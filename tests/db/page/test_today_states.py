@@ -138,7 +138,7 @@ def test_plan_changes_of_a_closed_period_or_of_a_superseded_session_cannot_be_se
     ("integration", "headline"),
     [
         ("thingspace", "AT&T: its first sync is running."),
-        ("teal", "AT&T: its first sync is running."),
+        ("pond", "AT&T: its first sync is running."),
     ],
 )
 def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
@@ -161,7 +161,7 @@ def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
     ("integration", "said"),
     [
         ("thingspace", "1 of 2 providers is fine. Other: it was never synced. Next: trigger device_sync_thingspace"),
-        ("teal", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
+        ("pond", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
         ("telegence", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
     ],
 )

@@ -93,8 +93,8 @@ def judged(**values: Any) -> ProviderToday:
             Need.LATE,
             "dags/device_sync_thingspace",
         ),
-        ({"synced_at": None, "run_status": None, "integration": "teal"}, Need.EXTERNAL, None),
-        ({"integration": "teal", "quarantined": 1}, Need.QUARANTINE, "quarantine"),
+        ({"synced_at": None, "run_status": None, "integration": "pond"}, Need.EXTERNAL, None),
+        ({"integration": "pond", "quarantined": 1}, Need.QUARANTINE, "quarantine"),
         (UNSENT, Need.STOPPED, "session/7/changes?state=approved"),
         (
             UNSENT | {"unsent_is_stopped": False, "unsent_since": NOW - timedelta(minutes=50)},
@@ -146,10 +146,10 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
 
 def test_a_first_sync_and_what_the_existing_system_reads_are_not_counted_as_fine() -> None:
     fine, starting = judge(provider("A"), NOW), judge(provider("B", synced_at=None, run_status="running"), NOW)
-    outside = judge(provider("C", synced_at=None, run_status=None, integration="teal"), NOW)
+    outside = judge(provider("C", synced_at=None, run_status=None, integration="pond"), NOW)
     late = judge(provider("D", synced_at=NOW - timedelta(days=2)), NOW)
     assert headline([starting]) == "B: its first sync is running."
-    assert headline([outside]) == "C: the existing system reads its SIMs; this package has no client of Teal."
+    assert headline([outside]) == "C: the existing system reads its SIMs; this package has no client of Pond."
     assert headline([late]).startswith("D: the last complete sync is 2 days old. Next: ")
     assert headline([fine, starting]) == "1 of 2 providers is fine; the first sync of B is running."
     assert headline([fine, starting, starting, outside]) == (
