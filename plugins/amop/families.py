@@ -169,6 +169,15 @@ def family_of(name: str, *, used_by: str) -> Family:
         ) from None
 
 
+def monthly_change_limits() -> dict[str, int]:
+    """Return the plan changes that a carrier accepts for one SIM in a month, of the families with such a limit."""
+    return {
+        name: family.limits.changes_per_sim_and_month
+        for name, family in FAMILIES.items()
+        if family.limits is not None and family.limits.changes_per_sim_and_month is not None
+    }
+
+
 def identifier_rules() -> dict[str, dict[str, str]]:
     """Return the identifier rules by family, as the statement that checks a staging takes them."""
     return {name: asdict(family.identifier) for name, family in FAMILIES.items()}

@@ -10,7 +10,8 @@
 --   a SIM whose first day is number 0, 1, …), fewest_days, safety_percent (101); largest_usage_mb and
 --   largest_sms_usage: a SIM above them has a broken counter and is excluded; placed (text[], outcomes of the placed
 --   groups). A SIM that may not be moved has a kept_reason; cycle_start, cycle_end, maximum_changes_per_sim (null = no
---   limit), minimum_days_on_plan: the limits by which a placed SIM keeps its plan for now (change_limit);
+--   limit), maximum_changes_per_month (of the carrier, in a month of time_zone; null = no limit), minimum_days_on_plan:
+--   the limits by which a placed SIM keeps its plan for now (change_limit);
 --   counts_from_change: a plan change counts from its day, so that later messages are forecast.
 -- Locks: the new rows.
 -- Repeatable: yes, in one transaction with set_device_counts; an existing row stays as it is.
@@ -63,7 +64,10 @@ SELECT
     kept.reason,
     CASE
         WHEN kept.reason IS NOT NULL OR plan.id IS NULL THEN NULL
-        WHEN coalesce(changed.period_changes, 0) >= %(maximum_changes_per_sim)s::bigint THEN 'maximum_changes_per_sim'
+        WHEN
+            coalesce(changed.period_changes, 0) >= %(maximum_changes_per_sim)s::bigint
+            OR coalesce(changed.month_changes, 0) >= %(maximum_changes_per_month)s::bigint
+            THEN 'maximum_changes_per_sim'
         WHEN changed.last_changed_at > %(usage_as_of)s - make_interval(days => %(minimum_days_on_plan)s)
             THEN 'minimum_days_on_plan'
     END,
@@ -89,11 +93,16 @@ LEFT JOIN (
         change.device_id,
         count(*) FILTER (WHERE change.changed_at >= %(cycle_start)s AND change.changed_at < %(cycle_end)s)
             AS period_changes,
+        count(*) FILTER (WHERE change.changed_at >= date_trunc('month', %(usage_as_of)s::timestamptz, %(time_zone)s))
+            AS month_changes,
         max(change.changed_at) FILTER (WHERE %(minimum_days_on_plan)s > 0) AS last_changed_at
     FROM amop.device_plan_change AS change
     INNER JOIN amop.device AS own
         ON change.device_id = own.id AND own.service_provider_id = %(service_provider_id)s
-    WHERE %(maximum_changes_per_sim)s::bigint IS NOT NULL OR %(minimum_days_on_plan)s > 0
+    WHERE
+        %(maximum_changes_per_sim)s::bigint IS NOT NULL
+        OR %(maximum_changes_per_month)s::bigint IS NOT NULL
+        OR %(minimum_days_on_plan)s > 0
     GROUP BY change.device_id
 ) AS changed ON sim.device_id = changed.device_id
 CROSS JOIN LATERAL (

@@ -31,6 +31,7 @@ SELECT
     session.service_provider_id,
     session.billing_period_id,
     provider.name AS service_provider_name,
+    integration.family,
     provider.currency,
     provider.time_zone,
     provider.uses_proration,
@@ -50,5 +51,6 @@ SELECT
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
 INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
 WHERE instance.id = %(instance_id)s

@@ -23,3 +23,11 @@ ASSIGNMENT_REASONS = {
     "moved_for_bill": "moved: costs more on its own, but lowers the total bill",
 }
 """Words by the name of the reason; the amount that a change saves follows ``moved_saves``."""
+
+
+def reasons_of(monthly_limit: int | None) -> dict[str, str]:
+    """Return the words for a carrier that accepts this many plan changes of a SIM in a month; None = no limit."""
+    if monthly_limit is None:
+        return ASSIGNMENT_REASONS
+    counted = f"{ASSIGNMENT_REASONS['kept_change_count']}, or this month as often as the carrier accepts ({monthly_limit})"
+    return ASSIGNMENT_REASONS | {"kept_change_count": counted}

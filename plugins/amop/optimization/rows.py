@@ -50,6 +50,8 @@ class Instance:
     service_provider_id: int
     billing_period_id: int
     service_provider_name: str
+    family: str
+    """The carrier's API family."""
     currency: str
     time_zone: str
     uses_proration: bool

@@ -79,9 +79,13 @@ class ChangeLimits:
 
     change_count: int
     """Changes of the SIM's plan in the billing period."""
+    month_change_count: int
+    """Those in this month of the provider's time zone."""
     last_changed_at: datetime | None
     maximum_changes_per_sim: int | None
     """None = no limit."""
+    maximum_changes_per_month: int | None
+    """What the carrier accepts; None = no limit."""
     minimum_days_on_plan: int
     effect: str
     """When the change would count: ``whole_cycle``, ``from_change`` or ``next_cycle``."""
@@ -193,7 +197,9 @@ def next_batch(connection: WarehouseConnection, *, instance_id: int, batch_size:
 
 
 @statement("plan_changes/change_limits")
-def change_limits(connection: WarehouseConnection, *, change_id: int) -> ChangeLimits | None:
+def change_limits(
+    connection: WarehouseConnection, *, change_id: int, now: datetime, monthly_limits: Jsonb
+) -> ChangeLimits | None:
     """Return what limits a plan change at this moment, None if there is no such change."""
 
 

@@ -93,6 +93,8 @@ def add_devices(
     cycle_start: datetime,
     cycle_end: datetime,
     maximum_changes_per_sim: int | None,
+    maximum_changes_per_month: int | None,
+    time_zone: str,
     minimum_days_on_plan: int,
     counts_from_change: bool,
 ) -> None:
