@@ -128,9 +128,9 @@ def generate_fleet(
     iccids = _identifiers(rng, provider, seeded_as, device_count)
     maker = _SimMaker(provider, rng, as_of, cycle_start, cycle_end)
     sims = [maker.make(iccid, index) for index, iccid in enumerate(iccids)]
-    reduce = REDUCTIONS.get(provider.family)
-    for sim in sims if reduce else ():
-        reduce(sim)
+    if provider.family in REDUCTIONS:
+        for sim in sims:
+            REDUCTIONS[provider.family](sim)
     return Fleet(account, provider, as_of, cycle_start, cycle_end, sims, seeded_as)
 
 

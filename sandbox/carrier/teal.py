@@ -1,8 +1,8 @@
 """The sandbox of Teal: operations that are queued and whose results are fetched, eSIMs by EID, daily usage.
 
-Vendor reference: integrationapi.teal.global/swagger-ui.html and the descriptions that docs/carriers.md names. The API key
-of an account is its name, the API secret its key. An operation of the device list answers 102 once before its result is
-there, the others never. Admin endpoint, beside those of `sandbox.carrier`: ``POST /sandbox/operations``
+Vendor reference: integrationapi.teal.global/swagger-ui.html and the descriptions that docs/carriers.md names. The API
+key of an account is its name, the API secret its key. An operation of the device list answers 102 once before its
+result is there, the others never. Admin endpoint, beside those of `sandbox.carrier`: ``POST /sandbox/operations``
 ``{"account": …, "polls": n}`` has every further operation of the account answer 102 that often.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from sandbox.carrier.server import CarrierServer
 
 API = "/api/v1"
-LIST, INFO, USAGE, RESULT = f"{API}/esims", f"{API}/esims/info", f"{API}/data-consumption/data", f"{API}/operation-result"
+LIST, INFO, USAGE, RESULT = (
+    f"{API}/esims",
+    f"{API}/esims/info",
+    f"{API}/data-consumption/data",
+    f"{API}/operation-result",
+)
 LARGEST_PAGE = 100
 POLLS = {LIST: 1}
 PROCESSING = 102
@@ -221,7 +226,7 @@ def _integer(text: str) -> int:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        return datetime.strptime(text or "", PERIOD)
+        return datetime.strptime(text or "", PERIOD).replace(tzinfo=UTC)
     except ValueError:
         return None
 

@@ -2,8 +2,8 @@
 
 A shape is an answer of the carrier as its public documentation gives it, in
 ``tests/contract/carriers/shapes/<family>/<operation>.json``: the source, the client's call, the requests that it makes
-``before`` (sign-in), the request itself, the answer, the answer to ``later`` requests of the same kind if it differs, and
-what the client returns.
+``before`` (sign-in), the request itself, the answer, the answer to ``later`` requests of the same kind if it differs,
+and what the client returns.
 """
 
 from __future__ import annotations

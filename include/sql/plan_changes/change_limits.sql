@@ -1,7 +1,7 @@
 -- Purpose: return what limits a plan change at the moment of sending it: the SIM's earlier changes, by any party, in
---   the billing period of its instance, in this month and the last of all, the limits of provider and carrier, and when
---   this change would count (a change to a plan of a lower monthly charge is a downgrade; a SIM without a known plan gets
---   its first one). Months are local to the provider.
+--   the billing period of its instance, in this month (local to the provider) and the last of all, the limits of
+--   provider and carrier, and when this change would count (a change to a plan of a lower monthly charge is a
+--   downgrade; a SIM without a known plan gets its first one).
 -- Parameters: change_id, now, monthly_limits (jsonb, plan changes that a carrier accepts in a month by API family).
 -- Locks: none, reads only.
 -- Repeatable: yes.

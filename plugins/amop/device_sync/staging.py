@@ -202,6 +202,7 @@ def stage_usage_page(
     for row_number, record in enumerate(page.records):
         iccid = usable_iccid(record.iccid, identifier)
         usage = validate_usage(record.usage)
+        nameless = f"deviceId is not an {identifier.name} of {identifier.form}"
         if iccid is None or isinstance(usage, str):
             parts = (iccid or "", read.usage_type, read.rate_plan_code, str(read.rate_plan_version))
             bad = BadRecord(
@@ -210,7 +211,7 @@ def stage_usage_page(
                 source="rate_plan_usage",
                 record_key=":".join((*parts, f"{page_number}.{row_number}")),
                 raw=record.raw,
-                reason=usage if isinstance(usage, str) else f"deviceId is not an {identifier.name} of {identifier.form}",
+                reason=usage if isinstance(usage, str) else nameless,
                 iccid=iccid,
                 usage_type=read.usage_type,
                 rate_plan_code=read.rate_plan_code,

@@ -29,5 +29,5 @@ def reasons_of(monthly_limit: int | None) -> dict[str, str]:
     """Return the words for a carrier that accepts this many plan changes of a SIM in a month; None = no limit."""
     if monthly_limit is None:
         return ASSIGNMENT_REASONS
-    counted = f"{ASSIGNMENT_REASONS['kept_change_count']}, or this month as often as the carrier accepts ({monthly_limit})"
-    return ASSIGNMENT_REASONS | {"kept_change_count": counted}
+    counted = f", or this month as often as the carrier accepts ({monthly_limit})"
+    return ASSIGNMENT_REASONS | {"kept_change_count": ASSIGNMENT_REASONS["kept_change_count"] + counted}

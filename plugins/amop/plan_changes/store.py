@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from psycopg.types.json import Jsonb
+
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import RowCount, statement
 from amop.runs.errors import PipelineError

@@ -19,9 +19,9 @@ from amop.device_sync import fetch
 from amop.device_sync.communication_plans import update_communication_plans
 from amop.device_sync.complete_run import complete_run, session_to_optimize
 from amop.device_sync.merge import merge_devices, merge_usage
+from amop.families import Limits
 from amop.optimization import inputs, results, solve
 from amop.optimization.instances import OptimizationRequest, check_request, open_instance
-from amop.families import Limits
 from amop.plan_changes.apply import apply_changes, verify_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
@@ -167,8 +167,8 @@ def optimized(dsn: str, instance_id: int) -> tuple[dict[str, Any], list[dict[str
             "SELECT * FROM amop.optimization_instance WHERE id = %s", [instance_id]
         ).fetchone()
         rows = connection.execute(
-            "SELECT device.iccid, result.from_rate_plan, result.to_rate_plan, result.reason FROM amop.optimization_device_result AS"
-            " result JOIN amop.device AS device ON device.id = result.device_id"
+            "SELECT device.iccid, result.from_rate_plan, result.to_rate_plan, result.reason"
+            " FROM amop.optimization_device_result AS result JOIN amop.device AS device ON device.id = result.device_id"
         ).fetchall()
     assert instance is not None
     return instance, rows
