@@ -144,7 +144,7 @@ def test_a_sim_whose_plan_the_carrier_changes_no_more_this_month_keeps_it_with_t
     plain_server, account = server
     limited = replace(plain_family.FAMILY, limits=Limits(calls_per_second=1000, changes_per_sim_and_month=1))
     monkeypatch.setitem(families.FAMILIES, "plain", limited)
-    first = sync(warehouse, account, moment - timedelta(hours=2), "first", "never")
+    first = sync(warehouse, account, moment - timedelta(days=1), "first", "never")
     assert first.optimization_session_id is None
     sims = [sim for sim in plain_server.account.sims.values() if sim.rate_plan == "ATT 25 MB"]
     moved = {sim.iccid for sim in sims if sim.communication_plan == "Telemetry LTE-M" and sim.status == "ACTIVATED"}
