@@ -26,6 +26,8 @@ SELECT
     instance.unknown_plan_count,
     instance.unknown_activation_count,
     instance.unknown_activation_cost,
+    instance.applied_plan_count,
+    instance.change_in_doubt_count,
     instance.current_cost,
     instance.base_cost,
     instance.total_cost,
@@ -51,6 +53,7 @@ SELECT
     instance.changes_planned_by,
     session.dag_run_deleted_at IS NOT NULL AS run_is_deleted,
     session.approval_lost_at IS NOT NULL AS approval_is_lost,
+    session.applying_lost_at IS NOT NULL AS applying_is_lost,
     instance.devices_removed_at
 FROM amop.optimization_session AS session
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id

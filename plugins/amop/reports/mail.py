@@ -91,6 +91,7 @@ def _content(report: Report, links: list[Line]) -> ReportContent:
             ("SIMs placed, of SIMs expected", f"{stored.device_count:,} of {stored.expected_device_count:,}"),
         ],
         exclusions=[(each.reason.words, f"{each.device_count:,}") for each in report.exclusions],
+        notes=report.notes,
         warnings=report.warnings,
         dates=[
             ("Last complete device sync", report.local_time(stored.synced_at)),

@@ -104,6 +104,24 @@ def test_plan_changes_whose_sending_stopped_are_named_until_they_are_sent(
     assert read(world).headline == "AT&T is fine."
 
 
+def test_plan_changes_whose_run_has_ended_are_named_at_once_with_the_way_on(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id, _ = approve(world)
+    assert (read_view(world, session_id).stop, read(world).headline) == (None, "AT&T is fine.")
+    world.execute("UPDATE amop.optimization_session SET applying_lost_at = %s", NOW)
+    clear = (
+        f"clear apply_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, which "
+        "sends the others"
+    )
+    loss = "not sent: its run has ended in Airflow before it had sent them"
+    assert read(world).headline == (
+        f"AT&T: 3 approved plan changes of session {session_id} were {loss}. Next: {clear}."
+    )
+    assert read_view(world, session_id).stop == f"3 approved plan changes were {loss}. Next: {clear}."
+    assert f"not sent. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
+
+
 def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_stale_run(
     world: OptimizationWorld,
 ) -> None:
