@@ -41,6 +41,8 @@ SELECT
     instance.cost_5_percent,
     instance.cost_95_percent,
     instance.worst_tenth_cost,
+    instance.expected_bill #>> '{risk,risk_weight}' AS risk_weight,
+    (instance.expected_bill ->> 'risk_adjusted_gap')::numeric AS risk_adjusted_gap,
     instance.expected_bill -> 'pools' AS expected_pools,
     instance.warning,
     instance.error AS instance_error,

@@ -36,7 +36,7 @@ PIPE_COLUMNS = 200
 
 POOLS = "pools"
 """Figure with a row for each pool."""
-GAPS = ("gap", "expected_gap")
+GAPS = ("gap", "expected_gap", "risk_adjusted_gap")
 
 STEPS = ("reading", "solving", "verifying", "writing")
 

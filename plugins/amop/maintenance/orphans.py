@@ -89,7 +89,9 @@ def record_lost_changes(conninfo: str, *, now: datetime, is_active: IsActive) ->
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         waiting = store.waiting_approvals(connection)
         approved = store.sessions_to_apply(connection)
-    found = [(each, store.set_approval_lost) for each in waiting] + [(each, store.set_applying_lost) for each in approved]
+    found = [(each, store.set_approval_lost) for each in waiting] + [
+        (each, store.set_applying_lost) for each in approved
+    ]
     changed = 0
     for session, set_lost in found:
         dag_runs = _optimizations_of(session.id, session.integration, session.opened_by)

@@ -212,6 +212,12 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     if stored.worst_tenth_cost is not None:
         worst = money(stored.worst_tenth_cost, stored.currency)
         sentences.append(f"In the worst tenth of the scenarios it is {worst} on the mean.")
+    if stored.risk_adjusted_gap is not None:
+        gap = formatting.share(stored.risk_adjusted_gap, decimals=4)
+        sentences.append(
+            f"With the worst tenth weighted by {stored.risk_weight}, the bill is at most {gap} above the least possible "
+            "one."
+        )
     for pool in stored.expected_pools or ():
         if pool["overage_probability"] > 0:
             chance = formatting.share(pool["overage_probability"], decimals=0)
@@ -249,7 +255,12 @@ def stop_sentence(stored: StoredSession, unsent: int) -> str | None:
 
 def pending_approval(stored: StoredSession) -> Approval | None:
     """Return the pending approval request of a session, None if there is none."""
-    if stored.changes_status != "waiting" or not stored.changes_planned_by or stored.run_is_deleted or stored.approval_is_lost:
+    if (
+        stored.changes_status != "waiting"
+        or not stored.changes_planned_by
+        or stored.run_is_deleted
+        or stored.approval_is_lost
+    ):
         return None
     dag_id, _, run_id = stored.changes_planned_by.partition("/")
     return Approval(dag_id, run_id, ids.APPROVE_CHANGES_TASK) if run_id else None

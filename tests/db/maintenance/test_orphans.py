@@ -169,7 +169,10 @@ def test_plan_changes_are_lost_while_their_run_has_ended_and_are_at_work_again_o
         " VALUES (%s, 'complete_with_success', %s, %s, %s)",
         session_id, changes_status, NOW, NOW,
     )  # fmt: skip
-    world.rows("INSERT INTO amop.device (service_provider_id, iccid) SELECT service_provider_id, '8901' FROM amop.optimization_session")
+    world.rows(
+        "INSERT INTO amop.device (service_provider_id, iccid)"
+        " SELECT service_provider_id, '8901' FROM amop.optimization_session"
+    )
     world.rows(
         "INSERT INTO amop.rate_plan_change (instance_id, device_id, to_rate_plan, state)"
         " SELECT instance.id, device.id, 'Small', 'approved' FROM amop.optimization_instance AS instance, amop.device"
@@ -179,9 +182,6 @@ def test_plan_changes_are_lost_while_their_run_has_ended_and_are_at_work_again_o
     for airflow, lost_at in ((active, None), (ended, NOW), (ended, NOW), (active, None)):
         record_lost_changes(world.dsn, now=NOW, is_active=airflow.is_active)
         assert world.session_of(run_id)[column] == lost_at
-    world.rows("UPDATE amop.rate_plan_change SET state = 'applied'")
-    is_asked = record_lost_changes(world.dsn, now=NOW, is_active=ended.is_active) == 1
-    assert is_asked is (changes_status == "waiting")  # all were sent: nothing is lost
     world.rows("UPDATE amop.optimization_session SET opened_by = 'portal/7'")
     assert record_lost_changes(world.dsn, now=NOW, is_active=ended.is_active) == 0
 
@@ -209,3 +209,16 @@ def test_airflow_is_not_asked_whether_it_has_a_run_that_it_does_not_schedule(wor
     airflow = Airflow()
     assert record(world, airflow) == 0
     assert airflow.asked == []
+
+
+def test_approved_plan_changes_that_were_all_sent_are_not_lost(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, started_at, ended_at)"
+        " SELECT id, 'complete_with_success', 'approved', %s, %s FROM amop.optimization_session", NOW, NOW,
+    )  # fmt: skip
+    assert record_lost_changes(world.dsn, now=NOW, is_active=Airflow().is_active) == 0
+    assert world.session_of(run_id)["applying_lost_at"] is None

@@ -159,8 +159,11 @@ def test_a_closed_period_is_billed_on_the_plan_that_was_applied_before_its_end(w
     optimize(world, "first")
     apply(world, "0", CYCLE_END - timedelta(hours=1))
     apply(world, "1", CYCLE_END + timedelta(hours=1))
-    instance_id = world.open(opened_by="carrier_optimization_jasper/closed", now=CYCLE_END + timedelta(hours=2),
-                             billing_period_id=world.billing_period_id)
+    instance_id = world.open(
+        opened_by="carrier_optimization_jasper/closed",
+        now=CYCLE_END + timedelta(hours=2),
+        billing_period_id=world.billing_period_id,
+    )
     for step in world.steps(instance_id):
         step()
     assert world.instance(instance_id)["current_cost"] == Decimal(201)

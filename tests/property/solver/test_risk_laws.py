@@ -136,3 +136,23 @@ def test_the_check_rejects_every_tampered_proof_of_the_risk() -> None:
             continue
         accepted.append(name)
     assert accepted == []
+
+
+WEIGHTS = ("0", "0.5", "1", "2", "5")
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.builds(random_case, seeds, st.integers(2, 40), st.integers(2, 6)), seeds, st.integers(5, 40))
+def test_no_weight_of_a_small_fleet_is_beaten_by_another_weight_and_the_worst_tenth_never_rises(
+    fleet: Case, seed: int, count: int
+) -> None:
+    usage = random_scenarios(fleet, seed, count)
+    found = [
+        plain_bills(fleet, usage, optimize_scenarios(fleet, usage, time_limit=0, risk_weight=weight).assignment)
+        for weight in WEIGHTS
+    ]
+    for weight, bills in zip(WEIGHTS, found, strict=True):
+        own = adjusted(bills, Decimal(weight))
+        assert own == min(adjusted(other, Decimal(weight)) for other in found), f"weight {weight} is beaten"
+    worst = [plain_worst_tenth(bills) for bills in found]
+    assert worst == sorted(worst, reverse=True)

@@ -93,6 +93,9 @@ class StoredSession:
     cost_5_percent: Decimal | None
     cost_95_percent: Decimal | None
     worst_tenth_cost: Decimal | None
+    risk_weight: str | None
+    risk_adjusted_gap: Decimal | None
+    """Of the bill with the risk weight; None without one, and in sessions of a version before it was stored."""
     expected_pools: list[dict[str, Any]] | None
     """Probability of overage and expected overage of each pool."""
     warning: str | None
