@@ -65,7 +65,10 @@ def print_markdown(text: str) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPE_WIDTH)
-    console.print(Markdown(printable(text), hyperlinks=False))
+    with console.capture() as captured:
+        console.print(Markdown(printable(text), hyperlinks=False))
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def _cell(value: object) -> str:

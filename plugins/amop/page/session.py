@@ -215,8 +215,7 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     if stored.risk_adjusted_gap is not None:
         gap = formatting.share(stored.risk_adjusted_gap, decimals=4)
         sentences.append(
-            f"With the worst tenth weighted by {stored.risk_weight}, the bill is at most {gap} above the least possible "
-            "one."
+            f"With the worst tenth weighted by {stored.risk_weight}, the bill is at most {gap} above the least one."
         )
     for pool in stored.expected_pools or ():
         if pool["overage_probability"] > 0:

@@ -43,7 +43,7 @@ TOLERANCE = Fraction(1, 10**5)
 PATH = (500, 1_000, 2_000, 5_000, MAX_RISK_WEIGHT * UNITS)
 """Risk weights at which a small fleet is searched, whatever weight is asked for, in 1 / `UNITS`."""
 SMALL_FLEET = 200
-"""SIMs up to which a fleet is small: one SIM is so large a part of it that the search can miss better plans by a tenth of
+"""SIMs up to which a fleet is small: one SIM is so large a part of it that the search can miss better plans by up to
 a percent. Of a larger fleet it misses a few blocks of overage."""
 
 Search = Callable[[ScenarioBills, list[Integers]], ScenarioSearchResult]

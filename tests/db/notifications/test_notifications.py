@@ -395,7 +395,7 @@ def test_a_failed_task_that_does_not_know_its_provider_is_told_of_with_the_provi
         is_off=False,
     )
     (row,) = world.execute("SELECT provider FROM amop.notification")
-    (provider,) = world.execute("SELECT name FROM amop.service_provider")
+    (provider,) = world.execute("SELECT name FROM amop.service_provider WHERE id = 1")
     assert row["provider"] == provider["name"]
 
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from amop.database.connection import transaction
 from amop.page.session import read_session
 from amop.reports.mail import mail_to_send
-from amop.runs.sessions import transaction
 from tests.worlds.optimization_world import CYCLE_END, NOW, OptimizationWorld
 
 LISTED_AT = NOW - timedelta(hours=6)
