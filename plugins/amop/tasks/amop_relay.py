@@ -132,7 +132,7 @@ def deliver_reports() -> int:
     )
     if result.delivered or result.failed or result.given_up:
         log.info(
-            "%s reports delivered, %s failed and are tried again, %s given up",
+            "%s reports delivered, %s failed and are retried, %s expired",
             result.delivered, result.failed, result.given_up,
         )  # fmt: skip
     return result.delivered
