@@ -1,5 +1,5 @@
--- Purpose: list the sessions whose plan changes are approved and were not all sent, in a DAG run that Airflow still had.
---   Where applying has stopped with an error, that is known already.
+-- Purpose: list the sessions whose plan changes are approved and were not all sent, in a DAG run that Airflow still
+--   had. Where applying has stopped with an error, that is known already.
 -- Parameters: none.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -73,8 +73,8 @@ ADD CONSTRAINT optimization_device_change_limit_check CHECK (
 COMMENT ON COLUMN amop.optimization_device.plan_is_applied IS
 'True: current_rate_plan was applied after the last list of devices was begun.';
 COMMENT ON COLUMN amop.optimization_device.change_limit IS
-'Why a SIM that may be placed keeps its plan for now: a change of it is in doubt, or the provider''s limit on the changes
-of a SIM; null: it may change.';
+'Why a SIM that may be placed keeps its plan for now: a change of it is in doubt, or the provider''s limit on the
+changes of a SIM; null: it may change.';
 
 ALTER TABLE amop.optimization_instance
 ADD COLUMN applied_plan_count integer NOT NULL DEFAULT 0,
