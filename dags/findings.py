@@ -3,7 +3,7 @@
 ### What it does
 It runs whenever a device sync has completed (it is scheduled on the assets `amop_devices_<integration>`), beside the
 daily sync and never in its way. **find_providers_to_check** finds the providers whose latest complete sync was not
-checked yet. **check_provider**, once per provider, looks for:
+checked yet. **check_provider**, once per provider, checks for:
 
 * usage of the last 3 days far above the SIM's own 28 days before;
 * pools whose usage is heading over their allowance;

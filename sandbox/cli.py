@@ -15,7 +15,7 @@ from rich.console import Console
 from amop import ids
 from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
 from sandbox.demo.billing_cycle import run_demo
-from sandbox.demo.first_sync import run_first_sync
+from sandbox.demo.first_look import run_first_look
 from sandbox.world.airflow_api import AirflowApi, AirflowApiError
 from sandbox.world.breakages import Breakage, Parts, break_part, repair
 from sandbox.world.lifecycle import is_up, print_addresses, running, start, stop
@@ -37,8 +37,9 @@ Devices = Annotated[
 Latency = Annotated[float, typer.Option("--latency-ms", help="Mean response time of the sandbox carrier.")]
 CallsPerSecond = Annotated[int, typer.Option(min=1, help="Limit of each API user of the sandbox carrier.")]
 
-FirstSync = Annotated[
-    bool, typer.Option(help="Sync a carrier at once, and let plan changes be approved; without it all DAGs are paused.")
+FirstLook = Annotated[
+    bool,
+    typer.Option(help="Sync two carriers, and fill every view of the operators' page; without it all DAGs are paused."),
 ]
 
 
@@ -57,9 +58,9 @@ def up(
     latency_ms: Latency = 20,
     calls_per_second: CallsPerSecond = CALLS_PER_WINDOW,
     *,
-    first_sync: FirstSync = True,
+    first_look: FirstLook = True,
 ) -> None:
-    """Start the world with the Airflow UI, sync a carrier until its plan changes await approval, leave it running."""
+    """Start the world with the Airflow UI, sync two carriers, fill the operators' page, and leave it running."""
     world = World(devices_per_account=devices, latency_ms=latency_ms, calls_per_second=calls_per_second)
     with _reported_errors():
         if is_up(world):
@@ -70,15 +71,16 @@ def up(
             except BaseException:
                 stop(world)
                 raise
-        if first_sync:
-            run_first_sync(world, console)
+        if first_look:
+            run_first_look(world, console)
     print_addresses(world, console)
     console.print(NEXT_COMMANDS)
 
 
 NEXT_COMMANDS = """\
 What to do next:
-  open the Airflow UI, page Required Actions: the rate plan changes of AT&T Control Center await approval
+  open the operators' page: the rate plan changes of AT&T Control Center await approval; the savings of T-Mobile came
+    true, and a sync of it found a malformed record and SIMs that another party has changed
   make amop ARGS="status"                               providers, syncs, savings, messages
   make amop ARGS="approvals list"                       what awaits approval
   make airflow ARGS="dags trigger device_sync_rogers"   sync another carrier

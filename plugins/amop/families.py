@@ -52,7 +52,7 @@ class CountRule:
     ignores_deleted: bool = False
     """Rows with ``is_deleted`` are done: the family's sync marks them instead of deleting them."""
     maximum_retries: int | None = None
-    """Rows with this ``retry_count`` are given up by the family's sync: not waited for, but reported."""
+    """The family's sync has abandoned rows with this ``retry_count``: they are reported, not waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Caller:
     """The account that a request belongs to."""
 
     user: str
-    """Name of the account; empty if no account can be told from the request."""
+    """Name of the account; empty if the request names no account."""
     refusal: web.Response | None = None
     """The response to a request that is not signed in; None = it is."""
 

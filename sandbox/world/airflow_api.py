@@ -45,6 +45,17 @@ class AirflowApi:
             raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         return dict(response.json()) if response.content else {}
 
+    def text_at(self, path: str) -> str:
+        """Return what the API server answers at a path, such as a view of a plugin.
+
+        Raises:
+            AirflowApiError: the response has status 400 or above.
+        """
+        response = self._session.get(f"{self.address}{path}", timeout=60)
+        if not response.ok:
+            raise AirflowApiError(f"GET {path}: {response.status_code} {response.text[:500]}")
+        return response.text
+
     def wait_for_dags(self, dag_ids: set[str], *, unpause: bool = True) -> None:
         """Wait until all DAGs are parsed, then unpause them by default.
 

@@ -1,4 +1,4 @@
-"""A message of a plain AWS client starts one clean-up under the real watcher, also when the triggerer is killed."""
+"""A message of a plain AWS client starts one clean-up under the real watcher, also when all of Airflow is killed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ pytestmark = ON_THE_WORLD
 DAG = ids.DEVICE_NOTIFICATION_DAG
 PROVIDER = 3
 """Provider of integration ``tmobile_jasper``, whose sync no other module runs at the same time."""
+DAEMONS = ("api-server", "scheduler", "dag-processor", "triggerer")
 SIM = "8901170000000000777"
 OPEN_RUN = """
 INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, billing_period_id, is_full)
@@ -78,7 +79,21 @@ def sensor_states(world: World) -> list[str]:
     return [str(row["state"]) for row in found]
 
 
-def test_five_messages_start_one_clean_up_which_survives_a_kill_of_the_triggerer(world: World, watched: None) -> None:
+def restart_airflow(world: World) -> None:
+    """Kill every process of Airflow at once, and wait until supervisord has started them again and they work."""
+    supervisor = Supervisor(world)
+    groups = {name: supervisor.process_group(name) for name in DAEMONS}
+    for group in groups.values():
+        assert group is not None
+        os.killpg(group, signal.SIGKILL)
+    wait_until(
+        lambda: all(supervisor.process_group(name) not in {None, group} for name, group in groups.items()),
+        "the new processes of Airflow",
+    )
+    assert sorted(supervisor.wait_until_healthy()) == sorted({"carrier", "amop", "aws", *DAEMONS})
+
+
+def test_five_messages_start_one_clean_up_which_survives_a_restart_of_airflow(world: World, watched: None) -> None:
     (opened,) = rows(world, OPEN_RUN, PROVIDER, PROVIDER)
     for statement in STAGING:
         rows(world, statement, opened["id"])
@@ -97,11 +112,7 @@ def test_five_messages_start_one_clean_up_which_survives_a_kill_of_the_triggerer
     wait_until(lambda: sum(outcomes().values()) >= 5, "the deletion of all messages", seconds=120)
     assert outcomes() == {"ignored": 4, "started": 1}
     wait_until(lambda: sensor_states(world) == ["deferred"], "the one sensor that waits", seconds=120)
-    group = Supervisor(world).process_group("triggerer")
-    assert group is not None
-    os.killpg(group, signal.SIGKILL)
-    wait_until(lambda: Supervisor(world).process_group("triggerer") not in {None, group}, "the new triggerer")
-
+    restart_airflow(world)
     rows(world, "DELETE FROM amop.device_usage_to_process WHERE run_id = %s", opened["id"])
 
     def run() -> dict[str, Any]:

@@ -63,7 +63,7 @@ def started_world() -> Iterator[World]:
     directory = scratch_directory("amop-e2e-")
     FaultSwitch(directory / "airflow").install()
     started = launch(
-        directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2", "--calls-per-second", CALLS
+        directory, "up", "--no-first-look", "--devices", str(SIMS), "--latency-ms", "2", "--calls-per-second", CALLS
     )
     world = World(directory)
     try:

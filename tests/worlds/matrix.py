@@ -61,7 +61,7 @@ def main(document: Path, wanted: str = "") -> int:
     begun = time.monotonic()
     played, wrong = 0, 0
     try:
-        started = launch(directory, "up", "--no-first-sync", "--devices", str(SIMS), "--latency-ms", "2")
+        started = launch(directory, "up", "--no-first-look", "--devices", str(SIMS), "--latency-ms", "2")
         assert started.returncode == 0, started.stdout + started.stderr
         world = World(directory)
         world.load()

@@ -70,3 +70,10 @@ OWN_WORK: dict[str, tuple[str, ...]] = {
     "verify_changes": ("verified_at", "verified_rate_plan"),
 }
 """Task that nothing depends on → the columns that it writes: all that is missing where it was marked as success."""
+
+NOT_BEGUN: tuple[str, ...] = ("notification_sent_at", "archived_at", "report_mailed_at")
+"""What is missing where a whole DAG run was marked failed: Airflow skips the reports that had not begun by then."""
+WHILE_WAITING = "approval_lost_at"
+"""Says something only while plan changes wait for an approval."""
+OF_DETAILS: tuple[str, ...] = ("date_activated", "details_read_at", "imei", "imsi", "msisdn")
+"""Columns that each sync fills for a few SIMs more."""

@@ -24,7 +24,7 @@ from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
-from tests.worlds.matrix_cells import OWN_WORK, Action, Followed
+from tests.worlds.matrix_cells import NOT_BEGUN, OF_DETAILS, OWN_WORK, WHILE_WAITING, Action, Followed
 from tests.worlds.matrix_handles import POLL_SECONDS, Approver, press
 from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, notified, rows_of
 from tests.worlds.matrix_world import Provider
@@ -284,10 +284,14 @@ class Matrix:
         if error := found["session_error"] or found["instance_error"]:
             return f"{error}: {first_step(error, of_session=group.tables is not SYNC_TABLES)}"
         told = [found["changes_reason"]] if found["changes_status"] in UNFINISHED_CHANGES else []
-        if cell.task is not None:
-            with self._warehouse() as connection:
-                told.append(notified(connection, group.dag_id, cell.task))
+        with self._warehouse() as connection:
+            told.append(notified(connection, group.dag_id, self._failed(group, cell)))
         return ". ".join(filter(None, told))
+
+    @staticmethod
+    def _failed(group: Group, cell: Cell) -> str:
+        """Return the task whose failure a cell's provider suffers from; a neighbour suffers from that of the run."""
+        return cell.task or next((other.task for other in group.cells if other.task is not None), "")
 
     def _differences(
         self,
@@ -312,8 +316,9 @@ class Matrix:
             if resume and exists:
                 done = amop_command(self._world, "runs", "resume", resume[1])
                 outcome.followed = f"{Followed.RESUMED}: {(done.stdout + done.stderr).strip()}"
-            elif exists and cell.task is not None and (of_session := TO_CLEAR.search(outcome.sentence)):
-                task, index = (OPENING, -1) if of_session[1] else (cell.task, group.map_index(cell))
+            elif exists and (of_session := TO_CLEAR.search(outcome.sentence)):
+                failed = self._failed(group, cell)
+                task, index = (OPENING, -1) if of_session[1] else (failed, group.map_index(cell) if cell.task else -1)
                 press(self._api, Action.CLEAR_DOWNSTREAM, group.dag_id, group.run_id, task, index)
                 outcome.followed = Followed.CLEARED
             else:
@@ -339,7 +344,9 @@ class Matrix:
                     continue
                 is_new_sync = outcome.followed == Followed.NEW_RUN and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
-                outcome.left = self._differences(connection, group, outcome.cell, tables)
+                was_marked = outcome.cell.action is Action.MARK_FAILED
+                without = (WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked)
+                outcome.left = self._differences(connection, group, outcome.cell, tables, without)
 
     @contextmanager
     def _warehouse(self) -> Iterator[psycopg.Connection[Any]]:

@@ -36,8 +36,9 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
 * *{skipped}*: the same, but for the work of the task itself, which was marked as success.
 * *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
 * *{cleared}*: the page and a notification say which task to clear with downstream tasks, which leads to those rows.
+  Where the whole run was marked failed, Airflow has skipped the reports that had not begun, and they are not sent.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,
-  or to the optimization, of an undisturbed day.
+  or to the optimization, of an undisturbed day. The second sync of a day may know the details of more SIMs.
 * *{nothing}*: this cell was not played since the chapter was begun.
 """
 

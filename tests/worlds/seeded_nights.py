@@ -21,7 +21,8 @@ from sandbox.amop.running import running_amop
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import SimulatedDatetime, machine_time
 from tests.worlds.night_outcome import Outcome, differences
-from tests.worlds.provider_nights import FIRST_NIGHT, NIGHTS, SIMS, ProviderNights
+from tests.worlds.night_steps import FIRST_NIGHT
+from tests.worlds.provider_nights import NIGHTS, SIMS, ProviderNights
 from tests.worlds.sandbox_reference import load_sandbox_reference
 from tests.worlds.seeded_faults import (
     LOSES_A_NIGHT,

@@ -1,17 +1,20 @@
--- Purpose: queue the detail reads of a run: SIMs whose details were never read completely, and newly ACTIVATED ones.
+-- Purpose: queue the detail reads of a run: SIMs whose details were never read completely, newly ACTIVATED ones, and
+--   those that the carrier lists as modified although nothing in the list has changed: another IMEI is in the details.
 --   First SIMs that may have been activated in the open billing cycle, the last modified first, then the rest. SIMs
---   that were tried before, in vain, get a tenth of the reads, and what others leave, the longest ago first: they must
+--   that were read or tried before get a tenth of the reads, and what others leave, the longest ago first: they must
 --   not keep the others waiting. SIMs outside of a list that is not whole are read in the same way, to see that they
 --   exist.
 -- Parameters: run_id, service_provider_id, cycle_start_date (local date on which the cycle began), list_is_exact_full
 --   (SIMs missing from an exact full list may have vanished: not read), list_is_partial (a full list that is not
---   whole), detail_calls_per_run (the provider's limit).
+--   whole), list_is_full (not only the modified SIMs), detail_calls_per_run (the provider's limit).
 -- Locks: none beyond the new rows.
 -- Repeatable: existing rows are left unchanged.
 WITH staged AS (
     SELECT
         iccid,
         status,
+        rate_plan,
+        communication_plan,
         run_id * 100000000000 + page_number::bigint * 100000 + row_number AS modification_order
     FROM amop.latest_staged_device
     WHERE run_id = %(run_id)s
@@ -30,7 +33,10 @@ candidate AS (
         CASE
             WHEN (staged.status = 'ACTIVATED' AND coalesce(device.status, '') <> 'ACTIVATED') IS NOT TRUE
                 THEN device.details_tried_at
-        END AS details_tried_at
+        END AS details_tried_at,
+        coalesce(staged.status, '') = coalesce(device.status, '')
+        AND coalesce(staged.rate_plan, '') = coalesce(device.rate_plan, '')
+        AND coalesce(staged.communication_plan, '') = coalesce(device.communication_plan, '') AS is_listed_as_before
     FROM staged
     FULL JOIN (
         SELECT known.* FROM amop.device AS known
@@ -64,6 +70,7 @@ backlog AS (
             candidate.details_read_at IS NULL
             OR candidate.is_activated_now
             OR (NOT candidate.is_listed AND %(list_is_partial)s)
+            OR (candidate.is_listed AND candidate.is_listed_as_before AND NOT %(list_is_full)s)
         )
 ),
 

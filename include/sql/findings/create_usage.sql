@@ -1,5 +1,5 @@
 -- Purpose: create a temporary table of the SIMs' usage in the recent days and in the history before them. Squares are
---   approximate: they only tell whether usage is unusual, and are no part of any money.
+--   approximate: they only show whether usage is unusual, and are no part of any money.
 -- Parameters: service_provider_id, history_begins_at, history_begins_on, recent_begins_on, usage_date; both beginnings
 --   are those of a sync, whose own day is not included. Without a history the table is empty.
 -- Locks: none; a temporary table of this transaction.

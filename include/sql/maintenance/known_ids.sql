@@ -1,4 +1,4 @@
--- Purpose: tell which of the rows that a command names there are.
+-- Purpose: find which of the rows that a command names exist.
 -- Parameters: service_provider_id, run_id, session_id (bigint or null), record_ids (bigint[]),
 --   dedupe_key (text or null).
 -- Locks: none beyond reading.

@@ -10,6 +10,8 @@ SELECT
     instance.device_count,
     instance.expected_device_count,
     instance.kept_device_count,
+    instance.applied_plan_count,
+    instance.change_in_doubt_count,
     instance.unknown_plan_count,
     instance.unknown_activation_count,
     instance.current_cost,

@@ -44,7 +44,7 @@ QUEUED_PROGRESS = 20
 """Percent that AMOP receives when the sync is queued."""
 
 ATTEMPTS_OF_A_READ = 2
-"""A read that failed this often is tried once more after the carrier has answered another call, and then given up."""
+"""A read that failed this often is tried once more after the carrier has answered another call, and then abandoned."""
 
 FORBIDDEN = 403
 
@@ -159,7 +159,7 @@ def _complete_work_row(
         reason = (
             f"{error.cause or error} in {several(work.attempts + 1, 'attempt')}, while the carrier answers other calls"
         )
-        log.warning("%s: %s is given up: %s", run.service_provider_name, work.label, reason)
+        log.warning("%s: %s is abandoned: %s", run.service_provider_name, work.label, reason)
         if work.kind == "rate_plan_usage":
             _refuse_usage_read(connection, run, work, status=None, reason=reason, now=clock())
         else:

@@ -70,7 +70,7 @@ def stage_fast_pages(
     """Stage and commit the next pages of the last window together, as many as arrive within `LONGEST_BATCH`.
 
     If the carrier fails meanwhile, the pages before are committed and the error is raised. A page that stays empty is
-    left to the caller, which reads it again by itself.
+    left to the caller, which reads it again separately.
     """
     listed: list[ListedPage] = []
     begin = clock()

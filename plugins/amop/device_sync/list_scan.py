@@ -279,6 +279,7 @@ def _complete_list(
         cycle_start_date=run.cycle_start.astimezone(ZoneInfo(run.time_zone)).date(),
         list_is_exact_full=run.is_full and is_exact,
         list_is_partial=run.is_full and not is_whole,
+        list_is_full=run.is_full,
         detail_calls_per_run=run.detail_calls_per_run,
     )
     reads.delete_list_work_row(connection, run_id=run.id)

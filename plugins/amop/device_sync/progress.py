@@ -23,7 +23,7 @@ def staging_progress(connection: WarehouseConnection, run_id: int) -> StagingPro
 async def staging_progress_of_runs(
     connection: AsyncConnection[Any], run_ids: Sequence[int]
 ) -> dict[int, StagingProgress]:
-    """Return the progress of the staging of runs by run id, in one query; a run that does not exist is left out."""
+    """Return the progress of the staging of runs by run id, in one query; a run that does not exist is excluded."""
     rules = Jsonb(count_rules())
     found = await reads.staging_progress.run_async(connection, run_ids=list(run_ids), count_rules=rules)
     return {progress.run_id: progress for progress in found}

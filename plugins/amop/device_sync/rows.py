@@ -167,7 +167,7 @@ class StagingProgress:
     work_rows_left: int
     """By the count rule of the run's carrier family."""
     work_rows_given_up: int
-    """Rows that the sync has given up after its retries; they are not waited for."""
+    """Rows that the sync has abandoned after its retries; they are not waited for."""
     read_at: datetime
     """The database's time of this reading."""
 

@@ -1,4 +1,4 @@
-"""Summarize a sync: dates, counts of reads and updates, number of SIMs, and what an operator should look into."""
+"""Summarize a sync: dates, counts of reads and updates, number of SIMs, and what an operator should check."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ FIRST_DELAY_SECONDS = 60
 LONGEST_DELAY_SECONDS = 3600
 
 EXPIRES_AFTER = timedelta(days=7)
-"""A report that could not be delivered for this long is given up: the staging that it reads expires then."""
+"""A report that could not be delivered for this long expires, as the staging that it reads does."""
 
 
 class ReportKind(StrEnum):
@@ -137,7 +137,7 @@ def deliver_reports(
         try:
             deliveries[kind](report)
         except ReportGoneError as error:
-            log.warning("%s of %s is given up: %s", kind.words, _owner(report), storable_error(error))
+            log.warning("%s of %s is not retried: %s", kind.words, _owner(report), storable_error(error))
             given_up += 1
         except Exception as error:
             failed += 1
@@ -149,7 +149,7 @@ def deliver_reports(
                 with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
                     store.set_report_error(connection, report_id=report.id, error=text)
                 continue
-            log.error("%s of %s is given up after %s: %s", kind.words, _owner(report), EXPIRES_AFTER, text)
+            log.error("%s of %s expired after %s: %s", kind.words, _owner(report), EXPIRES_AFTER, text)
             given_up += 1
         else:
             log.info("%s of %s: delivered in attempt %s", kind.words, _owner(report), report.attempts)

@@ -9,6 +9,7 @@ ASSIGNMENT_REASONS = {
     "kept_retired": "kept: retired within this billing period, and billed to its end",
     "kept_sms_not_read": "kept: its messages were not read, and its rate plans have a price for them",
     "kept_not_placed": "kept: not optimized, but billed and in its pool",
+    "kept_change_in_doubt": "kept: a change of its plan was sent, and its outcome is not known yet",
     "kept_change_count": "kept: its plan has changed in this billing period as often as the provider allows",
     "kept_days_on_plan": "kept: its plan changed too recently to change again",
     "kept_next_cycle": "kept: a change of its plan would count from the next billing period only",

@@ -147,7 +147,7 @@ def interval_scenarios(
 def estimate_spread(history: DailyUsage) -> Spread:
     """Return how uncertain forecasts of the fleet are, from those that would have been made in its own past.
 
-    Of a large fleet only the first `MAX_TESTED` SIMs are looked at.
+    Of a large fleet only the first `MAX_TESTED` SIMs are tested.
     """
     tested = replace(history, usage=history.usage[:MAX_TESTED], first_day=history.first_day[:MAX_TESTED])
     past = [_past_forecasts(tested, day) for day in _test_days(history)]

@@ -197,7 +197,7 @@ def read_changes(
         search: start of an ICCID or a part of a rate plan's name; None = all.
         order: None = the largest saving first.
         page: number of the page from 1, None for all that an export holds.
-        maximum: only this many rows, not counted; None = as many as a page has.
+        maximum: only this many rows, not counted; None = the rows of a page.
     """
     order = order if order is not None and order.sort in get_args(ChangeSort) else Order("saving", descending=True)
     size = maximum or (LARGEST_EXPORT if page is None else ROWS_OF_A_PAGE)

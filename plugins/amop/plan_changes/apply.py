@@ -297,6 +297,10 @@ def _apply(
             from_rate_plan=change.from_rate_plan,
             to_rate_plan=change.to_rate_plan,
         )
+        if is_done and (applied_by := store.session_that_applied(connection, change_id=change.id)) is not None:
+            reason = f"session {applied_by} applied the same change meanwhile; the saving is that session's"
+            store.set_outcome(connection, change_id=change.id, state="rejected", error=reason, now=clock())
+            return "rejected", reason
         if not is_done and conflict is None:
             if (refusal := _refusal_by_limits(connection, change, clock())) is not None:
                 log.warning("SIM %s: %s", change.iccid, refusal)

@@ -27,6 +27,11 @@ class InstanceChanges:
     """``provider_setting`` or ``never``."""
     current_cost: Decimal
     savings: Decimal
+    change_cap: int | None
+    """Limit on the number of plan changes (maximum_changes); None = no limit."""
+    uncapped_changes: int | None
+    """Further plan changes without the limit; None where it was not reached."""
+    uncapped_saving: Decimal | None
     changes_status: str | None
     """A `amop.plan_changes.rules.ChangesStatus`; None until the changes are planned."""
     changes_reason: str | None
@@ -203,6 +208,11 @@ def change_limits(
     connection: WarehouseConnection, *, change_id: int, now: datetime, monthly_limits: Jsonb
 ) -> ChangeLimits | None:
     """Return what limits a plan change at this moment, None if there is no such change."""
+
+
+@statement("plan_changes/session_that_applied")
+def session_that_applied(connection: WarehouseConnection, *, change_id: int) -> int | None:
+    """Return the session that has applied the same change of the SIM since the inputs of this one were read."""
 
 
 @statement("plan_changes/next_doubts")

@@ -66,9 +66,9 @@ WITHOUT_LOG = f"remove the cause that the error names, then {CLEAR}"
 """The same where Airflow has no log of the task any more."""
 
 
-OTHERWISE_OF_SESSION = (
-    "read the log of the failed task, remove the cause, then clear open_instance of that run with its downstream tasks"
-)
+CLEAR_OPENING = "clear open_instance of that run with its downstream tasks"
+"""The same as `CLEAR` where a session has ended: only a new one can be continued."""
+OTHERWISE_OF_SESSION = f"read the log of the failed task, remove the cause, then {CLEAR_OPENING}"
 """The same where a session has ended with the error: only a new one can be continued."""
 
 
@@ -81,8 +81,10 @@ def first_step(error: str | None, *, new_run: str | None = None, of_session: boo
         of_session: True if it has ended a session whose optimization had begun.
     """
     found = next((step for text, step in FIRST_STEPS if text in (error or "")), None)
+    if new_run is None and of_session:
+        return (found or OTHERWISE_OF_SESSION).replace(CLEAR, CLEAR_OPENING)
     if new_run is None:
-        return found or (OTHERWISE_OF_SESSION if of_session else OTHERWISE)
+        return found or OTHERWISE
     return (found or WITHOUT_LOG).replace(CLEAR, f"trigger a new run: {new_run}")
 
 

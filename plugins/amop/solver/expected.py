@@ -19,7 +19,9 @@ from amop.solver.canonical import CanonicalProblem
 from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
-from amop.solver.risk import RiskProof, minimize_risk, risk_weight_units
+from amop.solver.risk import SMALL_FLEET, Exchange, RiskProof, follow_path, minimize_risk, risk_weight_units
+from amop.solver.risk_candidates import RiskCandidates
+from amop.solver.risk_exchange import RiskExchange
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios
 from amop.solver.scenario_search import ScenarioSearchResult, scenario_objective, search_scenarios
 from amop.solver.scenarios import RiskFigures, ScenarioBills, mean_half_up
@@ -140,26 +142,56 @@ def optimize_expected(
         found = _of_one_scenario(of_point(bills.model.devices))
     else:
         found = _search(bills, eligibility, saving, starts)
-    assignment, is_optimal, proof = found.assignment, found.is_optimal, None
-    if weight_units and bills.count > 1:
-
-        def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
-            return _search(weighted, eligibility, saving, [*known, *starts])
-
-        assignment, proof = minimize_risk(bills, found, weight_units, saving, search)
-        is_optimal = is_optimal and bills.total(assignment) == bills.total(found.assignment)
-    certificate = certify_scenarios(bills, found.price, assignment, min_saving=saving, is_optimal=is_optimal)
+    candidates = RiskCandidates(bills, saving, [found.assignment, point.assignment])
+    proof = None
+    if bills.count > 1 and (weight_units or not found.is_optimal):
+        proof = _weigh_risk(candidates, eligibility, weight_units, starts)
+    best = candidates.best(weight_units)
+    is_optimal = found.is_optimal and best.expected_total == candidates.found[0].expected_total
+    certificate = certify_scenarios(bills, found.price, best.assignment, min_saving=saving, is_optimal=is_optimal)
     return ExpectedResult(
         bills=bills,
-        assignment=assignment,
-        risk=bills.risk(assignment),
+        assignment=best.assignment,
+        risk=best.risk,
         point=point,
-        point_risk=bills.risk(point.assignment),
+        point_risk=candidates.evaluate(point.assignment).risk,
         current_risk=bills.risk(point.current_assignment),
         certificate=certificate,
         risk_proof=proof,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _weigh_risk(
+    candidates: RiskCandidates, eligibility: Eligibility, weight_units: int, starts: list[Integers]
+) -> RiskProof | None:
+    """Add candidates to choose from at a risk weight; return the proof of the risk-adjusted bill, None at weight 0."""
+
+    def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
+        return _search(weighted, eligibility, candidates.min_saving, [*known, *starts])
+
+    exchange = None
+    if len(candidates.bills.model.devices) <= SMALL_FLEET:
+        exchange = _exchange(candidates.bills, eligibility, candidates.min_saving)
+        follow_path(candidates, search, exchange)
+    return minimize_risk(candidates, weight_units, search, exchange) if weight_units else None
+
+
+def _exchange(bills: ScenarioBills, eligibility: Eligibility, min_saving: int) -> Exchange:
+    """Return the local search of `risk_exchange`, in an order of SIMs, plans and scenarios that is not the input's."""
+    canonical = CanonicalProblem.of(bills.model, eligibility)
+    copy = bills.of_copy(canonical.model, canonical.row, _canonical_columns(bills, canonical.row))
+    place = np.append(np.argsort(canonical.plan), NONE)
+    moves = RiskExchange(copy, min_saving)
+
+    def improve(candidates: RiskCandidates, risk_weight: int) -> None:
+        start = candidates.best(risk_weight).assignment
+        inner = RiskCandidates(copy, min_saving, [place[start[canonical.row]]])
+        moves.improve(inner, inner.found[0], risk_weight)
+        for each in inner.found[1:]:
+            candidates.add(candidates.evaluate(canonical.original_assignment(each.assignment)))
+
+    return improve
 
 
 def _of_one_scenario(result: OptimizationResult) -> ScenarioSearchResult:

@@ -83,7 +83,7 @@ def end_stale_work() -> int:
     for text in errors:
         log.error("%s", text)
     orphans.record_deleted_dag_runs(conninfo, now=now, exists=exists)
-    orphans.record_lost_approvals(conninfo, now=now, is_active=is_active)
+    orphans.record_lost_changes(conninfo, now=now, is_active=is_active)
     return len(errors)
 
 
@@ -132,7 +132,7 @@ def deliver_reports() -> int:
     )
     if result.delivered or result.failed or result.given_up:
         log.info(
-            "%s reports delivered, %s failed and are tried again, %s given up",
+            "%s reports delivered, %s failed and are retried, %s expired",
             result.delivered, result.failed, result.given_up,
         )  # fmt: skip
     return result.delivered

@@ -65,7 +65,7 @@ def _take(queue: NotificationQueue, message: QueueMessage, dag_run_id: str) -> N
 
 @task(execution_timeout=time_limits.BRIEF_TASK)
 def report_rejected() -> None:
-    """Fail if a message was rejected, and name each with its reason; the clean-ups of the others go on."""
+    """Fail if a message was rejected, and name each with its reason; the clean-ups of the others continue."""
     from amop.database.connection import transaction
     from amop.messages import store
 

@@ -114,7 +114,7 @@ def judge_staging(
         return StagingState("failed", f"the sync of run {run_id} {progress.status}: {progress.error}")
     left = f"{several(progress.work_rows_left, 'work row')} left after {several(progress.pages, 'page')}"
     if progress.work_rows_given_up:
-        left += f", {progress.work_rows_given_up} more given up by the sync after their retries"
+        left += f", {progress.work_rows_given_up} more abandoned by the sync after their retries"
     if is_staged(progress):
         return StagingState("ready", left)
     if limits.no_progress is not None and progress.read_at - progress.progress_at > limits.no_progress:

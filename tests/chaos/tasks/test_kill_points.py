@@ -39,7 +39,7 @@ POINTS = {
                   Statement("device_sync/insert_list_page", nth=2), calls_again={LIST: 1}),
         KillPoint("sync.fetch_devices", "ledger row committed, before the next page",
                   Statement("device_sync/scan_position", nth=3)),
-        KillPoint("sync.fetch_devices", "list complete, Airflow not told",
+        KillPoint("sync.fetch_devices", "list complete, Airflow not notified",
                   Call("airflow.sdk.execution_time.task_runner:_push_xcom_if_needed")),
         KillPoint("sync.fetch_usage", "usage page after COPY, before its work row",
                   Statement("device_sync/finish_work_row", nth=3), calls_again={USAGES: 1}),

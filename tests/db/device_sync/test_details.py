@@ -53,7 +53,9 @@ def details_read(world: SyncWorld, run: dict[str, Any]) -> list[int]:
     return [int(row["iccid"][4:]) for row in rows]
 
 
-def test_every_run_reads_details_of_the_backlog_until_none_is_left(warehouse_dsn: str) -> None:
+def test_every_run_reads_details_of_the_backlog_until_none_is_left_and_9_sims_that_are_listed_again(
+    warehouse_dsn: str,
+) -> None:
     with running_carrier(devices_per_account=120, accounts=("jasper",), limits_are_enforced=False) as sandbox:
         world = SyncWorld(warehouse_dsn, sandbox)
         backlog = [world.sync(f"day {day}")["summary"]["details_backlog_count"] for day in range(4)]
@@ -66,7 +68,7 @@ def test_every_run_reads_details_of_the_backlog_until_none_is_left(warehouse_dsn
             or devices[iccid]["date_activated"]
             != (datetime.fromisoformat(sim["date_activated"]) if sim["date_activated"] else None)
         ]  # fmt: skip
-    assert (backlog, calls, wrong) == ([70, 20, 0, 0], 120, [])
+    assert (backlog, calls, wrong) == ([70, 23, 0, 0], 120 + 9, [])
 
 
 def test_sims_that_may_have_been_activated_in_the_cycle_are_read_first_and_the_last_modified_first(
@@ -105,7 +107,34 @@ def test_a_sim_that_was_activated_since_its_details_were_read_is_read_again(
     world.rows("UPDATE amop.service_provider SET detail_calls_per_run = 4 RETURNING id")
     assert details_read(world, world.sync("third")) == [1]
     assert world.devices()[iccid_of(1)]["date_activated"] == datetime(2026, 11, 20, 10, tzinfo=UTC)
-    assert details_read(world, world.sync("fourth")) == []
+    read_at = world.devices()[iccid_of(1)]["details_read_at"]
+    carrier.pages = [[]]
+    assert details_read(world, world.sync("fourth, and not modified")) == []
+    assert world.devices()[iccid_of(1)]["details_read_at"] == read_at
+
+
+def test_a_sim_that_is_listed_as_modified_though_nothing_in_the_list_has_changed_is_read_again(
+    world: SyncWorld, carrier: RawCarrier
+) -> None:
+    carrier.pages = [[sim(1), sim(2)]]
+    carrier.details = {iccid_of(1): {"iccid": iccid_of(1), "imei": "356938035643809"}}
+    world.sync("first")
+    carrier.details = {iccid_of(1): {"iccid": iccid_of(1), "imei": "490154203237518"}}
+    carrier.pages = [[sim(1), sim(2, ratePlan="ATT 5 MB"), sim(3), sim(4)]]
+    assert details_read(world, world.sync("second")) == [1, 4, 3], (
+        "the plan of SIM 2 has changed: nothing else is sought"
+    )
+    changes = world.rows("SELECT from_imei, to_imei FROM amop.device_imei_change")
+    assert [tuple(change.values()) for change in changes] == [("356938035643809", "490154203237518")]
+    written = world.devices()[iccid_of(1)]["modified_at"]
+    assert details_read(world, world.sync("third")) == [2, 1, 4, 3], "the longest ago first"
+    assert world.devices()[iccid_of(1)]["modified_at"] == written, "what is the same is not written"
+
+
+def test_a_full_list_reads_no_details_again(world: SyncWorld, carrier: RawCarrier) -> None:
+    carrier.pages = [[sim(1)]]
+    assert details_read(world, world.sync("first")) == [1]
+    assert details_read(world, world.sync("second", full_sync=True)) == []
 
 
 BAD = {"iccid": iccid_of(1), "imsi": "310410000000001", "imei": ["35"], "dateActivated": "20-NOV-2026"}

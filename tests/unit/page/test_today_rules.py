@@ -21,6 +21,7 @@ UNSENT: dict[str, Any] = {
     "unsent_session_id": 7,
     "unsent_is_stopped": True,
     "unsent_is_deleted": False,
+    "unsent_is_lost": False,
     "unsent_changes": 3,
     "unsent_since": NOW - timedelta(hours=1),
     "unsent_reason": "AT&T: the carrier refused the login of connection c (401)",
@@ -191,6 +192,17 @@ def test_approved_plan_changes_that_were_not_sent_are_named_with_what_to_do() ->
     failed = judged(**UNSENT, run_status="failed", run_ended_at=NOW, run_error="no")
     assert failed.need is Need.FAILED
     assert "the sync failed at 2026-11-24 12:00 UTC: no. 3 approved plan changes of session 7 were not" in failed.reason
+    lost = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_is_lost": True, "unsent_since": NOW}))
+    assert lost.reason == (
+        "3 approved plan changes of session 7 were not sent: its run has ended in Airflow before it had sent them"
+    )
+    assert lost.action == (
+        "clear apply_changes of session 7 in carrier_optimization_jasper with its downstream tasks, which sends the "
+        "others"
+    )
+    gone = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_is_deleted": True, "unsent_since": NOW}))
+    assert gone.reason.endswith("were not sent: its run was deleted in Airflow")
+    assert gone.action.startswith("optimize again: airflow dags trigger carrier_optimization_jasper")
     deleted = provider(**(UNSENT | {"unsent_is_deleted": True}))
     assert unsent_action(deleted).endswith(
         "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'"

@@ -80,7 +80,7 @@ def test_a_staging_that_is_ready_with_the_last_try_is_ready() -> None:
 
 def test_rows_that_the_sync_has_given_up_are_not_waited_for_but_named() -> None:
     assert state(replace(COMPLETE, work_rows_given_up=2)) == StagingState(
-        "ready", "0 work rows left after 7 pages, 2 more given up by the sync after their retries"
+        "ready", "0 work rows left after 7 pages, 2 more abandoned by the sync after their retries"
     )
 
 

@@ -145,9 +145,10 @@ def queue_details(
     cycle_start_date: date,
     list_is_exact_full: bool,
     list_is_partial: bool,
+    list_is_full: bool,
     detail_calls_per_run: int,
 ) -> None:
-    """Queue the detail reads of a run, up to a limit: SIMs whose details were never read completely."""
+    """Queue the detail reads of a run, up to a limit: SIMs whose details were never read, or may have changed."""
 
 
 @statement("device_sync/compare_usage", needs=["device_sync/collect_present_devices"])

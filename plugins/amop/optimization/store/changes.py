@@ -23,4 +23,4 @@ def add_moves(connection: WarehouseConnection, *, instance_id: int) -> None:
 
 @statement("optimization/add_saving_curve")
 def add_saving_curve(connection: WarehouseConnection, *, instance_id: int, points: int) -> None:
-    """Store the forecast saving of the first changes, the largest saving first, at up to so many places."""
+    """Store the forecast saving of the first changes, the largest saving first, at up to `points` points."""
