@@ -42,6 +42,7 @@ def world(warehouse_dsn: str, carrier: RunningCarrier) -> FamilyWorld:
 def test_an_esim_without_an_eid_is_quarantined_and_all_others_are_merged_by_theirs(
     world: FamilyWorld, carrier: RunningCarrier
 ) -> None:
+    world.rows("UPDATE amop.service_provider SET maximum_bad_share = 0.2 RETURNING id")
     eids = sorted(world.truth())
     carrier.change_devices([eids[0]], extra={"eid": AN_ICCID})
     carrier.change_devices([eids[1]], extra={"eid": None})
