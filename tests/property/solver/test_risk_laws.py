@@ -147,8 +147,6 @@ WEIGHTS = ("0", "0.5", "1", "2", "5")
     [
         ("large_pool", 13, 10, 6),
         ("heavy_tail", 13, 10, 9),
-        ("identical", 25, 20, 4),
-        ("many_pools", 25, 20, 7),
         ("all_pooled", 25, 20, 10),
     ],
 )
