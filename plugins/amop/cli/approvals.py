@@ -141,7 +141,8 @@ def list_command(
 def show_command(run: Run) -> None:
     """Print an approval request in full: the plan changes, summed up, and their savings."""
     request = AirflowApprovals.from_environment().find(run)
-    print_text(f"{request['subject']}\n")
+    print_text(request["subject"])
+    print_text("")
     print_markdown(request["body"])
 
 

@@ -19,7 +19,15 @@ from amop.solver.canonical import CanonicalProblem
 from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
-from amop.solver.risk import SMALL_FLEET, Exchange, RiskProof, follow_path, minimize_risk, risk_weight_units
+from amop.solver.risk import (
+    SMALL_FLEET,
+    Exchange,
+    RiskProof,
+    follow_path,
+    play_rounds,
+    prove_risk,
+    risk_weight_units,
+)
 from amop.solver.risk_candidates import RiskCandidates
 from amop.solver.risk_exchange import RiskExchange
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios
@@ -170,11 +178,16 @@ def _weigh_risk(
     def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
         return _search(weighted, eligibility, candidates.min_saving, [*known, *starts])
 
-    exchange = None
-    if len(candidates.bills.model.devices) <= SMALL_FLEET:
-        exchange = _exchange(candidates.bills, eligibility, candidates.min_saving)
-        follow_path(candidates, search, exchange)
-    return minimize_risk(candidates, weight_units, search, exchange) if weight_units else None
+    is_small = len(candidates.bills.model.devices) <= SMALL_FLEET
+    exchange = _exchange(candidates.bills, eligibility, candidates.min_saving) if is_small else None
+    bounds = {} if exchange is None else follow_path(candidates, search, exchange)
+    if not weight_units:
+        return None
+    if weight_units not in bounds:
+        bounds[weight_units] = play_rounds(candidates, weight_units, search)
+        if exchange is not None:
+            exchange(candidates, weight_units)
+    return prove_risk(candidates, weight_units, bounds[weight_units])
 
 
 def _exchange(bills: ScenarioBills, eligibility: Eligibility, min_saving: int) -> Exchange:
@@ -183,13 +196,17 @@ def _exchange(bills: ScenarioBills, eligibility: Eligibility, min_saving: int) -
     copy = bills.of_copy(canonical.model, canonical.row, _canonical_columns(bills, canonical.row))
     place = np.append(np.argsort(canonical.plan), NONE)
     moves = RiskExchange(copy, min_saving)
+    tried: set[tuple[int, int]] = set()
 
     def improve(candidates: RiskCandidates, risk_weight: int) -> None:
-        start = candidates.best(risk_weight).assignment
-        inner = RiskCandidates(copy, min_saving, [place[start[canonical.row]]])
+        start = candidates.best(risk_weight)
+        if (id(start), risk_weight) in tried:
+            return
+        inner = RiskCandidates(copy, min_saving, [place[start.assignment[canonical.row]]])
         moves.improve(inner, inner.found[0], risk_weight)
         for each in inner.found[1:]:
             candidates.add(candidates.evaluate(canonical.original_assignment(each.assignment)))
+        tried.add((id(candidates.best(risk_weight)), risk_weight))
 
     return improve
 

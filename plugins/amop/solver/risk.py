@@ -17,7 +17,7 @@ included: plans that are best for a neighbouring weight are then not missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -108,43 +108,8 @@ def risk_weight_units(weight: Decimal | int | str) -> int:
     return units
 
 
-def follow_path(candidates: RiskCandidates, search: Search, exchange: Exchange) -> None:
-    """Add what is found for each weight of `PATH` to the candidates of a small fleet, whatever weight is asked for.
-
-    Args:
-        candidates: the assignment of the least expected bill, and others.
-        search: of the least weighted bill.
-        exchange: local search for the risk-adjusted bill.
-    """
-    for risk_weight in PATH:
-        _play(candidates, risk_weight, search)
-    for risk_weight in (0, *PATH, *reversed(PATH), 0):
-        exchange(candidates, risk_weight)
-
-
-def minimize_risk(candidates: RiskCandidates, risk_weight: int, search: Search, exchange: Exchange | None) -> RiskProof:
-    """Add the assignments of low risk-adjusted bills to the candidates; return the proof of the best one.
-
-    Args:
-        candidates: the assignment of the least expected bill, and others.
-        risk_weight: in 1 / `UNITS`, above 0.
-        search: of the least weighted bill.
-        exchange: local search for the risk-adjusted bill; None for a fleet that is not small.
-    """
-    bounds = _play(candidates, risk_weight, search)
-    if exchange is not None:
-        exchange(candidates, risk_weight)
-    best = candidates.best(risk_weight)
-    tightest = max(bounds, key=lambda one: one.bound)
-    # All assignments of a fleet were compared under these weights only, so that its own total is no bound.
-    proof = certify_scenarios(
-        tightest.bills, tightest.price, best.assignment, min_saving=candidates.min_saving, is_optimal=False
-    )
-    return RiskProof(risk_weight, proof, best.adjusted_total(risk_weight))
-
-
 @dataclass(frozen=True, slots=True)
-class _Bound:
+class RiskBound:
     """A bound of the risk-adjusted bill + minimum saving x changes: weights of the scenarios, and prices."""
 
     bound: Fraction
@@ -152,10 +117,33 @@ class _Bound:
     price: Doubles
 
 
-def _play(candidates: RiskCandidates, risk_weight: int, search: Search) -> list[_Bound]:
-    """Add the assignments of the least weighted bills, round by round; return the bound of each round."""
+def follow_path(candidates: RiskCandidates, search: Search, exchange: Exchange) -> dict[int, list[RiskBound]]:
+    """Add what is found for each weight of `PATH` to the candidates of a small fleet, whatever weight is asked for.
+
+    Args:
+        candidates: the assignment of the least expected bill, and others.
+        search: of the least weighted bill.
+        exchange: local search for the risk-adjusted bill.
+
+    Returns:
+        The bounds of each weight. More candidates for one weight alone could beat the plans of the others.
+    """
+    bounds = {risk_weight: play_rounds(candidates, risk_weight, search) for risk_weight in PATH}
+    for risk_weight in (0, *PATH, *reversed(PATH), 0):
+        exchange(candidates, risk_weight)
+    return bounds
+
+
+def play_rounds(candidates: RiskCandidates, risk_weight: int, search: Search) -> list[RiskBound]:
+    """Add the assignments of the least weighted bills, round by round; return the bound of each round.
+
+    Args:
+        candidates: the assignment of the least expected bill, and others.
+        risk_weight: in 1 / `UNITS`, above 0.
+        search: of the least weighted bill.
+    """
     bills, last = candidates.bills, candidates.found[0]
-    tails, bounds = np.zeros(bills.count, dtype=np.int64), list[_Bound]()
+    tails, bounds = np.zeros(bills.count, dtype=np.int64), list[RiskBound]()
     for number in range(1, MAX_ROUNDS + 1):
         tails += last.risk.tail_weights()
         weighted = bills.weighted(_weights(tails, number, risk_weight))
@@ -167,13 +155,24 @@ def _play(candidates: RiskCandidates, risk_weight: int, search: Search) -> list[
             min_saving=candidates.min_saving,
             is_optimal=result.is_optimal,
         )
-        bounds.append(_Bound(Fraction(proof.objective_bound, weighted.whole), weighted, result.price))
+        bounds.append(RiskBound(Fraction(proof.objective_bound, weighted.whole), weighted, result.price))
         last = candidates.evaluate(result.assignment)
         candidates.add(last)
         least = candidates.objective(candidates.best(risk_weight), risk_weight)
         if least - max(one.bound for one in bounds) <= TOLERANCE * abs(least):
             break
     return bounds
+
+
+def prove_risk(candidates: RiskCandidates, risk_weight: int, bounds: Sequence[RiskBound]) -> RiskProof:
+    """Return the proof of the best candidate at a risk weight (in 1 / `UNITS`), by the tightest of some bounds."""
+    best = candidates.best(risk_weight)
+    tightest = max(bounds, key=lambda one: one.bound)
+    # All assignments of a fleet were compared under these weights only, so that its own total is no bound.
+    proof = certify_scenarios(
+        tightest.bills, tightest.price, best.assignment, min_saving=candidates.min_saving, is_optimal=False
+    )
+    return RiskProof(risk_weight, proof, best.adjusted_total(risk_weight))
 
 
 def verify_risk(proof: RiskProof, bills: ScenarioBills, assignment: Integers) -> None:

@@ -147,10 +147,7 @@ WEIGHTS = ("0", "0.5", "1", "2", "5")
     [
         ("large_pool", 13, 10, 6),
         ("heavy_tail", 13, 10, 9),
-        ("identical", 25, 20, 4),
-        ("many_pools", 25, 20, 7),
         ("all_pooled", 25, 20, 10),
-        *((profile, 13, 10, 1) for profile in PROFILES),
     ],
 )
 def test_no_weight_of_a_small_fleet_is_beaten_by_another_weight_and_the_worst_tenth_never_rises(
