@@ -33,7 +33,7 @@ PASSWORDS = (
 )
 """Files with a random text of letters and digits, which needs no escaping in an address."""
 BYTES = 32
-CARRIERS = ("jasper", "pod19", "tmobile_jasper", "rogers", "thingspace")
+CARRIERS = ("jasper", "pod19", "tmobile_jasper", "rogers", "thingspace", "teal")
 AUTHORITY = "/certificates/ca.pem"
 EDIT_ME = "EDIT_ME"
 
@@ -90,6 +90,7 @@ def outside_connections(found: dict[str, str], *, sandbox: bool) -> dict[str, di
         "client_secret": found["sandbox_carrier_api_key"] if sandbox else EDIT_ME,
         "account_name": "0000000005-00001" if sandbox else EDIT_ME,
     } | verify
+    connections["carrier_teal"]["extra"] = verify  # its own limit of the registry
     return connections
 
 

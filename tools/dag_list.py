@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from unittest.mock import patch
 
 import typer
+
+if TYPE_CHECKING:
+    from amop.config import Integration
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = """# The DAGs
@@ -66,22 +69,38 @@ def collect_dags() -> dict[tuple[str, ...], list[Any]]:
 
 def section_title(dags: Sequence[Any]) -> str:
     """Return the id of a DAG, or that of several with a placeholder for the integration."""
-    return dags[0].dag_id if len(dags) == 1 else f"{Path(dags[0].fileloc).stem}_<integration>"
+    if len(dags) == 1:
+        return str(dags[0].dag_id)
+    is_optimized = any(_integration_of(dag).supports_optimization for dag in dags)
+    return f"{_stem(dags)}_{'<integration>' if is_optimized else '<sync-only integration>'}"
+
+
+def _stem(dags: Sequence[Any]) -> str:
+    return Path(dags[0].fileloc).stem
+
+
+def _integration_of(dag: Any) -> Integration:
+    from amop.config import INTEGRATIONS
+
+    return next(known for name, known in INTEGRATIONS.items() if dag.dag_id.endswith(f"_{name}"))
 
 
 def _integrations(groups: Sequence[Sequence[Any]]) -> str:
     from amop.config import INTEGRATIONS
 
-    kinds = [(section_title(dags), {dag.dag_id: dag for dag in dags}) for dags in groups if len(dags) > 1]
+    kinds: dict[str, dict[str, Any]] = {}
+    for dags in groups:
+        if any(dags[0].dag_id.endswith(f"_{name}") for name in INTEGRATIONS):
+            kinds.setdefault(_stem(dags), {}).update({dag.dag_id: dag for dag in dags})
     lines = [
         "",
-        f"| integration | name | {' | '.join(f'`{title}`' for title, _ in kinds)} |",
+        f"| integration | name | {' | '.join(f'`{stem}_<integration>`' for stem in kinds)} |",
         "|---" * 2 + "|---" * len(kinds) + "|",
     ]
     for name, integration in INTEGRATIONS.items():
         cells = []
-        for title, dags in kinds:
-            dag = dags.get(title.replace("<integration>", name))
+        for stem, known in kinds.items():
+            dag = known.get(f"{stem}_{name}")
             cells.append("–" if dag is None else _schedule(dag.schedule))
         lines.append(f"| `{name}` | {integration.display_name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -108,15 +127,12 @@ def _section(dags: Sequence[Any], owners: dict[tuple[str, ...], str]) -> str:
 
 
 def _anchor(title: str) -> str:
-    return title.replace("<", "").replace(">", "")
+    return title.replace("<", "").replace(">", "").replace(" ", "-")
 
 
 def _common_description(dags: Sequence[Any]) -> str:
     """Return the description of DAGs that differ in the name of their integration only."""
-    from amop.config import INTEGRATIONS
-
-    name = next(name for name in INTEGRATIONS if dags[0].dag_id.endswith(f"_{name}"))
-    return str(dags[0].description).replace(INTEGRATIONS[name].display_name, "the integration")
+    return str(dags[0].description).replace(_integration_of(dags[0]).display_name, "the integration")
 
 
 def _tasks_of(dag: Any, title: str, owners: dict[tuple[str, ...], str]) -> Iterator[str]:

@@ -61,7 +61,7 @@ KNOWN_INTEGRATIONS: dict[str, Integration] = {
         Integration("tmobile_jasper", "T-Mobile Control Center", CONTROL_CENTER, 0, True, "30 4 * * *"),
         Integration("rogers", "Rogers Control Center", CONTROL_CENTER, 0, True, "45 4 * * *"),
         Integration("thingspace", "Verizon ThingSpace", "thingspace", 0, False, "0 5 * * *"),
-        Integration("teal", "Teal", "teal", 0, False, ""),
+        Integration("teal", "Teal", "teal", 0, False, "15 5 * * *"),
         Integration("pond", "Pond", "pond", 0, False, ""),
         Integration("telegence", "AT&T Telegence", "telegence", 2, False, ""),
         Integration("ebonding", "AT&T eBonding", "ebonding", 2, False, ""),

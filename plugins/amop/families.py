@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BINARY_MEGABYTE = 1_048_576
@@ -29,6 +29,8 @@ class IdentifierRule:
     """Name of the identifier in messages, such as ``ICCID``."""
     pattern: str
     """Regular expression of the whole identifier."""
+    form: str
+    """The pattern in words, for messages."""
 
     def accepts(self, value: object) -> bool:
         """Return True if the value is text of this form."""
@@ -38,8 +40,9 @@ class IdentifierRule:
 _compiled = functools.cache(re.compile)
 
 
-ICCID = IdentifierRule("ICCID", "[0-9]{18,22}")
-EID = IdentifierRule("EID", "[0-9]{32}")
+ICCID = IdentifierRule("ICCID", "[0-9]{18,22}", "18 to 22 digits")
+EID = IdentifierRule("EID", "[0-9]{32}", "32 digits")
+"""Identifier of an eSIM (GSMA SGP.02): it stays the same when the profile on it, and with it the ICCID, changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ FAMILIES: dict[str, Family] = {
             megabyte=DECIMAL_MEGABYTE,
             identifier=EID,
             count_rule=CountRule(maximum_retries=5),
+            limits=Limits(calls_per_second=16.0, page_size=100),
         ),
         Family("pond", "Pond", "pond_inventories", count_rule=CountRule(ignores_deleted=True)),
         Family(
@@ -163,6 +167,20 @@ def family_of(name: str, *, used_by: str) -> Family:
             f"{used_by} names the carrier API family {name!r}, which amop.families does not have; known: "
             f"{', '.join(sorted(FAMILIES))}. See docs/add-a-carrier.md"
         ) from None
+
+
+def monthly_change_limits() -> dict[str, int]:
+    """Return the plan changes that a carrier accepts for one SIM in a month, of the families with such a limit."""
+    return {
+        name: family.limits.changes_per_sim_and_month
+        for name, family in FAMILIES.items()
+        if family.limits is not None and family.limits.changes_per_sim_and_month is not None
+    }
+
+
+def identifier_rules() -> dict[str, dict[str, str]]:
+    """Return the identifier rules by family, as the statement that checks a staging takes them."""
+    return {name: asdict(family.identifier) for name, family in FAMILIES.items()}
 
 
 def count_rules() -> dict[str, dict[str, Any]]:

@@ -36,3 +36,21 @@ def several(number: int, one: str, many: str | None = None) -> str:
         many: the same for all other numbers; None = the noun with an s.
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def capped(cap: int | None, more: int | None, saving: Decimal | None, currency: str) -> str | None:
+    """Return what a limit on plan changes has kept from being saved, as a clause; None where it was not reached.
+
+    Args:
+        cap: the limit.
+        more: further changes that the best plans without the limit need.
+        saving: what these plans save more.
+        currency: of the amount.
+    """
+    if cap is None or more is None or saving is None:
+        return None
+    name = f"capped by maximum_changes = {cap:,}"
+    if saving <= 0:
+        return f"{name}; without the cap no cheaper plans were found"
+    changes = several(more, "more change") if more > 0 else "other changes"
+    return f"{name}; without the cap {changes} would save {money(saving, currency)}"

@@ -81,7 +81,7 @@ class ServiceProvider:
     iccid_prefix: str
     """``89``, country code and issuer; 7 digits in total."""
     iccid_digits: int
-    """Length of this carrier's ICCIDs including the Luhn check digit, 19 or 20."""
+    """Length of this carrier's ICCIDs including the Luhn check digit, 19 or 20; 32 for EIDs."""
     imsi_prefix: str
     """Mobile country and network code."""
     rate_plans: tuple[RatePlan, ...]
@@ -121,7 +121,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
     {"id": 2, "name": "Northern Fleet Services", "time_zone": "America/Toronto"},
 )
 
-INTEGRATION_TYPES = {"jasper": 2, "pod19": 10, "tmobile_jasper": 8, "rogers": 12, "thingspace": 3}
+INTEGRATION_TYPES = {"jasper": 2, "pod19": 10, "tmobile_jasper": 8, "rogers": 12, "thingspace": 3, "teal": 14}
 """Numbers of the integrations in the existing system; invented, like the prices."""
 
 
@@ -240,6 +240,11 @@ SYNC_ONLY_PROVIDERS: tuple[ServiceProvider, ...] = (
         id=5, tenant_id=1, integration="thingspace", name="Verizon ThingSpace", prefix="VZW", family="thingspace",
         price_level="1.10", time_zone="America/New_York", bill_period_end_day=9, bill_period_end_hour=0,
         uses_proration=True, write_is_enabled=False, iccid_prefix="8914800", iccid_digits=20, imsi_prefix="311480",
+    ),
+    _provider(
+        id=6, tenant_id=2, integration="teal", name="Teal", prefix="TEAL", family="teal",
+        price_level="0.90", time_zone="Europe/London", bill_period_end_day=12, bill_period_end_hour=0,
+        uses_proration=False, write_is_enabled=False, iccid_prefix="8904901", iccid_digits=32, imsi_prefix="234500",
     ),
 )  # fmt: skip
 """One provider for each other integration that is synced."""

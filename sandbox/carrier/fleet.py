@@ -11,6 +11,7 @@ import calendar
 import hashlib
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,9 @@ from zoneinfo import ZoneInfo
 from sandbox.carrier.catalogue import CommunicationPlan, ServiceProvider, provider_of
 
 BYTES_PER_MB = 1_048_576
+EID_DIGITS = 32
+LONGEST_SERIAL = 12
+"""Digits of the serial number that differ; the others of a longer one are zeros."""
 MODIFIED_WITHIN_DAYS = 120
 ACTIVATED_IN_PERIOD_SHARE = 0.05
 LARGEST_MONTHLY_MB = 60_000.0
@@ -33,6 +37,7 @@ class Sim:
     """One SIM with all data that the carrier has. Data in bytes, voice in seconds, times in UTC."""
 
     iccid: str
+    """What identifies it at the carrier: its ICCID, or its EID at Teal."""
     imsi: str
     msisdn: str | None
     imei: str | None
@@ -120,12 +125,12 @@ def generate_fleet(
     cycle_start, cycle_end = billing_cycle(as_of, provider)
     # Python hashes a string seed with SHA-512, so the stream is the same on every machine and Python version.
     rng = random.Random(f"{seed}/{seeded_as}/{device_count}")
-    iccids = _iccids(rng, provider, seeded_as, device_count)
+    iccids = _identifiers(rng, provider, seeded_as, device_count)
     maker = _SimMaker(provider, rng, as_of, cycle_start, cycle_end)
     sims = [maker.make(iccid, index) for index, iccid in enumerate(iccids)]
-    if provider.family == "thingspace":
+    if provider.family in REDUCTIONS:
         for sim in sims:
-            _reduce_to_thingspace(sim)
+            REDUCTIONS[provider.family](sim)
     return Fleet(account, provider, as_of, cycle_start, cycle_end, sims, seeded_as)
 
 
@@ -136,13 +141,32 @@ def _reduce_to_thingspace(sim: Sim) -> None:
     sim.roaming_data_usage = sim.voice_usage = sim.session_count = 0
 
 
-def _iccids(rng: random.Random, provider: ServiceProvider, account: str, count: int) -> list[str]:
-    """Return distinct ICCIDs: issuer, four digits of the account, serial number, Luhn check digit."""
+def _reduce_to_teal(sim: Sim) -> None:
+    """Remove what Teal does not have: communication plans, versions, dates of activation, all counters but data."""
+    sim.eid = sim.iccid
+    sim.status = {"RETIRED": "SUSPENDED", "TEST_READY": "ACTIVATION_READY"}.get(sim.status, sim.status)
+    sim.communication_plan, sim.rate_plan_version, sim.date_activated = None, 1, None
+    sim.roaming_data_usage = sim.sms_usage = sim.voice_usage = sim.session_count = 0
+
+
+REDUCTIONS: dict[str, Callable[[Sim], None]] = {"thingspace": _reduce_to_thingspace, "teal": _reduce_to_teal}
+"""Family → the function that removes what it does not have."""
+
+
+def _identifiers(rng: random.Random, provider: ServiceProvider, account: str, count: int) -> list[str]:
+    """Return distinct ICCIDs, or EIDs: issuer, four digits of the account, serial number, check digits."""
     account_digits = int(hashlib.sha256(account.encode()).hexdigest(), 16) % 10_000
-    serial_digits = provider.iccid_digits - len(provider.iccid_prefix) - 4 - 1
-    serials = rng.sample(range(10**serial_digits), count)
+    is_eid = provider.iccid_digits == EID_DIGITS
+    serial_digits = provider.iccid_digits - len(provider.iccid_prefix) - 4 - (2 if is_eid else 1)
+    serials = rng.sample(range(10 ** min(serial_digits, LONGEST_SERIAL)), count)
     bodies = (f"{provider.iccid_prefix}{account_digits:04d}{serial:0{serial_digits}d}" for serial in serials)
-    return [body + luhn_check_digit(body) for body in bodies]
+    check = eid_check_digits if is_eid else luhn_check_digit
+    return [body + check(body) for body in bodies]
+
+
+def eid_check_digits(digits: str) -> str:
+    """Return the two check digits of an EID (GSMA SGP.02): the whole number leaves the remainder 1 by 97."""
+    return f"{98 - int(digits) * 100 % 97:02d}"
 
 
 def luhn_check_digit(digits: str) -> str:

@@ -85,6 +85,11 @@ class RunningCarrier:
         body = {"account": account or self.accounts[0], "end": list(kinds)}
         self._background.request("POST", "/sandbox/tokens", body)
 
+    def set_polls(self, polls: int, *, account: str | None = None) -> None:
+        """Have every further operation of a Teal account (default: the first one) answer 102 this often."""
+        body = {"account": account or self.accounts[0], "polls": polls}
+        self._background.request("POST", "/sandbox/operations", body)
+
     def remove_devices(self, iccids: Sequence[str], *, account: str | None = None) -> None:
         """Remove SIMs from the carrier's list."""
         body = {"account": account or self.accounts[0], "iccids": list(iccids), "remove": True}
@@ -146,5 +151,6 @@ def running_carrier(
 FAMILY_SERVERS: dict[str, Callable[..., AbstractContextManager[RunningCarrier]]] = {
     "control_center": running_carrier,
     "thingspace": partial(running_carrier, accounts=("thingspace",)),
+    "teal": partial(running_carrier, accounts=("teal",)),
 }
 """Family of carrier APIs → its sandbox server."""

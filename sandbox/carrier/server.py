@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, cast
 
 from aiohttp import web
@@ -16,9 +15,10 @@ from sandbox.carrier.dialect import AccountKeys, Answer, Caller, ControlCenterDi
 from sandbox.carrier.faults import Fault, FaultScript
 from sandbox.carrier.faulty_responses import reset_connection, send_half, send_slowly
 from sandbox.carrier.fleet import generate_fleet
-from sandbox.carrier.rate_limit import CALLS_PER_WINDOW, CallLimiter
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW, FAMILY_LIMITS, WINDOW_SECONDS, CallLimit, CallLimiter
 from sandbox.carrier.request_parameters import read_json_object, read_time
 from sandbox.carrier.state_file import StateFile
+from sandbox.carrier.teal import teal_routes
 from sandbox.carrier.thingspace import thingspace_routes
 from sandbox.carrier.vendor_calls import device_details, device_usage, list_devices, rate_plan_usage, unknown_call
 
@@ -44,14 +44,15 @@ class CarrierServer:
             accounts: pairs of account and API key.
             seed: seed of the latency, and of the fleets when `use_until` changes their counters.
             latency_ms: mean response time; single responses vary by ±25 %.
-            calls_per_second: limit of each API user.
+            calls_per_second: limit of each API user of a family without a limit of its own.
             state_file: where to store plan changes; None keeps them in memory.
             limits_are_enforced: False counts violations of the vendor's limits without refusing the calls.
         """
         self.accounts = {account.name: account for account, _ in accounts}
         self.keys = AccountKeys({account.name: key for account, key in accounts})
-        self._limiter = partial(CallLimiter, calls_per_second=calls_per_second, is_enforced=limits_are_enforced)
-        self._limiters = {name: self._limiter() for name in self.accounts}
+        self._limit = CallLimit(calls_per_second, WINDOW_SECONDS, is_one_at_a_time=True)
+        self._limits_are_enforced = limits_are_enforced
+        self._limiters = {name: self._limiter(account) for name, account in self.accounts.items()}
         self._unknown_user_calls = 0
         self._faults = FaultScript()
         self._seed = seed
@@ -72,6 +73,7 @@ class CarrierServer:
                 web.get(f"{sims}/ctdUsages", self.api("GET /devices/{iccid}/ctdUsages", device_usage, control_center)),
                 web.get(f"{API}/usages", self.api("GET /usages", rate_plan_usage, control_center)),
                 *thingspace_routes(self),
+                *teal_routes(self),
                 web.get("/sandbox/stats", self._get_stats),
                 web.delete("/sandbox/stats", self._delete_stats),
                 web.get("/sandbox/truth/{account}", self._get_truth),
@@ -86,6 +88,10 @@ class CarrierServer:
             ]
         )
         return application
+
+    def _limiter(self, account: CarrierAccount) -> CallLimiter:
+        limit = FAMILY_LIMITS.get(account.provider.family, self._limit)
+        return CallLimiter(limit, is_enforced=self._limits_are_enforced)
 
     # Every API call passes these steps in order: account, limits, sign-in, scripted faults, response.
 
@@ -290,7 +296,7 @@ class CarrierServer:
             fleet, list_limit=like.list_limit, usage_attribution=like.usage_attribution
         )
         self.keys.copy(like.name, user)
-        self._limiters[user] = self._limiter()
+        self._limiters[user] = self._limiter(like)
 
 
 def error_response(status: int, message: str) -> web.Response:

@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from sandbox.carrier.account import CarrierAccount, RequestRefusedError
+from sandbox.carrier.daily_usage import days_of_cycle, shares
 from sandbox.carrier.dialect import AccountKeys, Answer, Caller, basic_credentials
 from sandbox.carrier.fleet import Sim
 from sandbox.carrier.request_parameters import read_json_object, read_time
@@ -261,10 +261,8 @@ def _device(sim: Sim) -> dict[str, Any]:
 
 def _days(account: CarrierAccount, sim: Sim) -> list[dict[str, Any]]:
     """Return the daily usage of a SIM, whose sum is its counters of the billing period."""
-    first = account.fleet.cycle_start.astimezone(ZoneInfo(account.provider.time_zone)).date()
-    last = max(first, account.fleet.as_of.astimezone(UTC).date())
-    count = (last - first).days + 1
-    data, messages = _shares(sim.data_usage, count), _shares(sim.sms_usage, count)
+    days = days_of_cycle(account)
+    data, messages = shares(sim.data_usage, len(days)), shares(sim.sms_usage, len(days))
     return [
         {
             "bytesUsed": used,
@@ -272,14 +270,10 @@ def _days(account: CarrierAccount, sim: Sim) -> list[dict[str, Any]]:
             "servicePlan": sim.rate_plan,
             "smsUsed": sent,
             "source": "Raw Usage",
-            "timestamp": _midnight(first + timedelta(days=number)),
+            "timestamp": _midnight(day),
         }
-        for number, (used, sent) in enumerate(zip(data, messages, strict=True))
+        for day, used, sent in zip(days, data, messages, strict=True)
     ]
-
-
-def _shares(total: int, count: int) -> list[int]:
-    return [total // count + (number < total % count) for number in range(count)]
 
 
 def _midnight(day: date) -> str:

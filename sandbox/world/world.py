@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from sandbox.amop.server import PROGRESS_PATH, SYNC_PATH
 from sandbox.carrier.catalogue import ALL_PROVIDERS
-from sandbox.carrier.rate_limit import CALLS_PER_WINDOW
+from sandbox.carrier.rate_limit import CALLS_PER_WINDOW, FAMILY_LIMITS
 from sandbox.carrier.sign_in import connection_extra
 from sandbox.world.aws_resources import ARCHIVE_PATH, BUCKET, MAIL_FROM, MAIL_TO, QUEUE, REGION
 from sandbox.world.postgres import EmbeddedPostgres, free_port
@@ -260,7 +260,7 @@ class World:
                 "host": self.carrier_address,
                 "login": provider.api_user,
                 "password": self.secrets.carrier_api_key,
-                "extra": {"calls_per_second": self.calls_per_second}
+                "extra": ({} if provider.family in FAMILY_LIMITS else {"calls_per_second": self.calls_per_second})
                 | connection_extra(provider, self.secrets.carrier_api_key),
             }
         environment = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}

@@ -78,8 +78,8 @@ def test_there_are_three_dags_for_each_optimized_integration_one_for_each_other_
     }
     for name in ("jasper", "pod19", "tmobile_jasper", "rogers"):
         expected |= {f"device_sync_{name}", f"carrier_optimization_{name}", f"what_if_{name}"}
-    assert set(dags) == expected | {"device_sync_thingspace"}
-    assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers", "thingspace"]
+    assert set(dags) == expected | {"device_sync_thingspace", "device_sync_teal"}
+    assert list(INTEGRATIONS) == ["jasper", "pod19", "tmobile_jasper", "rogers", "thingspace", "teal"]
 
 
 OPTIMIZED = [name for name, integration in INTEGRATIONS.items() if integration.supports_optimization]
@@ -282,10 +282,10 @@ def test_a_sync_of_an_integration_without_optimization_ends_with_its_notice(airf
 
     from amop.tasks.device_sync import cleanup, select_providers, sync
 
-    teal = replace(INTEGRATIONS["jasper"], name="teal", supports_optimization=False)
-    with DAG("device_sync_teal", schedule=None) as dag:
-        runs = select_providers(teal.name)
-        sync.partial(integration=teal).expand(run=runs)
-        cleanup.partial(integration=teal).expand(run=runs)
+    synced = replace(INTEGRATIONS["jasper"], name="synced", supports_optimization=False)
+    with DAG("device_sync_synced", schedule=None) as dag:
+        runs = select_providers(synced.name)
+        sync.partial(integration=synced).expand(run=runs)
+        cleanup.partial(integration=synced).expand(run=runs)
     assert set(dag.task_dict) == set(SYNC_TASKS) - OPTIMIZING_TASKS
     assert dag.task_dict["cleanup.notify_amop"].downstream_task_ids == set()

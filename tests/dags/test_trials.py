@@ -48,7 +48,8 @@ def context(dag_id: str, params: dict[str, Any], run_id: str = f"{TRIAL_RUN_PREF
         triggering_user_name=None,
         start_date=machine_time(),
     )
-    return {"dag_run": dag_run, "params": params, "task": SimpleNamespace(execution_timeout=None)}
+    ti = SimpleNamespace(map_index=-1, task_id="open_instance")
+    return {"dag_run": dag_run, "params": params, "task": SimpleNamespace(execution_timeout=None), "ti": ti}
 
 
 def test_a_trial_of_select_providers_opens_no_session(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +79,16 @@ def test_a_trial_of_open_instance_checks_the_request_and_opens_no_session(
             carrier_optimization.open_instance.function("jasper")
     assert day.rows("SELECT * FROM amop.optimization_session") == []
     assert day.amop.messages() == []
+
+
+def test_a_map_index_that_open_instance_does_not_have_opens_nothing(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = context("carrier_optimization_jasper", {"service_provider_id": 1}, run_id="manual__1")
+    given["ti"].map_index = 7
+    monkeypatch.setattr(carrier_optimization, "get_current_context", lambda: given)
+    with pytest.raises(AirflowFailException, match="open_instance is not mapped, so it has no map index 7: repeat the"):
+        carrier_optimization.open_instance.function("jasper")
+    for table in ("optimization_session", "optimization_instance"):
+        assert day.rows(f"SELECT * FROM amop.{table}") == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 A shape is an answer of the carrier as its public documentation gives it, in
 ``tests/contract/carriers/shapes/<family>/<operation>.json``: the source, the client's call, the requests that it makes
-``before`` (sign-in), the request itself, the answer, and what the client returns for it.
+``before`` (sign-in), the request itself, the answer, the answer to ``later`` requests of the same kind if it differs,
+and what the client returns.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class ShapeServer:
     shape: Mapping[str, Any]
     sent: list[Any] = field(default_factory=list)
     """Bodies of the requests."""
+    is_answered: bool = False
+    """True when the shape's answer was given."""
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request."""
@@ -72,7 +75,9 @@ class ShapeServer:
             return web.json_response({"errorMessage": "no such call in this shape"}, status=404)
         if request.can_read_body:
             self.sent.append(await request.json())
-        return web.json_response(self.shape["answer"], status=self.shape["status"])
+        answer = self.shape.get("later", self.shape["answer"]) if self.is_answered else self.shape["answer"]
+        self.is_answered = True
+        return web.json_response(answer, status=self.shape["status"])
 
     @contextmanager
     def running(self) -> Iterator[str]:

@@ -1,10 +1,14 @@
 -- Purpose: list what keeps the staging of a run of the existing system from being merged (docs/staging-contract.md).
--- Parameters: run_id, dag_id (that of the runs that the existing system opens).
+-- Parameters: run_id, dag_id (that of the runs that the existing system opens), identifiers (jsonb, name, pattern and
+--   form of the SIM's identifier by API family).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 WITH run AS (
     SELECT
         known.*,
+        rule.name AS identifier,
+        rule.pattern,
+        rule.form,
         (
             SELECT count(DISTINCT staged.iccid) FROM amop.device_staging AS staged WHERE staged.run_id = known.id
         ) AS sims_staged,
@@ -12,6 +16,11 @@ WITH run AS (
             SELECT count(*) FROM amop.device_usage_to_process AS work WHERE work.run_id = known.id
         ) AS work_rows
     FROM amop.device_sync_run AS known
+    INNER JOIN amop.service_provider AS provider ON known.service_provider_id = provider.id
+    INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
+    CROSS JOIN
+        LATERAL jsonb_to_record(%(identifiers)s::jsonb -> integration.family)
+        AS rule (name text, pattern text, form text)
     WHERE known.id = %(run_id)s
 ),
 
@@ -62,15 +71,17 @@ SELECT 'device_sync_page has no row with is_last_page'
 FROM page
 WHERE page.pages > 0 AND NOT page.has_last
 UNION ALL
-SELECT format('%%s rows of device_staging have no ICCID of 18 to 22 digits', count(*))
-FROM amop.device_staging AS staged
-WHERE staged.run_id = %(run_id)s AND staged.iccid !~ '^[0-9]{18,22}$'
-HAVING count(*) > 0
+SELECT format('%%s rows of device_staging have no %%s of %%s', count(*), run.identifier, run.form)
+FROM run
+INNER JOIN amop.device_staging AS staged ON run.id = staged.run_id
+WHERE staged.iccid !~ ('^(' || run.pattern || ')$')
+GROUP BY run.identifier, run.form
 UNION ALL
-SELECT format('%%s rows of device_usage_staging have no ICCID of 18 to 22 digits', count(*))
-FROM amop.device_usage_staging AS usage
-WHERE usage.run_id = %(run_id)s AND usage.iccid !~ '^[0-9]{18,22}$'
-HAVING count(*) > 0
+SELECT format('%%s rows of device_usage_staging have no %%s of %%s', count(*), run.identifier, run.form)
+FROM run
+INNER JOIN amop.device_usage_staging AS usage ON run.id = usage.run_id
+WHERE usage.iccid !~ ('^(' || run.pattern || ')$')
+GROUP BY run.identifier, run.form
 UNION ALL
 SELECT format('device_usage_to_process has %%s of the run''s work rows left', run.work_rows)
 FROM run

@@ -2,7 +2,8 @@
 --   projected_mb is usage so far and the daily rate of the history for the rest of the period.
 -- Parameters: service_provider_id, billing_period_id, usage_as_of, uses_proration, prorates_allowance, pool_scope,
 --   days_in_period, days_left, known_days (that the recent days and the history cover together; null = the rate is that
---   of the period so far), elapsed_days (of the period). Needs finding_usage.
+--   of the period so far), elapsed_days (of the period), megabyte (bytes). Needs
+--   finding_usage.
 -- Locks: none; a temporary table of this transaction.
 -- Repeatable: in another transaction; the table is dropped on commit.
 CREATE TEMPORARY TABLE finding_sim ON COMMIT DROP AS
@@ -45,21 +46,21 @@ SELECT
             WHEN %(known_days)s::numeric IS NULL
                 THEN used.mb / greatest(least(%(elapsed_days)s::numeric, active.days), 1) * %(days_left)s::numeric
             ELSE
-                coalesce(usage.recent_bytes + usage.history_bytes, 0) / 1048576
+                coalesce(usage.recent_bytes + usage.history_bytes, 0) / %(megabyte)s::numeric
                 / greatest(least(%(known_days)s::numeric, active.days), 1) * %(days_left)s::numeric
         END,
         6
     ) AS projected_mb,
-    coalesce(usage.recent_bytes, 0) / 1048576 AS recent_mb,
-    coalesce(usage.history_bytes, 0) / 1048576 AS history_mb,
-    coalesce(usage.history_squares, 0) / 1048576 / 1048576 AS history_squares,
+    coalesce(usage.recent_bytes, 0) / %(megabyte)s::numeric AS recent_mb,
+    coalesce(usage.history_bytes, 0) / %(megabyte)s::numeric AS history_mb,
+    coalesce(usage.history_squares, 0) / %(megabyte)s::numeric / %(megabyte)s::numeric AS history_squares,
     active.days AS days_active
 FROM amop.eligible_device_of_open_period(%(service_provider_id)s, %(billing_period_id)s) AS sim
 LEFT JOIN amop.carrier_rate_plan AS plan
     ON plan.service_provider_id = %(service_provider_id)s AND sim.rate_plan = plan.rate_plan_code
 LEFT JOIN comm_group ON sim.communication_plan = comm_group.name
 LEFT JOIN finding_usage AS usage ON sim.device_id = usage.device_id
-CROSS JOIN LATERAL (SELECT sim.data_usage / 1048576::numeric AS mb) AS used
+CROSS JOIN LATERAL (SELECT sim.data_usage / %(megabyte)s::numeric AS mb) AS used
 CROSS JOIN LATERAL (
     SELECT extract(EPOCH FROM %(usage_as_of)s::timestamptz - sim.date_activated) / 86400 AS days
 ) AS active

@@ -57,6 +57,7 @@ SELECT
     latest.usage_date,
     provider.id AS service_provider_id,
     provider.name AS service_provider_name,
+    integration.name AS integration,
     provider.time_zone,
     provider.uses_proration,
     provider.prorates_allowance,
@@ -73,4 +74,5 @@ SELECT
 FROM latest
 CROSS JOIN windows
 INNER JOIN amop.service_provider AS provider ON provider.id = %(service_provider_id)s
+INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
 INNER JOIN amop.billing_period AS period ON latest.billing_period_id = period.id

@@ -18,10 +18,15 @@ SELECT
         SELECT count(*) FROM amop.amop_outbox AS message
         WHERE message.session_id = session.id AND message.state <> 'sent'
     ) AS undelivered_messages,
-    session.error
+    session.error,
+    instance.changes_status,
+    instance.changes_reason,
+    instance.applied_plan_count,
+    instance.change_in_doubt_count
 FROM amop.optimization_session AS session
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
 INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
+LEFT JOIN amop.optimization_instance AS instance ON session.id = instance.session_id
 WHERE
     (%(session_id)s::bigint IS NULL OR session.id = %(session_id)s)
     AND (%(service_provider_id)s::bigint IS NULL OR session.service_provider_id = %(service_provider_id)s)

@@ -9,15 +9,16 @@
 --   and last_weights (bigint[], one more than days: number of days that count, and weight of the last day in 1e-6, for
 --   a SIM whose first day is number 0, 1, …), fewest_days, safety_percent (101); largest_usage_mb and
 --   largest_sms_usage: a SIM above them has a broken counter and is excluded; placed (text[], outcomes of the placed
---   groups). A SIM that may not be moved has a kept_reason; cycle_start, cycle_end, maximum_changes_per_sim (null = no
---   limit), minimum_days_on_plan: the limits by which a placed SIM keeps its plan for now (change_limit);
---   counts_from_change: a plan change counts from its day, so that later messages are forecast.
+--   groups). A SIM that may not be moved has a kept_reason; a placed SIM keeps its plan for now (change_limit) while a
+--   change of it is in doubt, and by the limits of provider and carrier: cycle_start, cycle_end,
+--   maximum_changes_per_sim, maximum_changes_per_month (of the carrier, in a month of time_zone; null = no limit),
+--   minimum_days_on_plan; counts_from_change: a plan change counts from its day, so that later messages are forecast.
 -- Locks: the new rows.
 -- Repeatable: yes, in one transaction with set_device_counts; an existing row stays as it is.
 INSERT INTO amop.optimization_device (
     instance_id, device_id, comm_group_id, iccid, current_rate_plan, current_rate_plan_id, usage_mb,
     projected_usage_mb, sms_usage, later_sms_usage, days_activated, is_prorated, history_days, sms_is_read, kept_reason,
-    change_limit, is_billed
+    change_limit, is_billed, plan_is_applied
 )
 SELECT
     %(instance_id)s,
@@ -63,11 +64,16 @@ SELECT
     kept.reason,
     CASE
         WHEN kept.reason IS NOT NULL OR plan.id IS NULL THEN NULL
-        WHEN coalesce(changed.period_changes, 0) >= %(maximum_changes_per_sim)s::bigint THEN 'maximum_changes_per_sim'
+        WHEN since_list.is_in_doubt THEN 'change_in_doubt'
+        WHEN
+            coalesce(changed.period_changes, 0) >= %(maximum_changes_per_sim)s::bigint
+            OR coalesce(changed.month_changes, 0) >= %(maximum_changes_per_month)s::bigint
+            THEN 'maximum_changes_per_sim'
         WHEN changed.last_changed_at > %(usage_as_of)s - make_interval(days => %(minimum_days_on_plan)s)
             THEN 'minimum_days_on_plan'
     END,
-    kept.reason IS NULL OR coalesce(plan.overage_rate > 0 AND plan.data_per_overage_charge > 0, false)
+    kept.reason IS NULL OR coalesce(plan.overage_rate > 0 AND plan.data_per_overage_charge > 0, false),
+    coalesce(since_list.rate_plan = sim.rate_plan, false)
 FROM amop.eligible_device(%(service_provider_id)s, %(billing_period_id)s, %(usage_as_of)s) AS sim
 INNER JOIN (
     SELECT
@@ -84,16 +90,23 @@ INNER JOIN (
 LEFT JOIN amop.carrier_rate_plan AS plan
     ON plan.service_provider_id = %(service_provider_id)s AND sim.rate_plan = plan.rate_plan_code
 LEFT JOIN usage_history AS history ON sim.device_id = history.device_id
+LEFT JOIN amop.plan_since_list(%(service_provider_id)s, %(cycle_end)s) AS since_list
+    ON sim.device_id = since_list.device_id
 LEFT JOIN (
     SELECT
         change.device_id,
         count(*) FILTER (WHERE change.changed_at >= %(cycle_start)s AND change.changed_at < %(cycle_end)s)
             AS period_changes,
+        count(*) FILTER (WHERE change.changed_at >= date_trunc('month', %(usage_as_of)s::timestamptz, %(time_zone)s))
+            AS month_changes,
         max(change.changed_at) FILTER (WHERE %(minimum_days_on_plan)s > 0) AS last_changed_at
     FROM amop.device_plan_change AS change
     INNER JOIN amop.device AS own
         ON change.device_id = own.id AND own.service_provider_id = %(service_provider_id)s
-    WHERE %(maximum_changes_per_sim)s::bigint IS NOT NULL OR %(minimum_days_on_plan)s > 0
+    WHERE
+        %(maximum_changes_per_sim)s::bigint IS NOT NULL
+        OR %(maximum_changes_per_month)s::bigint IS NOT NULL
+        OR %(minimum_days_on_plan)s > 0
     GROUP BY change.device_id
 ) AS changed ON sim.device_id = changed.device_id
 CROSS JOIN LATERAL (

@@ -19,6 +19,7 @@ SELECT
         WHEN sim.kept_reason = 'retired' THEN %(kept_retired)s
         WHEN sim.kept_reason = 'sms_not_read' THEN %(kept_sms_not_read)s
         WHEN sim.kept_reason IS NOT NULL THEN %(kept_not_placed)s
+        WHEN sim.change_limit = 'change_in_doubt' THEN %(kept_change_in_doubt)s
         WHEN sim.change_limit = 'maximum_changes_per_sim' THEN %(kept_change_count)s
         WHEN sim.change_limit = 'minimum_days_on_plan' THEN %(kept_days_on_plan)s
         WHEN

@@ -10,6 +10,8 @@ SELECT
     instance.device_count,
     instance.expected_device_count,
     instance.kept_device_count,
+    instance.applied_plan_count,
+    instance.change_in_doubt_count,
     instance.unknown_plan_count,
     instance.unknown_activation_count,
     instance.current_cost,
@@ -31,6 +33,7 @@ SELECT
     session.service_provider_id,
     session.billing_period_id,
     provider.name AS service_provider_name,
+    integration.family,
     provider.currency,
     provider.time_zone,
     provider.uses_proration,
@@ -50,5 +53,6 @@ SELECT
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
+INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
 INNER JOIN amop.billing_period AS period ON session.billing_period_id = period.id
 WHERE instance.id = %(instance_id)s

@@ -74,6 +74,7 @@ SELECT
     unsent.is_stopped AS unsent_is_stopped,
     unsent.reason AS unsent_reason,
     unsent.is_deleted AS unsent_is_deleted,
+    unsent.is_lost AS unsent_is_lost,
     unsent.change_count AS unsent_changes,
     unsent.since AS unsent_since,
     forecast.session_id AS forecast_session_id,
@@ -165,6 +166,7 @@ LEFT JOIN LATERAL (
         instance.changes_status = 'stopped' AS is_stopped,
         instance.changes_reason AS reason,
         optimized.dag_run_deleted_at IS NOT NULL AS is_deleted,
+        optimized.applying_lost_at IS NOT NULL AS is_lost,
         counted.change_count,
         greatest(instance.changes_decided_at, counted.touched_at) AS since
     FROM amop.optimization_session AS optimized

@@ -26,6 +26,8 @@ SELECT
     instance.unknown_plan_count,
     instance.unknown_activation_count,
     instance.unknown_activation_cost,
+    instance.applied_plan_count,
+    instance.change_in_doubt_count,
     instance.current_cost,
     instance.base_cost,
     instance.total_cost,
@@ -39,6 +41,8 @@ SELECT
     instance.cost_5_percent,
     instance.cost_95_percent,
     instance.worst_tenth_cost,
+    instance.expected_bill #>> '{risk,risk_weight}' AS risk_weight,
+    (instance.expected_bill ->> 'risk_adjusted_gap')::numeric AS risk_adjusted_gap,
     instance.expected_bill -> 'pools' AS expected_pools,
     instance.warning,
     instance.error AS instance_error,
@@ -51,6 +55,7 @@ SELECT
     instance.changes_planned_by,
     session.dag_run_deleted_at IS NOT NULL AS run_is_deleted,
     session.approval_lost_at IS NOT NULL AS approval_is_lost,
+    session.applying_lost_at IS NOT NULL AS applying_is_lost,
     instance.devices_removed_at
 FROM amop.optimization_session AS session
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id

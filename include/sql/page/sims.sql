@@ -1,4 +1,4 @@
--- Purpose: find SIMs by the first characters of their ICCID, IMSI, MSISDN or IMEI.
+-- Purpose: find SIMs by the first characters of their ICCID (or EID), IMSI, MSISDN or IMEI.
 -- Parameters: integrations (text[], names that the user may see), first (the characters, no wildcards), maximum.
 -- Locks: none, reads only.
 -- Repeatable: yes; of more than maximum SIMs any are returned.

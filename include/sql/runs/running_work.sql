@@ -2,7 +2,7 @@
 --   sync, and the optimization whose plan changes are undecided, awaiting approval or being applied.
 -- Parameters: service_provider_id, alive_since (timestamptz; a sync without a heartbeat since then is stale),
 --   changes_since (timestamptz; plan changes decided before it are ignored). Trials of one task, and optimizations
---   whose DAG runs were deleted, or ended without an answer to the request, are no work in progress.
+--   whose DAG runs were deleted, or ended before the changes were answered or sent, are no work in progress.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
@@ -30,5 +30,6 @@ SELECT
             AND coalesce(instance.changes_status, 'waiting') IN ('waiting', 'approved')
             AND session.dag_run_deleted_at IS NULL
             AND session.approval_lost_at IS NULL
+            AND session.applying_lost_at IS NULL
             AND coalesce(instance.changes_decided_at, instance.ended_at) > %(changes_since)s
     ) AS changes_instance_id

@@ -20,6 +20,7 @@ from amop.carriers.control_center_pages import read_device_page, read_usage_page
 from amop.carriers.malformed import MalformedPageError
 from amop.carriers.page import CarrierPage
 from amop.clock import Clock, utc_now
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.history import record_archived_usage, record_device_history, usage_date_of
 from amop.device_sync.list_guards import MAXIMUM_SCAN_PASSES
@@ -34,6 +35,7 @@ from amop.device_sync.staging import (
     stage_usage_page,
 )
 from amop.device_sync.store import merges, reads, records
+from amop.families import IdentifierRule
 from amop.log_lines import figures
 from amop.messages.outbox import enqueue_daily_sync_notice
 from amop.reference.billing_periods import ensure_billing_period
@@ -134,7 +136,7 @@ def _stage(
             now=now,
         )
         store.delete_replay_staging(connection, run_id=run_id)
-        count = 0
+        count, identifier = 0, KNOWN_INTEGRATIONS[archived.integration].api.identifier
         last_passes: dict[tuple[str, str, int, str, str], int] = {}
         try:
             for page in pages:
@@ -142,22 +144,25 @@ def _stage(
                 # The last reading of a plan's usage comes first, and only that one counts.
                 is_last_pass = last_passes.setdefault(page.question, page.scan_pass) == page.scan_pass
                 if page.kind == "device_list" or is_last_pass:
-                    STAGERS[page.kind](connection, run_id, page)
+                    STAGERS[page.kind](connection, run_id, page, identifier)
         except MalformedPageError as error:
             raise ArchiveError(f"{path}: answer {count} cannot be read: {error}") from None
         reads.complete_list(connection, run_id=run_id, list_is_exact=archived.list_is_exact, now=archived.usage_as_of)
     return run_id, count
 
 
-def _stage_list(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:
+def _stage_list(connection: WarehouseConnection, run_id: int, page: CarrierPage, identifier: IdentifierRule) -> None:
     if page.page_number < 1:
         return  # an answer that is no page of the list: the carrier refused the dates, or ended the list before them
     # Pages are archived with their number in the whole list, and were checked when they were received.
     devices = read_device_page(page.document, page_number=None, may_be_empty=True)
-    stage_list_page(connection, run_id, page.scan_pass, ListedPage(page.page_number, devices, page.received_at))
+    listed = ListedPage(page.page_number, devices, page.received_at)
+    stage_list_page(connection, run_id, page.scan_pass, listed, identifier=identifier)
 
 
-def _stage_plan_usage(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:
+def _stage_plan_usage(
+    connection: WarehouseConnection, run_id: int, page: CarrierPage, identifier: IdentifierRule
+) -> None:
     if page.is_refusal:
         reads.delete_usage_read(
             connection,
@@ -169,7 +174,7 @@ def _stage_plan_usage(connection: WarehouseConnection, run_id: int, page: Carrie
         return
     usage = read_usage_page(page.document, usage_type=page.usage_type, page_number=page.page_number)
     read = UsageRead(page.usage_type, page.rate_plan_code, page.rate_plan_version)
-    stage_usage_page(connection, run_id, read, page.page_number, usage, page.received_at)
+    stage_usage_page(connection, run_id, read, page.page_number, usage, page.received_at, identifier=identifier)
     if usage.is_last_page and page.scan_pass >= MAXIMUM_SCAN_PASSES:
         # The live run did not read it again after this pass; see `reread_moved_usage`.
         reads.delete_earlier_usage(
@@ -181,16 +186,18 @@ def _stage_plan_usage(connection: WarehouseConnection, run_id: int, page: Carrie
         )
 
 
-def _stage_device_usage(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:
+def _stage_device_usage(
+    connection: WarehouseConnection, run_id: int, page: CarrierPage, identifier: IdentifierRule
+) -> None:
     stage = stage_refusal if page.is_refusal else stage_device_usage
     stage(connection, run_id, page.iccid, page.document, page.received_at)
 
 
-def _skip_details(connection: WarehouseConnection, run_id: int, page: CarrierPage) -> None:
+def _skip_details(connection: WarehouseConnection, run_id: int, page: CarrierPage, identifier: IdentifierRule) -> None:
     """Stage nothing: details (numbers, activation) are not part of history."""
 
 
-STAGERS: dict[str, Callable[[WarehouseConnection, int, CarrierPage], None]] = {
+STAGERS: dict[str, Callable[[WarehouseConnection, int, CarrierPage, IdentifierRule], None]] = {
     "device_list": _stage_list,
     "rate_plan_usage": _stage_plan_usage,
     "device_usage": _stage_device_usage,

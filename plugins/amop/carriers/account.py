@@ -42,6 +42,8 @@ class CarrierAccount:
     client_secret: str | None = field(default=None, repr=False)
     account_name: str | None = None
     """The carrier's account whose SIMs are listed, for an API that needs its name."""
+    callback_url: str | None = None
+    """What an asynchronous API is to call when an operation ends; the package itself polls."""
 
     @property
     def gate_key(self) -> str:
@@ -110,6 +112,7 @@ class CarrierAccount:
             client_id=_text(extra.get("client_id"), "client_id", where),
             client_secret=_text(extra.get("client_secret"), "client_secret", where),
             account_name=_text(extra.get("account_name"), "account_name", where),
+            callback_url=_text(extra.get("callback_url"), "callback_url", where),
         )
 
 

@@ -12,12 +12,14 @@ from amop.carriers.control_center import ControlCenterClient
 from amop.carriers.errors import CarrierConnectionError
 from amop.carriers.http_client import CallGate
 from amop.carriers.protocol import CarrierClient
+from amop.carriers.teal import TealClient
 from amop.carriers.thingspace import ThingSpaceClient
 from amop.families import CONTROL_CENTER, family_of
 
 CLIENTS: dict[str, Callable[..., CarrierClient]] = {
     CONTROL_CENTER: ControlCenterClient,
     "thingspace": ThingSpaceClient,
+    "teal": TealClient,
 }
 """Family → its client class, called with account, gate and ``may_write``."""
 

@@ -3,6 +3,7 @@
 Control Center's error body (developer.cisco.com/docs/control-center, "Error codes") is
 ``{"errorMessage": "…", "errorCode": "10000001"}``; it may come with any status, 200 included. ThingSpace has the same
 one, ``{"fault": {"code": "900901", "message": "…"}}`` from its gateway, and OAuth's ``{"error": "…"}`` (RFC 6749, 5.2).
+Teal's is ``{"success": false, "errorCode": "ESIM_NOT_FOUND", "errorMessage": "…"}``, also with status 200.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ class AnswerKind(Enum):
     """Final for the request."""
 
 
-ERROR_CODES = {"40000029": AnswerKind.THROTTLED}
+ERROR_CODES = {
+    "40000029": AnswerKind.THROTTLED,
+    "GENERIC_ERROR": AnswerKind.FAILING,
+    "UNAUTHORIZED": AnswerKind.WRONG_CREDENTIALS,
+    "ESIM_NOT_FOUND": AnswerKind.REFUSED,
+    "VALIDATION_ERROR": AnswerKind.REFUSED,
+    "FLOW_RESTRICTED_ERROR": AnswerKind.REFUSED,
+}
 """Vendor error code → meaning, whatever the status is; all other codes mean what their status means."""
 
 _STATUSES = {401: AnswerKind.WRONG_CREDENTIALS, 408: AnswerKind.FAILING, 425: AnswerKind.THROTTLED,
@@ -70,6 +78,8 @@ class Answer:
             return fault.get("message"), fault.get("code") or ""
         if document.get("errorMessage") or document.get("errorCode"):
             return document.get("errorMessage"), document.get("errorCode") or ""
+        if document.get("success") is False:
+            return document.get("message") or "success is false", ""
         return document.get("error_description"), document.get("error") or ""
 
     @property

@@ -15,7 +15,7 @@ import typer
 
 from amop import ids
 from amop.cli.airflow_client import AirflowClient, AirflowError
-from amop.cli.output import print_text
+from amop.cli.output import print_markdown, print_text
 
 PAGE_SIZE = 100
 DAGS = ids.carrier_optimization_dag("")
@@ -141,7 +141,9 @@ def list_command(
 def show_command(run: Run) -> None:
     """Print an approval request in full: the plan changes, summed up, and their savings."""
     request = AirflowApprovals.from_environment().find(run)
-    print_text(f"{request['subject']}\n\n{request['body']}")
+    print_text(request["subject"])
+    print_text("")
+    print_markdown(request["body"])
 
 
 @app.command("approve")

@@ -8,6 +8,7 @@ defined.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PrintableFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    _check_digits(sys.argv[1:] if arguments is None else arguments)
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="amop")
     except ReferenceFileError as error:
@@ -89,6 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except psycopg.Error as error:
         _fail(f"the warehouse reported an error: {' '.join(str(error).split())}", FAILED)
     raise SystemExit(0)
+
+
+def _check_digits(arguments: Sequence[str]) -> None:
+    """Refuse numbers in other digits than 0 to 9: Python would read them, and an ICCID of them is none."""
+    for argument in arguments:
+        value = argument.partition("=")[2] if argument.startswith("--") else argument
+        number = re.sub(r"[\s.,_+-]", "", value)
+        if number.isdigit() and not number.isascii():
+            _fail(f"{argument!r}: a number must be written with the digits 0 to 9", WRONG_USAGE)
 
 
 class _PrintableFormatter(logging.Formatter):

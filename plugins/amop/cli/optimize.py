@@ -25,7 +25,8 @@ from amop.optimization.scenario_files import ScenarioFile, expected_figures, int
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.explanation import FinalPrices, explain
-from amop.solver.risk import UNITS, risk_weight_units, verify_risk
+from amop.solver.risk import risk_weight_units, verify_risk
+from amop.solver.risk_candidates import UNITS
 from amop.solver.scenario_certificate import verify_scenarios
 from amop.solver.scenarios import RiskFigures
 
@@ -36,7 +37,7 @@ PIPE_COLUMNS = 200
 
 POOLS = "pools"
 """Figure with a row for each pool."""
-GAPS = ("gap", "expected_gap")
+GAPS = ("gap", "expected_gap", "risk_adjusted_gap")
 
 STEPS = ("reading", "solving", "verifying", "writing")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -57,6 +58,17 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]
         console = Console(width=min(width or PIPE_WIDTH, console.width if console.is_terminal else PIPE_WIDTH))
     console.print(table)
     console.print()
+
+
+def print_markdown(text: str) -> None:
+    """Print a Markdown text as a person reads it: without its marks, tables with columns."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    with console.capture() as captured:
+        console.print(Markdown(printable(text), hyperlinks=False))
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from psycopg.types.json import Jsonb
 
 from amop import ids
 from amop.cli.connection import warehouse_conninfo
@@ -14,6 +15,7 @@ from amop.cli.known_ids import warehouse_with
 from amop.cli.output import MOST_ROWS, AsJson, print_json, print_table, print_text
 from amop.database.connection import connect
 from amop.device_sync.store import reports
+from amop.families import identifier_rules
 from amop.messages import store
 
 COLUMNS = ("received_at", "message_id", "outcome", "run_id", "deliveries", "dag_run_id", "reason")
@@ -48,7 +50,9 @@ def check_command(
 ) -> None:
     """Check the staging of the existing system against docs/staging-contract.md; exit 1 if it cannot be merged."""
     with connect(warehouse_with(run=run), application_name="amop messages") as connection:
-        faults = reports.staging_faults(connection, run_id=run, dag_id=ids.DEVICE_NOTIFICATION_DAG)
+        faults = reports.staging_faults(
+            connection, run_id=run, dag_id=ids.DEVICE_NOTIFICATION_DAG, identifiers=Jsonb(identifier_rules())
+        )
     if as_json:
         print_json(faults)
     else:

@@ -191,7 +191,7 @@ def _read_rate_plan_usage(
         _refuse_usage_read(connection, run, work, status=error.status, reason=reason, now=clock())
         return
     now = clock()
-    stage_usage_page(connection, run.id, work.usage_read, work.page_number, page, now)
+    stage_usage_page(connection, run.id, work.usage_read, work.page_number, page, now, identifier=run.identifier)
     store_answer(connection, run.id, answer_to(work, page.document, now))
     if not page.is_last_page:
         check_usage_paging(connection, run, work)

@@ -101,7 +101,7 @@ def _has_room(listed: list[ListedPage], speed: CarrierSpeed, spent: timedelta) -
 
 def _stage(connection: WarehouseConnection, run: SyncRun, scan_pass: int, listed: list[ListedPage]) -> None:
     last = listed[-1]
-    stage_list_pages(connection, run.id, scan_pass, listed)
+    stage_list_pages(connection, run.id, scan_pass, listed, identifier=run.identifier)
     record_progress(connection, run.id, pages=len(listed), now=last.received_at)
     if not last.page.is_last_page:
         check_list_paging(connection, run, scan_pass, last.page_number)

@@ -174,7 +174,7 @@ def _stage_page(
     following = windows[window.window_number] if window.window_number < len(windows) else None
     is_last = page.is_last_page and following is None
     listed = ListedPage(page_number, replace(page, is_last_page=is_last), now)
-    stage_list_page(connection, run.id, scan_pass, listed, is_gap=is_gap)
+    stage_list_page(connection, run.id, scan_pass, listed, identifier=run.identifier, is_gap=is_gap)
     store_answer(connection, run.id, CarrierPage("device_list", now, page.document, scan_pass, page_number))
     record_progress(connection, run.id, pages=1, now=now)
     if following is not None:

@@ -127,7 +127,7 @@ def _merge_devices(
             if reason is not None:
                 reasons[record.id] = reason
             continue
-        device = validate_listed_device(record.raw)
+        device = validate_listed_device(record.raw, run.identifier)
         if isinstance(device, Rejected):
             reasons[record.id] = device.reason
         else:

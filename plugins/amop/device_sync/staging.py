@@ -28,6 +28,7 @@ from amop.device_sync.validation import (
     validate_listed_device,
     validate_usage,
 )
+from amop.families import IdentifierRule
 
 COMPRESSION_LEVEL = 6
 REFUSED_DETAILS = "refusal"
@@ -89,7 +90,13 @@ def _json(document: object) -> str:
 
 
 def stage_list_page(
-    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage, *, is_gap: bool = False
+    connection: WarehouseConnection,
+    run_id: int,
+    scan_pass: int,
+    listed: ListedPage,
+    *,
+    identifier: IdentifierRule,
+    is_gap: bool = False,
 ) -> None:
     """Stage one page of the device list, its rejected records and its ledger row.
 
@@ -98,17 +105,23 @@ def stage_list_page(
         run_id: the run.
         scan_pass: number of the pass over the list.
         listed: the page.
+        identifier: what identifies a SIM at the carrier.
         is_gap: the page stays empty although later pages have SIMs.
     """
-    reads.copy_devices.write(connection, _staged_devices(connection, run_id, scan_pass, listed))
+    reads.copy_devices.write(connection, _staged_devices(connection, run_id, scan_pass, listed, identifier))
     _insert_list_page(connection, run_id, scan_pass, listed, is_gap=is_gap)
 
 
 def stage_list_pages(
-    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: Sequence[ListedPage]
+    connection: WarehouseConnection,
+    run_id: int,
+    scan_pass: int,
+    listed: Sequence[ListedPage],
+    *,
+    identifier: IdentifierRule,
 ) -> None:
     """Stage several pages of the device list and store them as received: one COPY, one round trip for the ledger."""
-    rows = [row for each in listed for row in _staged_devices(connection, run_id, scan_pass, each)]
+    rows = [row for each in listed for row in _staged_devices(connection, run_id, scan_pass, each, identifier)]
     reads.copy_devices.write(connection, rows)
     with connection.pipeline():
         for each in listed:
@@ -118,14 +131,14 @@ def stage_list_pages(
 
 
 def _staged_devices(
-    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage
+    connection: WarehouseConnection, run_id: int, scan_pass: int, listed: ListedPage, identifier: IdentifierRule
 ) -> list[StagedDevice]:
     """Return the rows of a page; quarantine its unusable records."""
     rows, page_number, page, now = [], listed.page_number, listed.page, listed.received_at
     for row_number, raw in enumerate(page.devices):
-        device = validate_listed_device(raw)
+        device = validate_listed_device(raw, identifier)
         if isinstance(device, Rejected):
-            iccid = usable_iccid(raw.get("iccid")) if isinstance(raw, Mapping) else None
+            iccid = usable_iccid(raw.get("iccid"), identifier) if isinstance(raw, Mapping) else None
             record = BadRecord(
                 run_id=run_id,
                 kind="device",
@@ -175,13 +188,21 @@ def staged_device(run_id: int, scan_pass: int, page_number: int, row_number: int
 
 
 def stage_usage_page(
-    connection: WarehouseConnection, run_id: int, read: UsageRead, page_number: int, page: UsagePage, now: datetime
+    connection: WarehouseConnection,
+    run_id: int,
+    read: UsageRead,
+    page_number: int,
+    page: UsagePage,
+    now: datetime,
+    *,
+    identifier: IdentifierRule,
 ) -> None:
     """Stage one page of a bulk usage read and its rejected records."""
     rows = []
     for row_number, record in enumerate(page.records):
-        iccid = usable_iccid(record.iccid)
+        iccid = usable_iccid(record.iccid, identifier)
         usage = validate_usage(record.usage)
+        nameless = f"deviceId is not an {identifier.name} of {identifier.form}"
         if iccid is None or isinstance(usage, str):
             parts = (iccid or "", read.usage_type, read.rate_plan_code, str(read.rate_plan_version))
             bad = BadRecord(
@@ -190,7 +211,7 @@ def stage_usage_page(
                 source="rate_plan_usage",
                 record_key=":".join((*parts, f"{page_number}.{row_number}")),
                 raw=record.raw,
-                reason=usage if isinstance(usage, str) else "deviceId is not an ICCID of 18 to 22 digits",
+                reason=usage if isinstance(usage, str) else nameless,
                 iccid=iccid,
                 usage_type=read.usage_type,
                 rate_plan_code=read.rate_plan_code,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from amop.carriers.protocol import ABSENT, DEVICE_KEYS
-from amop.families import ICCID
+from amop.families import ICCID, IdentifierRule
 from amop.foreign_text import LONGEST_NAME, text_fault
 
 LARGEST_BIGINT = 2**63 - 1
@@ -68,9 +68,9 @@ class DeviceDetails:
     faults: tuple[FieldFault, ...] = ()
 
 
-def usable_iccid(value: object) -> str | None:
-    """Return an ICCID of 18 to 22 digits unchanged, None for any other value."""
-    return value if isinstance(value, str) and ICCID.accepts(value) else None
+def usable_iccid(value: object, identifier: IdentifierRule = ICCID) -> str | None:
+    """Return an identifier of the form that the carrier's API family has unchanged, None for any other value."""
+    return value if isinstance(value, str) and identifier.accepts(value) else None
 
 
 def record_key(raw: object) -> str:
@@ -94,13 +94,18 @@ def canonical_status(status: str | None) -> str | None:
     return name if name in KNOWN_STATUSES else status
 
 
-def validate_listed_device(raw: object) -> ListedDevice | Rejected:
-    """Return a SIM of the device list: its ICCID has 18 to 22 digits; the other fields may be null, but not absent."""
+def validate_listed_device(raw: object, identifier: IdentifierRule = ICCID) -> ListedDevice | Rejected:
+    """Return a SIM of the device list: its identifier is usable; the other fields may be null, but not absent.
+
+    Args:
+        raw: the record; its key ``iccid`` has the identifier of every family.
+        identifier: the family's rule.
+    """
     if not isinstance(raw, Mapping):
         return Rejected(record_key(raw), f"a device is a JSON object, not {_kind(raw)}")
     iccid = raw.get("iccid")
-    if usable_iccid(iccid) is None:
-        return Rejected(record_key(raw), f"iccid is {_shown(iccid)}, not 18 to 22 digits")
+    if usable_iccid(iccid, identifier) is None:
+        return Rejected(record_key(raw), f"{identifier.name} is {_shown(iccid)}, not {identifier.form}")
     absent = [name for name in DEVICE_KEYS if name not in raw]
     if absent:
         return Rejected(record_key(raw), f"{' and '.join(absent)} absent; a SIM without one has null")

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, transaction
 from amop.findings import rules, store
 from amop.findings.store import KindTotal, Scope
@@ -160,6 +161,7 @@ def _create_tables(connection: WarehouseConnection, scope: Scope, times: CheckTi
         days_left=times.left,
         known_days=times.known,
         elapsed_days=times.elapsed,
+        megabyte=KNOWN_INTEGRATIONS[scope.integration].api.megabyte,
     )
     store.analyze_sims(connection)
     store.create_pools(connection)

@@ -30,6 +30,7 @@ class Scope:
     """Local date of it."""
     service_provider_id: int
     service_provider_name: str
+    integration: str
     time_zone: str
     uses_proration: bool
     prorates_allowance: bool
@@ -99,6 +100,7 @@ def create_sims(
     days_left: Decimal,
     known_days: Decimal | None,
     elapsed_days: Decimal,
+    megabyte: int,
 ) -> None:
     """Create the temporary table of the billed SIMs."""
 

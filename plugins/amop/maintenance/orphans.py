@@ -75,11 +75,11 @@ def record_deleted_dag_runs(conninfo: str, *, now: datetime, exists: IsActive) -
     return len(deleted_runs) + len(deleted_sessions)
 
 
-def record_lost_approvals(conninfo: str, *, now: datetime, is_active: IsActive) -> int:
-    """Record the approvals whose DAG run has ended without an answer, and those that wait again; return their number.
+def record_lost_changes(conninfo: str, *, now: datetime, is_active: IsActive) -> int:
+    """Record the plan changes whose DAG run has ended before they were answered or sent; return their number.
 
-    A task that waits for an approval can be marked in Airflow. Its request cannot be answered then, until the task is
-    cleared.
+    A task that waits for an approval, or that applies the changes, can be marked in Airflow. Then its request cannot be
+    answered, or nothing sends the rest, until the task is cleared; those that wait or are sent again count, too.
 
     Args:
         conninfo: libpq connection string of the warehouse.
@@ -88,13 +88,17 @@ def record_lost_approvals(conninfo: str, *, now: datetime, is_active: IsActive) 
     """
     with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
         waiting = store.waiting_approvals(connection)
+        approved = store.sessions_to_apply(connection)
+    found = [(each, store.set_approval_lost) for each in waiting] + [
+        (each, store.set_applying_lost) for each in approved
+    ]
     changed = 0
-    for approval in waiting:
-        dag_runs = _optimizations_of(approval.id, approval.integration, approval.opened_by)
+    for session, set_lost in found:
+        dag_runs = _optimizations_of(session.id, session.integration, session.opened_by)
         is_lost = bool(dag_runs) and not any(is_active(*dag_run) for dag_run in dag_runs)
-        if is_lost != approval.is_lost:
+        if is_lost != session.is_lost:
             with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
-                store.set_approval_lost(connection, session_id=approval.id, lost_at=now if is_lost else None)
+                set_lost(connection, session_id=session.id, lost_at=now if is_lost else None)
             changed += 1
     return changed
 

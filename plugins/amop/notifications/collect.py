@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from amop.database.connection import WarehouseConnection, transaction
@@ -90,6 +90,9 @@ def add_failed_task(
             since=now - RECENT,
         ):
             return False
+        if not notification.provider:
+            name = store.provider_of_work(connection, run_id=run_id, session_id=session_id)
+            notification = replace(notification, provider=name or "")
         return add(connection, notification, now=now, is_off=is_off)
 
 

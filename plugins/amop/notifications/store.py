@@ -225,6 +225,11 @@ def is_recorded_failure(
     """Return whether a task's failure is recorded in its sync run or its session."""
 
 
+@statement("notifications/provider_of_work")
+def provider_of_work(connection: WarehouseConnection, *, run_id: int | None, session_id: int | None) -> str | None:
+    """Return the name of the provider of a sync run or a session, None if neither is known."""
+
+
 @statement("notifications/add_notification")
 def add_notification(
     connection: WarehouseConnection,

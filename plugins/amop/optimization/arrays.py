@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from amop.database.columns import ColumnRow, write_numbers
 from amop.database.connection import WarehouseConnection
+from amop.families import monthly_change_limits
 from amop.optimization import store
-from amop.optimization.assignment_reasons import ASSIGNMENT_REASONS
+from amop.optimization.assignment_reasons import reasons_of
 from amop.optimization.change_effects import days_left, effects_of
 from amop.optimization.comm_groups import PLACED
 from amop.optimization.rows import Instance, RatePlan, ResultTotals, StoredCommGroup
@@ -323,7 +324,7 @@ def write_device_results(
         instance_id=instance_id,
         a_change_counts=effects_of(instance).any_counts(days_left=remaining),
         currency=instance.currency,
-        **ASSIGNMENT_REASONS,
+        **reasons_of(monthly_change_limits().get(instance.family)),
     )
     write_changes(connection, instance_id)
     store.results.set_group_costs(connection, instance_id=instance_id)

@@ -9,6 +9,7 @@ ASSIGNMENT_REASONS = {
     "kept_retired": "kept: retired within this billing period, and billed to its end",
     "kept_sms_not_read": "kept: its messages were not read, and its rate plans have a price for them",
     "kept_not_placed": "kept: not optimized, but billed and in its pool",
+    "kept_change_in_doubt": "kept: a change of its plan was sent, and its outcome is not known yet",
     "kept_change_count": "kept: its plan has changed in this billing period as often as the provider allows",
     "kept_days_on_plan": "kept: its plan changed too recently to change again",
     "kept_next_cycle": "kept: a change of its plan would count from the next billing period only",
@@ -23,3 +24,11 @@ ASSIGNMENT_REASONS = {
     "moved_for_bill": "moved: costs more on its own, but lowers the total bill",
 }
 """Words by the name of the reason; the amount that a change saves follows ``moved_saves``."""
+
+
+def reasons_of(monthly_limit: int | None) -> dict[str, str]:
+    """Return the words for a carrier that accepts this many plan changes of a SIM in a month; None = no limit."""
+    if monthly_limit is None:
+        return ASSIGNMENT_REASONS
+    counted = f", or this month as often as the carrier accepts ({monthly_limit})"
+    return ASSIGNMENT_REASONS | {"kept_change_count": ASSIGNMENT_REASONS["kept_change_count"] + counted}

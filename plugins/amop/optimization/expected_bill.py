@@ -161,7 +161,7 @@ def document_of(result: ExpectedResult, interval: RiskFigures) -> dict[str, Any]
         "interval_scenarios": len(interval.bills),
         "expected_cost_of_interval": _money(interval.expected()),
         "worst_tenth_cost": _money(interval.worst_tenth()),
-        **({} if result.risk_proof is None else {"risk": result.risk_proof.as_json()}),
+        **({} if (proof := result.risk_proof) is None else {"risk": proof.as_json(), "risk_adjusted_gap": proof.gap}),
         "scenarios": result.bills.count,
         "seed": SEED,
         "expected_cost": _money(risk.expected()),

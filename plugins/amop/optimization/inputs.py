@@ -25,6 +25,7 @@ from amop.optimization.errors import input_errors
 from amop.optimization.exclusions import EXCLUSION_REASONS, USAGE_TOO_LARGE
 from amop.optimization.forecast import LARGEST_SMS_USAGE, LARGEST_USAGE_MB
 from amop.optimization.instances import end_with_errors, load_instance, lock_instance
+from amop.optimization.known_changes import known_change_notes
 from amop.optimization.projection import add_devices, add_left_plans, read_history
 from amop.optimization.rows import CommGroupCounts, Instance, RatePlan, StoredCommGroup
 from amop.runs.errors import PipelineError
@@ -194,6 +195,8 @@ def project_usage(conninfo: str, instance_id: int) -> dict[str, int]:
         exclusions = store.sims.exclusion_counts(connection, instance_id=instance_id)
     if instance.warning:
         log.warning("%s: %s", instance.service_provider_name, instance.warning)
+    for note in known_change_notes(instance.applied_plan_count, instance.change_in_doubt_count):
+        log.info("%s: %s", instance.service_provider_name, note)
     for exclusion in exclusions:
         words = EXCLUSION_REASONS[exclusion.reason].words
         log.info("%s: %s SIMs excluded: %s", instance.service_provider_name, exclusion.device_count, words)
@@ -253,6 +256,8 @@ def _store_device_counts(connection: WarehouseConnection, instance: Instance) ->
         unknown_plan_count=sum(group.unknown_plan_count for group in groups),
         unknown_activation_count=sum(group.unknown_activation_count for group in groups),
         unknown_activation_cost=unknown_cost,
+        applied_plan_count=sum(group.applied_plan_count for group in groups),
+        change_in_doubt_count=sum(group.change_in_doubt_count for group in groups),
         warning="\n".join(filter(None, warnings)) or None,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from amop.database.connection import WarehouseConnection
+from amop.families import monthly_change_limits
 from amop.optimization import store
 from amop.optimization.change_effects import effects_of
 from amop.optimization.comm_groups import PLACED
@@ -90,6 +91,8 @@ def add_devices(connection: WarehouseConnection, instance: Instance, history: Us
         cycle_start=instance.cycle_start,
         cycle_end=instance.cycle_end,
         maximum_changes_per_sim=instance.maximum_changes_per_sim,
+        maximum_changes_per_month=monthly_change_limits().get(instance.family),
+        time_zone=instance.time_zone,
         minimum_days_on_plan=instance.minimum_days_on_plan,
         counts_from_change=effects_of(instance).count_from_change,
     )

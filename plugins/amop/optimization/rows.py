@@ -24,6 +24,9 @@ class Instance:
     expected_device_count: int
     kept_device_count: int
     """SIMs that are billed on their present plan and may not be moved."""
+    applied_plan_count: int
+    """Billed SIMs whose present plan was applied after the last list of devices."""
+    change_in_doubt_count: int
     unknown_plan_count: int
     unknown_activation_count: int
     current_cost: Decimal | None
@@ -50,6 +53,8 @@ class Instance:
     service_provider_id: int
     billing_period_id: int
     service_provider_name: str
+    family: str
+    """The carrier's API family."""
     currency: str
     time_zone: str
     uses_proration: bool
@@ -155,6 +160,10 @@ class CommGroupCounts:
     """Rate charges of the present plans of placed SIMs whose activation date is unknown."""
     sms_unread_count: int
     """Placed SIMs to which no plan with a price for messages was offered, because their messages were not read."""
+    applied_plan_count: int
+    """Billed SIMs whose present plan was applied after the last list of devices."""
+    change_in_doubt_count: int
+    """Placed SIMs that keep their plan because the outcome of a change of it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

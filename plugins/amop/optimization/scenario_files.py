@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from amop.optimization.csv_table import Problem, Problems, Table, read_table
 from amop.solver import from_micro
 from amop.solver.expected import ExpectedResult
 from amop.solver.model import Integers
-from amop.solver.scenarios import MAX_SCENARIOS, RiskFigures, ScenarioBills
+from amop.solver.scenarios import MAX_SCENARIOS, RiskFigures, ScenarioBills, half_up
 
 SCENARIO_COLUMN = re.compile(r"usage_mb_[0-9]+")
 QUANTILES = (5, 50, 95)
@@ -133,13 +132,18 @@ def expected_figures(result: ExpectedResult, interval: RiskFigures, seconds: flo
     if result.risk_proof is not None:
         proof = result.risk_proof
         figures["risk_weight"] = str(Decimal(proof.risk_weight).scaleb(-3))
-        figures["risk_adjusted_cost"] = _money(round(proof.adjusted))
-        figures["risk_adjusted_lower_bound"] = _money(ceil(proof.lower_bound))
+        figures["risk_adjusted_cost"] = _money(half_up(proof.adjusted))
+        figures["risk_adjusted_lower_bound"] = _money(half_up(proof.lower_bound))
+        figures["risk_adjusted_gap"] = proof.gap
     if claim.min_saving:
         count = result.bills.count
         figures["voluntary_changes"] = claim.change_count
         figures["expected_objective"] = _money(result.risk.expected() + claim.min_saving * claim.change_count)
         figures["expected_objective_bound"] = _money(claim.objective_bound // count)
+        if result.risk_proof is not None:
+            proof, price = result.risk_proof, claim.min_saving * claim.change_count
+            figures["risk_adjusted_objective"] = _money(half_up(proof.adjusted + price))
+            figures["risk_adjusted_objective_bound"] = _money(half_up(proof.objective_bound))
     figures["pools"] = [
         {
             "pool": name,

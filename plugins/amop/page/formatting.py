@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import quote
 
-from amop.wording import NOTHING, hundredths, money, several
+from amop.wording import NOTHING, hundredths, several
 
 BYTES_PER_UNIT = 1024
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -73,21 +73,3 @@ def pool(name: str | None) -> str | None:
         return None
     kind, _, rest = name.partition(" ")
     return {"pool": rest, "plan": f"{rest} (its own)"}.get(kind, name)
-
-
-def capped(cap: int | None, more: int | None, saving: Decimal | None, currency: str) -> str | None:
-    """Return what a limit on plan changes has kept from being saved, as a clause; None where it was not reached.
-
-    Args:
-        cap: the limit.
-        more: further changes that the best plans without the limit need.
-        saving: what these plans save more.
-        currency: of the amount.
-    """
-    if cap is None or more is None or saving is None:
-        return None
-    name = f"capped by maximum_changes = {cap:,}"
-    if saving <= 0:
-        return f"{name}; without the cap no cheaper plans were found"
-    changes = several(more, "more change") if more > 0 else "other changes"
-    return f"{name}; without the cap {changes} would save {money(saving, currency)}"

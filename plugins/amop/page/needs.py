@@ -13,9 +13,10 @@ from amop import ids
 from amop.config import INTEGRATIONS, KNOWN_INTEGRATIONS
 from amop.page import formatting
 from amop.page.store.today import ProviderRow
-from amop.runs.first_step import CLEAR, OTHERWISE, first_step, new_optimization, new_sync
+from amop.runs.first_step import first_step, new_optimization, new_sync
+from amop.runs.lost_changes import ChangesRun, approval_loss, approval_step, sending_loss, sending_step
 from amop.time_limits import STALE_AFTER
-from amop.wording import money, several
+from amop.wording import capped, money, several
 
 LATE_AFTER = timedelta(hours=30)
 """A daily sync that is older than this has been missed; the longest run of one may take as long."""
@@ -123,7 +124,7 @@ class ProviderToday:
     @property
     def cap_note(self) -> str | None:
         """What the limit on plan changes has kept from being saved; None where it was not reached."""
-        return formatting.capped(
+        return capped(
             self.stored.change_cap, self.stored.uncapped_changes, self.stored.uncapped_saving, self.stored.currency
         )
 
@@ -175,7 +176,6 @@ def _action(row: ProviderRow, need: Need) -> str:
     sync = ids.device_sync_dag(row.integration)
     actions = {
         Need.FAILED: "unpause amop_relay, which ends the session, then trigger the optimization again",
-        Need.APPROVAL: "approve or reject it, on the page AMOP or by bin/amop approvals",
         Need.LATE: f"trigger {sync} and see that it is not paused",
         Need.MESSAGES: "see the errors of these messages, then send them again as the runbook says",
         Need.QUARANTINE: "run bin/amop quarantine list",
@@ -183,14 +183,8 @@ def _action(row: ProviderRow, need: Need) -> str:
     }
     if need is Need.STOPPED:
         return unsent_action(row)
-    if need is Need.APPROVAL and row.approval_is_lost and not row.approval_is_deleted:
-        dag_id = ids.carrier_optimization_dag(row.integration)
-        return (
-            f"clear {ids.APPROVE_CHANGES_TASK} of session {row.approval_session_id} in {dag_id} with its downstream "
-            "tasks, which asks again"
-        )
-    if need is Need.APPROVAL and row.approval_is_deleted:
-        return f"optimize again: {new_optimization(row.integration, row.id)}"
+    if need is Need.APPROVAL:
+        return approval_step(_approval_run(row))
     if need is Need.FAILED and row.run_status in ENDED_BADLY:
         new_run = new_sync(row.run_dag_id or sync, row.id) if row.run_is_deleted else None
         return first_step(row.run_error, new_run=new_run)
@@ -202,15 +196,27 @@ def _action(row: ProviderRow, need: Need) -> str:
 
 def unsent_action(row: ProviderRow) -> str:
     """Return what to do about approved plan changes that were not sent."""
-    if row.unsent_is_deleted:
-        return f"remove the cause, then optimize again: {new_optimization(row.integration, row.id)}"
-    dag_id = ids.carrier_optimization_dag(row.integration)
-    task = f"{ids.APPLY_CHANGES_TASK} of session {row.unsent_session_id} in {dag_id}"
-    if not row.unsent_is_stopped:
-        return f"see whether {task} waits for the carrier; otherwise clear it with its downstream tasks"
-    clear = f"clear {task} with its downstream tasks, which sends the others"
-    step = first_step(row.unsent_reason)
-    return f"remove the cause, then {clear}" if step == OTHERWISE else step.replace(CLEAR, clear)
+    return sending_step(_unsent_run(row), is_stopped=bool(row.unsent_is_stopped), reason=row.unsent_reason)
+
+
+def _approval_run(row: ProviderRow) -> ChangesRun:
+    return ChangesRun(
+        row.integration,
+        row.id,
+        row.approval_session_id or 0,
+        is_deleted=bool(row.approval_is_deleted),
+        has_ended=bool(row.approval_is_lost),
+    )
+
+
+def _unsent_run(row: ProviderRow) -> ChangesRun:
+    return ChangesRun(
+        row.integration,
+        row.id,
+        row.unsent_session_id or 0,
+        is_deleted=bool(row.unsent_is_deleted),
+        has_ended=bool(row.unsent_is_lost),
+    )
 
 
 def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None]:
@@ -257,12 +263,8 @@ def _approval(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
     saving = money(row.approval_savings, row.currency)
     changes = several(row.approval_changes or 0, "plan change", "plan changes")
     reason = f"an approval is needed for {changes}, saving {saving}"
-    if row.approval_is_deleted:
-        reason += "; its request was deleted with its run in Airflow"
-        return Need.APPROVAL, reason, Link("See the session", f"session/{row.approval_session_id}")
-    if row.approval_is_lost:
-        reason += "; its run has ended in Airflow without an answer"
-        return Need.APPROVAL, reason, Link("See the session", f"session/{row.approval_session_id}")
+    if (loss := approval_loss(_approval_run(row))) is not None:
+        return Need.APPROVAL, f"{reason}; {loss}", Link("See the session", f"session/{row.approval_session_id}")
     return Need.APPROVAL, reason, Link("Approve or reject", f"session/{row.approval_session_id}#approval")
 
 
@@ -281,11 +283,14 @@ def _unsent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] | 
     """Return the need of approved plan changes that were not all sent: applying has stopped, or sends nothing."""
     if row.unsent_session_id is None or row.unsent_since is None:
         return None
-    if not row.unsent_is_stopped and now - row.unsent_since <= STALE_AFTER:
+    loss = sending_loss(_unsent_run(row))
+    if not row.unsent_is_stopped and loss is None and now - row.unsent_since <= STALE_AFTER:
         return None
     count = several(row.unsent_changes or 0, "approved plan change", "approved plan changes")
     link = Link("See the plan changes", f"session/{row.unsent_session_id}/changes?state=approved")
     verb = "was" if row.unsent_changes == 1 else "were"
+    if not row.unsent_is_stopped and loss is not None:
+        return Need.STOPPED, f"{count} of session {row.unsent_session_id} {verb} not sent: {loss}", link
     if not row.unsent_is_stopped:
         waits = "waits" if row.unsent_changes == 1 else "wait"
         idle = f"{count} of session {row.unsent_session_id} {waits}, and none was sent since"

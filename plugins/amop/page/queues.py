@@ -38,7 +38,12 @@ QUARANTINE_COLUMNS: tuple[Column[QuarantineRow], ...] = (
     Column("provider", "Provider", lambda row: row.provider),
     Column("run", "Sync run", lambda row: row.run_id, kind="id", is_sortable=False),
     Column("kind", "Kind", lambda row: row.kind),
-    Column("iccid", "ICCID", lambda row: row.iccid, link=lambda row: f"sim/{row.device_id}" if row.device_id else None),
+    Column(
+        "iccid",
+        "ICCID or EID",
+        lambda row: row.iccid,
+        link=lambda row: f"sim/{row.device_id}" if row.device_id else None,
+    ),
     Column("source", "Read from", lambda row: row.source, kind="state"),
     Column("reason", "Reason", lambda row: row.reason, note=lambda row: row.raw),
     Column("quarantined_at", "Since", lambda row: row.quarantined_at, kind="moment"),
@@ -100,7 +105,7 @@ def read_quarantine(
         integrations: names of the integrations that the user may see.
         changeable: names of those whose records the user may retry and accept; None = of none.
         with_resolved: True = records that were merged or superseded since as well.
-        search: start of an ICCID, or part of the provider's name or the reason; None = all.
+        search: start of an ICCID or EID, or part of the provider's name or the reason; None = all.
         order: None = the newest first.
         page: number of the page from 1, None for all that an export holds.
         said: what a button of the table has done.

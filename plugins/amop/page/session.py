@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from amop import ids
 from amop.database.connection import WarehouseConnection
+from amop.optimization.known_changes import known_change_notes
 from amop.page import formatting
 from amop.page.pictures import FlowPicture, LinePicture, PlanFlow, flow_picture, line_picture
 from amop.page.session_tables import SESSION_COLUMNS, UNKNOWN_PLAN, SessionTables, read_changes
@@ -20,9 +21,9 @@ from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
-from amop.runs.first_step import new_optimization
+from amop.runs.lost_changes import ChangesRun, approval_loss, approval_step, sending_loss, sending_step
 from amop.runs.store.sync_runs import warnings_of_instance
-from amop.wording import money, several
+from amop.wording import capped, money, several
 
 LISTED_SESSIONS = 500
 TOP_SAVERS = 10
@@ -78,8 +79,12 @@ class SessionView:
     """Of the optimization's run in Airflow."""
     stages: list[Stage]
     proof: str
+    known_changes: list[str]
+    """What the optimization knew of plan changes after the last list of devices, in sentences."""
     risk: list[str]
     """How uncertain the bill is, in sentences."""
+    stop: str | None
+    """What has stopped the plan changes, and what to do."""
     warnings: list[str]
     groups: Table[CommGroupRow]
     plans: Table[RatePlanRow]
@@ -131,16 +136,18 @@ def read_session(
     plans = read_rate_plans(connection, instance_id=instance_id)
     curve = store.saving_curve(connection, instance_id=instance_id)
     tables = SessionTables(stored, orders)
+    states = changes_by_state(connection, instance_id)
     return SessionView(
         stored=stored,
         run_address=run_address(stored),
         stages=stages(stored, store.session_steps(connection, session_id=session_id)),
         proof=proof_sentence(stored),
+        known_changes=known_change_notes(stored.applied_plan_count, stored.change_in_doubt_count),
         risk=risk_sentences(stored),
+        stop=stop_sentence(stored, states.get("approved", 0)),
         warnings=[
             *(stored.warning or "").splitlines(),
             *(row.warning for row in warnings_of_instance(connection, instance_id=instance_id)),
-            *lost_request(stored),
         ],
         groups=tables.groups(read_comm_groups(connection, instance_id=instance_id)),
         plans=tables.plans(plans),
@@ -150,7 +157,7 @@ def read_session(
         excluded=tables.excluded(
             store.exclusions(connection, instance_id=instance_id, service_provider_id=stored.service_provider_id)
         ),
-        changes_by_state=changes_by_state(connection, instance_id),
+        changes_by_state=states,
         top_savers=tables.top_savers(
             read_changes(connection, instance_id, currency=stored.currency, maximum=TOP_SAVERS).rows
         ),
@@ -182,16 +189,16 @@ def proof_sentence(stored: StoredSession) -> str:
     if stored.total_cost is None or stored.lower_bound is None:
         return "There is no result yet." if stored.status == "running" else "This session has no result."
     rest = stored.total_cost - stored.lower_bound
-    cap = formatting.capped(stored.change_cap, stored.uncapped_changes, stored.uncapped_saving, stored.currency)
+    cap = capped(stored.change_cap, stored.uncapped_changes, stored.uncapped_saving, stored.currency)
     if not stored.device_count:
         return "No SIM was placed, so there is nothing to prove."
     if rest <= 0:
         return "This is the least possible bill: it is proved that no assignment of plans costs less."
-    capped = "" if cap is None else f" The plan changes are {cap}."
+    limit = "" if cap is None else f" The plan changes are {cap}."
     return (
         f"At most {money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
         f"be saved: it is proved that no assignment of plans costs less than "
-        f"{money(stored.lower_bound, stored.currency)}.{capped}"
+        f"{money(stored.lower_bound, stored.currency)}.{limit}"
     )
 
 
@@ -205,6 +212,11 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     if stored.worst_tenth_cost is not None:
         worst = money(stored.worst_tenth_cost, stored.currency)
         sentences.append(f"In the worst tenth of the scenarios it is {worst} on the mean.")
+    if stored.risk_adjusted_gap is not None:
+        gap = formatting.share(stored.risk_adjusted_gap, decimals=4)
+        sentences.append(
+            f"With the worst tenth weighted by {stored.risk_weight}, the bill is at most {gap} above the least one."
+        )
     for pool in stored.expected_pools or ():
         if pool["overage_probability"] > 0:
             chance = formatting.share(pool["overage_probability"], decimals=0)
@@ -214,24 +226,40 @@ def risk_sentences(stored: StoredSession) -> list[str]:
     return sentences
 
 
-def lost_request(stored: StoredSession) -> list[str]:
-    """Return what to do where plan changes wait for an approval that no one can give; empty where all is well."""
-    if stored.changes_status != "waiting":
-        return []
-    if stored.run_is_deleted:
-        command = new_optimization(stored.integration, stored.service_provider_id)
-        return [f"the request for an approval was deleted with its run in Airflow; optimize again: {command}"]
-    if stored.approval_is_lost:
-        return [
-            f"the run has ended in Airflow without an answer to its request; clear {ids.APPROVE_CHANGES_TASK} with its "
-            "downstream tasks, and it asks again"
-        ]
-    return []
+def stop_sentence(stored: StoredSession, unsent: int) -> str | None:
+    """Return what has stopped the plan changes of a session and what to do; None where all is well.
+
+    Args:
+        stored: the session.
+        unsent: its approved changes that were not sent.
+    """
+    run = ChangesRun(
+        stored.integration,
+        stored.service_provider_id,
+        stored.id,
+        is_deleted=stored.run_is_deleted,
+        has_ended=stored.approval_is_lost if stored.changes_status == "waiting" else stored.applying_is_lost,
+    )
+    if stored.changes_status == "waiting":
+        loss = approval_loss(run)
+        return None if loss is None else f"The plan changes wait for an approval: {loss}. Next: {approval_step(run)}."
+    is_stopped = stored.changes_status == "stopped"
+    reason = stored.changes_reason if is_stopped else sending_loss(run) if stored.changes_status == "approved" else None
+    if not unsent or reason is None:
+        return None
+    changes = several(unsent, "approved plan change was", "approved plan changes were")
+    step = sending_step(run, is_stopped=is_stopped, reason=reason)
+    return f"{changes} not sent: {reason.rstrip('.')}. Next: {step}."
 
 
 def pending_approval(stored: StoredSession) -> Approval | None:
     """Return the pending approval request of a session, None if there is none."""
-    if stored.changes_status != "waiting" or not stored.changes_planned_by or lost_request(stored):
+    if (
+        stored.changes_status != "waiting"
+        or not stored.changes_planned_by
+        or stored.run_is_deleted
+        or stored.approval_is_lost
+    ):
         return None
     dag_id, _, run_id = stored.changes_planned_by.partition("/")
     return Approval(dag_id, run_id, ids.APPROVE_CHANGES_TASK) if run_id else None

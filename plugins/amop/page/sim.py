@@ -32,14 +32,14 @@ from amop.page.table import Column, Order, Table, whole_table
 from amop.page.time_series import DayUsage, TimeSeries, usage_chart, usage_with_forecast
 
 FEWEST_CHARACTERS = 5
-SEARCHED = re.compile(r"\+?[0-9]{5,22}")
+SEARCHED = re.compile(r"\+?[0-9]{5,32}")
 """What can be searched for: the first digits of a number."""
 MOST_SIMS = 200
 MOST_ROWS = 100
 MOST_CYCLES = 24
 
 SIM_COLUMNS: tuple[Column[FoundSim], ...] = (
-    Column("iccid", "ICCID", lambda row: row.iccid, link=lambda row: f"sim/{row.id}"),
+    Column("iccid", "ICCID or EID", lambda row: row.iccid, link=lambda row: f"sim/{row.id}"),
     Column("provider", "Provider", lambda row: row.provider),
     Column("imsi", "IMSI", lambda row: row.imsi),
     Column("msisdn", "MSISDN", lambda row: row.msisdn),
@@ -136,7 +136,7 @@ class SimView:
 def search_sims(
     connection: WarehouseConnection, text: str, *, integrations: list[str], order: Order | None
 ) -> Table[FoundSim]:
-    """Return the SIMs with an ICCID, IMSI, MSISDN or IMEI that begins with a text; none for a text that is too short.
+    """Return the SIMs with an ICCID, EID, IMSI, MSISDN or IMEI that begins with a text; none for one that is too short.
 
     Args:
         connection: a reading transaction.
@@ -146,7 +146,7 @@ def search_sims(
     """
     wanted = re.sub(r"[\s-]", "", text)
     rows: list[FoundSim] = []
-    empty = f"Type the first {FEWEST_CHARACTERS} or more digits of an ICCID, IMSI, MSISDN or IMEI."
+    empty = f"Type the first {FEWEST_CHARACTERS} or more digits of an ICCID, EID, IMSI, MSISDN or IMEI."
     if SEARCHED.fullmatch(wanted):
         rows = store.find_sims(connection, integrations=integrations, first=wanted, maximum=MOST_SIMS)
         empty = f"No SIM has a number that begins with {wanted}."

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from amop import time_limits
 from amop.carriers.errors import (
@@ -26,6 +27,7 @@ from amop.carriers.errors import (
 from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
 from amop.database.connection import WarehouseConnection, connect, transaction
+from amop.families import monthly_change_limits
 from amop.foreign_text import clean_text
 from amop.log_lines import figures
 from amop.plan_changes import store
@@ -295,6 +297,10 @@ def _apply(
             from_rate_plan=change.from_rate_plan,
             to_rate_plan=change.to_rate_plan,
         )
+        if is_done and (applied_by := store.session_that_applied(connection, change_id=change.id)) is not None:
+            reason = f"session {applied_by} applied the same change meanwhile; the saving is that session's"
+            store.set_outcome(connection, change_id=change.id, state="rejected", error=reason, now=clock())
+            return "rejected", reason
         if not is_done and conflict is None:
             if (refusal := _refusal_by_limits(connection, change, clock())) is not None:
                 log.warning("SIM %s: %s", change.iccid, refusal)
@@ -316,8 +322,10 @@ def _apply(
 
 
 def _refusal_by_limits(connection: WarehouseConnection, change: PlanChange, now: datetime) -> str | None:
-    """Return why the provider's limits on the changes of a SIM forbid this one now, None if they do not."""
-    limits = store.change_limits(connection, change_id=change.id)
+    """Return why the limits of provider and carrier on a SIM's changes forbid this one now, None if they do not."""
+    limits = store.change_limits(
+        connection, change_id=change.id, now=now, monthly_limits=Jsonb(monthly_change_limits())
+    )
     if limits is None:
         return None
     return refusal_by_limits(**asdict(limits), now=now)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from amop.plan_changes.rules import describe_span
 from amop.plan_changes.store import InstanceChanges, Move
 from amop.runs.run_warning import RunWarning
-from amop.wording import money, several
+from amop.wording import capped, money, several
 
 MOVES_SHOWN = 25
 """Rows of the table; the other moves are summed up in one row."""
@@ -70,6 +70,9 @@ def approval_body(
     ]
     if others := moves[MOVES_SHOWN:]:
         lines.append(_row(_sum(others), currency))
+    cap = capped(changes.change_cap, changes.uncapped_changes, changes.uncapped_saving, currency)
+    if cap is not None:
+        lines += ["", f"The plan changes are {cap}."]
     lines += [
         "",
         "The saving is that of the whole bill: SIMs that stay may share a pool with those that move. "

@@ -92,18 +92,22 @@ def refusal_by_time(*, cycle_end: datetime, changes: int, calls_per_second: floa
 def refusal_by_limits(
     *,
     change_count: int,
+    month_change_count: int,
     last_changed_at: datetime | None,
     maximum_changes_per_sim: int | None,
+    maximum_changes_per_month: int | None,
     minimum_days_on_plan: int,
     effect: str,
     now: datetime,
 ) -> str | None:
-    """Return why a SIM's plan may not change now by the provider's limits, None if it may.
+    """Return why a SIM's plan may not change now by the limits of provider and carrier, None if it may.
 
     Args:
         change_count: changes of the SIM's plan in this billing period.
+        month_change_count: those in this month.
         last_changed_at: the last change of its plan, None if none is known.
-        maximum_changes_per_sim: None = no limit.
+        maximum_changes_per_sim: the provider's limit in a billing period; None = no limit.
+        maximum_changes_per_month: the carrier's limit; None = no limit.
         minimum_days_on_plan: fewest days after a change before the next one.
         effect: when the change would count.
         now: the present time, aware.
@@ -114,6 +118,11 @@ def refusal_by_limits(
         return (
             f"the SIM's plan has changed {several(change_count, 'time')} in this billing period, and "
             f"maximum_changes_per_sim is {maximum_changes_per_sim}; it was not sent"
+        )
+    if maximum_changes_per_month is not None and month_change_count >= maximum_changes_per_month:
+        return (
+            f"the SIM's plan has changed {several(month_change_count, 'time')} this month, and the carrier accepts "
+            f"{several(maximum_changes_per_month, 'plan change')} of a SIM in a month; it was not sent"
         )
     if last_changed_at is not None and now < last_changed_at + timedelta(days=minimum_days_on_plan):
         return (

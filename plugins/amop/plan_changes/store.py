@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from psycopg.types.json import Jsonb
+
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import RowCount, statement
 from amop.runs.errors import PipelineError
@@ -25,6 +27,11 @@ class InstanceChanges:
     """``provider_setting`` or ``never``."""
     current_cost: Decimal
     savings: Decimal
+    change_cap: int | None
+    """Limit on the number of plan changes (maximum_changes); None = no limit."""
+    uncapped_changes: int | None
+    """Further plan changes without the limit; None where it was not reached."""
+    uncapped_saving: Decimal | None
     changes_status: str | None
     """A `amop.plan_changes.rules.ChangesStatus`; None until the changes are planned."""
     changes_reason: str | None
@@ -79,9 +86,13 @@ class ChangeLimits:
 
     change_count: int
     """Changes of the SIM's plan in the billing period."""
+    month_change_count: int
+    """Those in this month of the provider's time zone."""
     last_changed_at: datetime | None
     maximum_changes_per_sim: int | None
     """None = no limit."""
+    maximum_changes_per_month: int | None
+    """What the carrier accepts; None = no limit."""
     minimum_days_on_plan: int
     effect: str
     """When the change would count: ``whole_cycle``, ``from_change`` or ``next_cycle``."""
@@ -193,8 +204,15 @@ def next_batch(connection: WarehouseConnection, *, instance_id: int, batch_size:
 
 
 @statement("plan_changes/change_limits")
-def change_limits(connection: WarehouseConnection, *, change_id: int) -> ChangeLimits | None:
+def change_limits(
+    connection: WarehouseConnection, *, change_id: int, now: datetime, monthly_limits: Jsonb
+) -> ChangeLimits | None:
     """Return what limits a plan change at this moment, None if there is no such change."""
+
+
+@statement("plan_changes/session_that_applied")
+def session_that_applied(connection: WarehouseConnection, *, change_id: int) -> int | None:
+    """Return the session that has applied the same change of the SIM since the inputs of this one were read."""
 
 
 @statement("plan_changes/next_doubts")

@@ -12,7 +12,7 @@ from amop.reports.report import Report, load_report
 from amop.reports.report_mail import Line, MailAddressError, ReportContent, addresses, report_mail
 from amop.runs.errors import PipelineError
 from amop.runs.session_window import reason_not_to_mail, start_of_local_day
-from amop.wording import money
+from amop.wording import money, several
 
 
 class MailSettingsError(PipelineError):
@@ -90,7 +90,8 @@ def _content(report: Report, links: list[Line]) -> ReportContent:
             ("Plan changes proposed", f"{stored.change_count:,}"),
             ("SIMs placed, of SIMs expected", f"{stored.device_count:,} of {stored.expected_device_count:,}"),
         ],
-        exclusions=[(each.reason.words, f"{each.device_count:,}") for each in report.exclusions],
+        exclusions=[(each.reason.words, several(each.device_count, "SIM")) for each in report.exclusions],
+        notes=report.notes,
         warnings=report.warnings,
         dates=[
             ("Last complete device sync", report.local_time(stored.synced_at)),

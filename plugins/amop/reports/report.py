@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 from amop.database.connection import WarehouseConnection, transaction
 from amop.optimization.exclusions import EXCLUSION_REASONS, ExclusionReason
 from amop.optimization.instances import InstanceEndedError
+from amop.optimization.known_changes import known_change_notes
 from amop.optimization.store.sims import exclusion_counts
 from amop.reports import store
 from amop.reports.store import StoredReport
 from amop.runs.errors import PipelineError
+from amop.wording import capped
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Report:
     def warnings(self) -> list[str]:
         """The warnings of the instance."""
         return (self.stored.warning or "").splitlines()
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the plan changes, in sentences: their cap, and changes that the last list does not show."""
+        stored = self.stored
+        cap = capped(stored.change_cap, stored.uncapped_changes, stored.uncapped_saving, stored.currency)
+        limit = [] if cap is None else [f"The plan changes are {cap}."]
+        return [*limit, *known_change_notes(stored.applied_plan_count, stored.change_in_doubt_count)]
 
     @property
     def workbook_key(self) -> str:

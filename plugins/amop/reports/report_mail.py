@@ -38,6 +38,8 @@ class ReportContent:
     period: str
     figures: Sequence[Line]
     exclusions: Sequence[Line]
+    notes: Sequence[str]
+    """What to know of the figures, in sentences."""
     warnings: Sequence[str]
     dates: Sequence[Line]
     links: Sequence[Line]

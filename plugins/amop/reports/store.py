@@ -42,6 +42,8 @@ class StoredReport:
     unknown_activation_count: int
     unknown_activation_cost: Decimal
     kept_device_count: int
+    applied_plan_count: int
+    change_in_doubt_count: int
     sms_unread_count: int
     current_cost: Decimal | None
     base_cost: Decimal | None
@@ -49,6 +51,9 @@ class StoredReport:
     lower_bound: Decimal | None
     savings: Decimal | None
     gap: Decimal | None
+    change_cap: int | None
+    uncapped_changes: int | None
+    uncapped_saving: Decimal | None
     certificate: dict[str, Any] | None
     warning: str | None
     report_uri: str | None

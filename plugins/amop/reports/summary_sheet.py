@@ -64,6 +64,8 @@ def add_summary(
     _section(book, sheet, row, "Result", _result(report))
     _prices(book, sheet, row, report, pools)
     _notes(book, sheet, row, "How to verify the lower bound", HOW_TO_VERIFY)
+    if report.notes:
+        _notes(book, sheet, row, "About the plan changes", report.notes)
     if report.warnings:
         _notes(book, sheet, row, "Warnings", report.warnings)
     _section(book, sheet, row, "SIMs", _sims(report))
@@ -114,6 +116,8 @@ def _sims(report: Report) -> list[Line]:
         ("Activation date unknown: billed for the whole period", stored.unknown_activation_count, "count"),
         ("   of the cost, not due if they were activated in it: up to", stored.unknown_activation_cost, "money"),
         ("Messages not read: no plan with a price for them offered", stored.sms_unread_count, "count"),
+        ("On the plan that was applied since the last list of devices", stored.applied_plan_count, "count"),
+        ("Kept on its plan for now: the outcome of a change of it is not known", stored.change_in_doubt_count, "count"),
     ]
 
 

@@ -19,7 +19,17 @@ from amop.solver.canonical import CanonicalProblem
 from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
-from amop.solver.risk import RiskProof, minimize_risk, risk_weight_units
+from amop.solver.risk import (
+    SMALL_FLEET,
+    Exchange,
+    RiskProof,
+    follow_path,
+    play_rounds,
+    prove_risk,
+    risk_weight_units,
+)
+from amop.solver.risk_candidates import RiskCandidates
+from amop.solver.risk_exchange import RiskExchange
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios
 from amop.solver.scenario_search import ScenarioSearchResult, scenario_objective, search_scenarios
 from amop.solver.scenarios import RiskFigures, ScenarioBills, mean_half_up
@@ -140,26 +150,65 @@ def optimize_expected(
         found = _of_one_scenario(of_point(bills.model.devices))
     else:
         found = _search(bills, eligibility, saving, starts)
-    assignment, is_optimal, proof = found.assignment, found.is_optimal, None
-    if weight_units and bills.count > 1:
-
-        def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
-            return _search(weighted, eligibility, saving, [*known, *starts])
-
-        assignment, proof = minimize_risk(bills, found, weight_units, saving, search)
-        is_optimal = is_optimal and bills.total(assignment) == bills.total(found.assignment)
-    certificate = certify_scenarios(bills, found.price, assignment, min_saving=saving, is_optimal=is_optimal)
+    candidates = RiskCandidates(bills, saving, [found.assignment, point.assignment])
+    proof = None
+    if bills.count > 1 and (weight_units or not found.is_optimal):
+        proof = _weigh_risk(candidates, eligibility, weight_units, starts)
+    best = candidates.best(weight_units)
+    is_optimal = found.is_optimal and best.expected_total == candidates.found[0].expected_total
+    certificate = certify_scenarios(bills, found.price, best.assignment, min_saving=saving, is_optimal=is_optimal)
     return ExpectedResult(
         bills=bills,
-        assignment=assignment,
-        risk=bills.risk(assignment),
+        assignment=best.assignment,
+        risk=best.risk,
         point=point,
-        point_risk=bills.risk(point.assignment),
+        point_risk=candidates.evaluate(point.assignment).risk,
         current_risk=bills.risk(point.current_assignment),
         certificate=certificate,
         risk_proof=proof,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _weigh_risk(
+    candidates: RiskCandidates, eligibility: Eligibility, weight_units: int, starts: list[Integers]
+) -> RiskProof | None:
+    """Add candidates to choose from at a risk weight; return the proof of the risk-adjusted bill, None at weight 0."""
+
+    def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
+        return _search(weighted, eligibility, candidates.min_saving, [*known, *starts])
+
+    is_small = len(candidates.bills.model.devices) <= SMALL_FLEET
+    exchange = _exchange(candidates.bills, eligibility, candidates.min_saving) if is_small else None
+    bounds = {} if exchange is None else follow_path(candidates, search, exchange)
+    if not weight_units:
+        return None
+    if weight_units not in bounds:
+        bounds[weight_units] = play_rounds(candidates, weight_units, search)
+        if exchange is not None:
+            exchange(candidates, weight_units)
+    return prove_risk(candidates, weight_units, bounds[weight_units])
+
+
+def _exchange(bills: ScenarioBills, eligibility: Eligibility, min_saving: int) -> Exchange:
+    """Return the local search of `risk_exchange`, in an order of SIMs, plans and scenarios that is not the input's."""
+    canonical = CanonicalProblem.of(bills.model, eligibility)
+    copy = bills.of_copy(canonical.model, canonical.row, _canonical_columns(bills, canonical.row))
+    place = np.append(np.argsort(canonical.plan), NONE)
+    moves = RiskExchange(copy, min_saving)
+    tried: set[tuple[int, int]] = set()
+
+    def improve(candidates: RiskCandidates, risk_weight: int) -> None:
+        start = candidates.best(risk_weight)
+        if (id(start), risk_weight) in tried:
+            return
+        inner = RiskCandidates(copy, min_saving, [place[start.assignment[canonical.row]]])
+        moves.improve(inner, inner.found[0], risk_weight)
+        for each in inner.found[1:]:
+            candidates.add(candidates.evaluate(canonical.original_assignment(each.assignment)))
+        tried.add((id(candidates.best(risk_weight)), risk_weight))
+
+    return improve
 
 
 def _of_one_scenario(result: OptimizationResult) -> ScenarioSearchResult:

@@ -9,12 +9,15 @@ weighted means. Divided by 1 + risk weight, so that it is comparable with a bill
 
 Hence the least weighted bill under *any* such weights is a lower bound of the risk-adjusted bill of every assignment.
 The search alternates: the weights of the worst scenarios of the plans found so far, averaged over the rounds
-(fictitious play), then the plans of the least weighted bill, which `amop.solver.scenario_search` finds and bounds.
+(fictitious play), then the plans of the least weighted bill, which `amop.solver.scenario_search` finds and bounds. The
+plans of all rounds are candidates; the best of them is chosen by its exact risk-adjusted bill. Of a small fleet the
+candidates are those of several weights, with a local search (`amop.solver.risk_exchange`), for *every* risk weight, 0
+included: plans that are best for a neighbouring weight are then not missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -24,22 +27,29 @@ from typing import Any
 import numpy as np
 
 from amop.solver.certificate import CertificateError
-from amop.solver.changes import count_changes
+from amop.solver.components import Doubles
 from amop.solver.model import Integers, OptimizerInputError
+from amop.solver.risk_candidates import UNITS, RiskCandidates
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios, verify_scenarios
 from amop.solver.scenario_search import ScenarioSearchResult
-from amop.solver.scenarios import TAIL_WEIGHT, RiskFigures, ScenarioBills
+from amop.solver.scenarios import TAIL_WEIGHT, ScenarioBills
 
-UNITS = 1_000
-"""A risk weight is stored in thousandths."""
 MAX_RISK_WEIGHT = 10
 MAX_ROUNDS = 5
 """Rounds of weights and plans."""
 TOLERANCE = Fraction(1, 10**5)
 """Relative gap at which no further round is made."""
 
+PATH = (500, 1_000, 2_000, 5_000, MAX_RISK_WEIGHT * UNITS)
+"""Risk weights at which a small fleet is searched, whatever weight is asked for, in 1 / `UNITS`."""
+SMALL_FLEET = 200
+"""SIMs up to which a fleet is small: one SIM is so large a part of it that the search can miss better plans by up to
+a percent. Of a larger fleet it misses a few blocks of overage."""
+
 Search = Callable[[ScenarioBills, list[Integers]], ScenarioSearchResult]
 """Finds the plans of the least weighted bill; those that it is given are never better."""
+Exchange = Callable[[RiskCandidates, int], None]
+"""Adds what a local search finds from the best candidate of a weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,16 @@ class RiskProof:
     def lower_bound(self) -> Fraction:
         """Return the lower bound of the risk-adjusted bill of every assignment, 1e-6 currency."""
         return Fraction(self.certificate.lower_bound, sum(self.certificate.weight))
+
+    @property
+    def objective_bound(self) -> Fraction:
+        """Return the lower bound of the risk-adjusted bill + minimum saving x changes of every assignment."""
+        return Fraction(self.certificate.objective_bound, sum(self.certificate.weight))
+
+    @property
+    def gap(self) -> float:
+        """Return the relative optimality gap of the risk-adjusted bill."""
+        return float((self.adjusted - self.lower_bound) / self.adjusted) if self.adjusted else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the proof as a JSON-serializable document."""
@@ -88,38 +108,71 @@ def risk_weight_units(weight: Decimal | int | str) -> int:
     return units
 
 
-def minimize_risk(
-    bills: ScenarioBills, found: ScenarioSearchResult, risk_weight: int, min_saving: int, search: Search
-) -> tuple[Integers, RiskProof]:
-    """Return the assignment of the least risk-adjusted bill that was found, shape (N,), and its proof.
+@dataclass(frozen=True, slots=True)
+class RiskBound:
+    """A bound of the risk-adjusted bill + minimum saving x changes: weights of the scenarios, and prices."""
+
+    bound: Fraction
+    bills: ScenarioBills
+    price: Doubles
+
+
+def follow_path(candidates: RiskCandidates, search: Search, exchange: Exchange) -> dict[int, list[RiskBound]]:
+    """Add what is found for each weight of `PATH` to the candidates of a small fleet, whatever weight is asked for.
 
     Args:
-        bills: the fleet, with equally likely scenarios.
-        found: the assignment of the least expected bill.
+        candidates: the assignment of the least expected bill, and others.
+        search: of the least weighted bill.
+        exchange: local search for the risk-adjusted bill.
+
+    Returns:
+        The bounds of each weight. More candidates for one weight alone could beat the plans of the others.
+    """
+    bounds = {risk_weight: play_rounds(candidates, risk_weight, search) for risk_weight in PATH}
+    for risk_weight in (0, *PATH, *reversed(PATH), 0):
+        exchange(candidates, risk_weight)
+    return bounds
+
+
+def play_rounds(candidates: RiskCandidates, risk_weight: int, search: Search) -> list[RiskBound]:
+    """Add the assignments of the least weighted bills, round by round; return the bound of each round.
+
+    Args:
+        candidates: the assignment of the least expected bill, and others.
         risk_weight: in 1 / `UNITS`, above 0.
-        min_saving: minimum saving per change, 1e-6 currency.
         search: of the least weighted bill.
     """
-    assignments, objectives = [found.assignment], [_objective(bills, found.assignment, risk_weight, min_saving)]
-    tails, proofs = np.zeros(bills.count, dtype=np.int64), []
+    bills, last = candidates.bills, candidates.found[0]
+    tails, bounds = np.zeros(bills.count, dtype=np.int64), list[RiskBound]()
     for number in range(1, MAX_ROUNDS + 1):
-        tails += bills.risk(assignments[-1]).tail_weights()
+        tails += last.risk.tail_weights()
         weighted = bills.weighted(_weights(tails, number, risk_weight))
-        result = search(weighted, [assignments[objectives.index(min(objectives))]])
+        result = search(weighted, [candidates.best(risk_weight).assignment])
         proof = certify_scenarios(
-            weighted, result.price, result.assignment, min_saving=min_saving, is_optimal=result.is_optimal
+            weighted,
+            result.price,
+            result.assignment,
+            min_saving=candidates.min_saving,
+            is_optimal=result.is_optimal,
         )
-        proofs.append((Fraction(proof.objective_bound, weighted.whole), number, weighted, result))
-        assignments.append(result.assignment)
-        objectives.append(_objective(bills, result.assignment, risk_weight, min_saving))
-        bound, least = max(one[0] for one in proofs), min(objectives)
-        if least - bound <= TOLERANCE * abs(least):
+        bounds.append(RiskBound(Fraction(proof.objective_bound, weighted.whole), weighted, result.price))
+        last = candidates.evaluate(result.assignment)
+        candidates.add(last)
+        least = candidates.objective(candidates.best(risk_weight), risk_weight)
+        if least - max(one.bound for one in bounds) <= TOLERANCE * abs(least):
             break
-    assignment = assignments[objectives.index(min(objectives))]
-    _, _, weighted, result = max(proofs, key=lambda one: (one[0], -one[1]))
+    return bounds
+
+
+def prove_risk(candidates: RiskCandidates, risk_weight: int, bounds: Sequence[RiskBound]) -> RiskProof:
+    """Return the proof of the best candidate at a risk weight (in 1 / `UNITS`), by the tightest of some bounds."""
+    best = candidates.best(risk_weight)
+    tightest = max(bounds, key=lambda one: one.bound)
     # All assignments of a fleet were compared under these weights only, so that its own total is no bound.
-    proof = certify_scenarios(weighted, result.price, assignment, min_saving=min_saving, is_optimal=False)
-    return assignment, RiskProof(risk_weight, proof, _total(bills.risk(assignment), risk_weight))
+    proof = certify_scenarios(
+        tightest.bills, tightest.price, best.assignment, min_saving=candidates.min_saving, is_optimal=False
+    )
+    return RiskProof(risk_weight, proof, best.adjusted_total(risk_weight))
 
 
 def verify_risk(proof: RiskProof, bills: ScenarioBills, assignment: Integers) -> None:
@@ -136,7 +189,7 @@ def verify_risk(proof: RiskProof, bills: ScenarioBills, assignment: Integers) ->
     if any(not lowest <= one * (UNITS + units) * bills.count <= highest for one in weight.tolist()):
         raise CertificateError("a weight of a scenario is outside the range in which the bound holds")
     verify_scenarios(proof.certificate, bills.weighted(weight), assignment)
-    total = _total(bills.risk(assignment), units)
+    total = RiskCandidates(bills, 0, [assignment]).found[0].adjusted_total(units)
     if total != proof.total:
         raise CertificateError(f"claimed a risk-adjusted total of {proof.total}, found {total}")
 
@@ -145,14 +198,3 @@ def _weights(tails: Integers, rounds: int, risk_weight: int) -> Integers:
     """Return the weights of the scenarios for the sum of the tail weights of some rounds, shape (S,)."""
     factor = gcd(UNITS, risk_weight)
     return (UNITS // factor) * rounds + (risk_weight // factor) * tails
-
-
-def _total(risk: RiskFigures, risk_weight: int) -> int:
-    tail = risk.tail_weights().tolist()
-    return sum((UNITS + risk_weight * worst) * bill for worst, bill in zip(tail, risk.bills, strict=True))
-
-
-def _objective(bills: ScenarioBills, assignment: Integers, risk_weight: int, min_saving: int) -> Fraction:
-    """Return the risk-adjusted bill + minimum saving x changes, 1e-6 currency."""
-    total = _total(bills.risk(assignment), risk_weight)
-    return Fraction(total, (UNITS + risk_weight) * bills.count) + min_saving * count_changes(bills.model, assignment)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -273,6 +274,11 @@ class ScenarioBills:
         if float(reach.max()) * max(CHUNK_ROWS, self.whole) >= INT64_LIMIT:
             device = str(devices.device_id[int(reach.argmax())])
             raise OptimizerInputError(f"device {device!r}: its usage is too large to be billed exactly in scenarios")
+
+
+def half_up(amount: Fraction) -> int:
+    """Return an amount rounded half up."""
+    return mean_half_up(amount.numerator, amount.denominator)
 
 
 def mean_half_up(total: int, count: int) -> int:

@@ -83,7 +83,7 @@ def end_stale_work() -> int:
     for text in errors:
         log.error("%s", text)
     orphans.record_deleted_dag_runs(conninfo, now=now, exists=exists)
-    orphans.record_lost_approvals(conninfo, now=now, is_active=is_active)
+    orphans.record_lost_changes(conninfo, now=now, is_active=is_active)
     return len(errors)
 
 

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from amop import time_limits
 from amop.tasks import lineage
 from amop.tasks.connections import deliver_session_messages, warehouse_conninfo, warehouse_now
-from amop.tasks.dag_runs import is_trial, requested_at
+from amop.tasks.dag_runs import is_trial, refuse_map_index, requested_at
 from amop.tasks.failures import recorded_failure
 from amop.tasks.frames import InstanceOfSession, SessionWork, session_task
 from amop.tasks.optimization_report import WriteWorkbookOperator, mail_report
@@ -36,6 +36,7 @@ def open_instance(integration: str) -> InstanceOfSession:
     from amop.runs.sessions import SessionNotFoundError
 
     context = get_current_context()
+    refuse_map_index(context)
     params, dag_run, now = context["params"], context["dag_run"], warehouse_now()
     if params["service_provider_id"] is None:
         raise AirflowFailException(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
 
 from amop import time_limits
 from amop.runs.take_over import TRIAL_RUN_PREFIX
@@ -51,6 +52,19 @@ def is_trial(work: Any) -> bool:
         work: a DAG run or a task instance.
     """
     return str(work.run_id).startswith(TRIAL_RUN_PREFIX)
+
+
+def refuse_map_index(context: Any) -> None:
+    """Refuse a map index for a task that is not mapped: ``airflow tasks test --map-index`` runs the task all the same.
+
+    Raises:
+        AirflowFailException: there is a map index.
+    """
+    ti = context["ti"]
+    if ti.map_index >= 0:
+        raise AirflowFailException(
+            f"{ti.task_id} is not mapped, so it has no map index {ti.map_index}: repeat the command without --map-index"
+        )
 
 
 def run_address(dag_run: Any) -> str:

@@ -114,6 +114,21 @@ def test_every_approval_that_waits_is_listed_page_after_page(airflow: Airflow) -
     assert run("list") == "no approval request is pending\n"
 
 
+def test_the_text_of_an_approval_is_shown_without_its_markdown(airflow: Airflow) -> None:
+    airflow.questions[0]["body"] = (
+        "Optimization of **AT\\&T\\_1** (1). Approval is required.\n\n| from | SIMs |\n|---|---:|\n| Large | 3 |\n\n"
+        "**Approve** sends the changes."
+    )
+    shown = run("show", "session_1")
+    assert "Optimization of AT&T_1 (1). Approval is required." in shown
+    assert "Approve sends the changes." in shown
+    assert [line.split() for line in shown.splitlines() if line.split()[:1] in (["from"], ["Large"])] == [
+        ["from", "SIMs"],
+        ["Large", "3"],
+    ]
+    assert not set("*|\\") & set(shown)
+
+
 @pytest.mark.parametrize("name", ["session_1", "carrier_optimization_jasper/session_1"])
 def test_an_approval_is_shown_and_answered_by_its_runs_name(airflow: Airflow, name: str) -> None:
     assert run("show", name) == "jasper: apply 3 rate plan changes that save USD 6.00?\n\nBody of session_1\n"

@@ -147,6 +147,7 @@ def test_status_shows_providers_runs_sessions_messages_and_work_left(
         "tmobile_jasper",
         "rogers",
         "thingspace",
+        "teal",
     ]
     assert all(provider["billing_period_end"] for provider in state["service_providers"])
     assert [

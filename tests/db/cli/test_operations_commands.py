@@ -186,7 +186,8 @@ def test_a_session_is_listed_shown_and_cancelled_with_one_error_for_amop(
     session_id = world.session_of(run_id)["id"]
     (listed,) = json.loads(run(capsys, "sessions", "list", "--json")[1])
     assert (listed["id"], listed["status"], listed["undelivered_messages"]) == (session_id, "running", 1)
-    assert "device_sync_jasper/monday" in run(capsys, "sessions", "show", str(session_id))[1]
+    shown = run(capsys, "sessions", "show", str(session_id))[1]
+    assert "device_sync_jasper/monday" in shown and shown.startswith(f"Optimization session {session_id}")
     assert run(capsys, "sessions", "cancel", str(session_id), "--reason", "wrong prices")[0] == 0
     assert world.session_of(run_id)["status"] == "cancelled"
     assert world.reported(session_id) == [0, "wrong prices"]
@@ -238,3 +239,30 @@ def test_without_airflows_address_a_run_is_not_resumed_and_the_setting_is_named(
     fail(world, run_id)
     status, _, error = run(capsys, "runs", "resume", str(run_id))
     assert (status, f"set {ids.AIRFLOW_URL_SETTING}" in error) == (1, True)
+
+
+def test_a_session_begins_with_its_error_and_with_what_stopped_its_plan_changes(
+    world: WatchdogWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = world.open_sync()
+    session_id = world.session_of(run_id)["id"]
+    world.rows("UPDATE amop.optimization_session SET status = 'failed', error = 'no proof', ended_at = now()")
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, changes_status, changes_reason, applied_plan_count)"
+        " VALUES (%s, 'stopped', 'the carrier refused the login (401)', 2)",
+        session_id,
+    )
+    assert run(capsys, "sessions", "show", str(session_id))[1].splitlines()[:3] == [
+        "Failed: no proof",
+        "Plan changes stopped: the carrier refused the login (401)",
+        "2 SIMs are on the plan that was applied since the last list of devices: the saving starts from it.",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["sessions", "show", "\uff11"], ["runs", "list", "--provider=\u0661"]])
+def test_numbers_in_other_digits_are_refused(
+    world: WatchdogWorld, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    status, out, error = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert "a number must be written with the digits 0 to 9" in error

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from amop.database.connection import transaction
-from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs, record_lost_approvals
+from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs, record_lost_changes
 from amop.runs.sync_runs import end_run
 from tests.worlds.watchdog_world import NOW, WatchdogWorld
 
@@ -153,7 +153,12 @@ def test_plan_changes_whose_optimization_was_deleted_are_remembered_though_their
     assert world.session_of(run_id)["dag_run_deleted_at"] == NOW
 
 
-def test_an_approval_is_lost_while_its_run_has_ended_and_waits_again_once_it_is_cleared(world: WatchdogWorld) -> None:
+@pytest.mark.parametrize(
+    ("changes_status", "column"), [("waiting", "approval_lost_at"), ("approved", "applying_lost_at")]
+)
+def test_plan_changes_are_lost_while_their_run_has_ended_and_are_at_work_again_once_it_is_cleared(
+    world: WatchdogWorld, changes_status: str, column: str
+) -> None:
     run_id = world.open_sync()
     session_id = world.session_of(run_id)["id"]
     with transaction(world.dsn) as connection:
@@ -161,16 +166,24 @@ def test_an_approval_is_lost_while_its_run_has_ended_and_waits_again_once_it_is_
     world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
     world.rows(
         "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, started_at, ended_at)"
-        " VALUES (%s, 'complete_with_success', 'waiting', %s, %s)",
-        session_id, NOW, NOW,
+        " VALUES (%s, 'complete_with_success', %s, %s, %s)",
+        session_id, changes_status, NOW, NOW,
     )  # fmt: skip
+    world.rows(
+        "INSERT INTO amop.device (service_provider_id, iccid)"
+        " SELECT service_provider_id, '8901' FROM amop.optimization_session"
+    )
+    world.rows(
+        "INSERT INTO amop.rate_plan_change (instance_id, device_id, to_rate_plan, state)"
+        " SELECT instance.id, device.id, 'Small', 'approved' FROM amop.optimization_instance AS instance, amop.device"
+    )
     active = Airflow(("carrier_optimization_jasper", f"session_{session_id}"))
     ended = Airflow(("device_sync_jasper", "monday"))
     for airflow, lost_at in ((active, None), (ended, NOW), (ended, NOW), (active, None)):
-        record_lost_approvals(world.dsn, now=NOW, is_active=airflow.is_active)
-        assert world.session_of(run_id)["approval_lost_at"] == lost_at
+        record_lost_changes(world.dsn, now=NOW, is_active=airflow.is_active)
+        assert world.session_of(run_id)[column] == lost_at
     world.rows("UPDATE amop.optimization_session SET opened_by = 'portal/7'")
-    assert record_lost_approvals(world.dsn, now=NOW, is_active=ended.is_active) == 0
+    assert record_lost_changes(world.dsn, now=NOW, is_active=ended.is_active) == 0
 
 
 def test_a_run_that_fails_again_in_another_dag_run_is_asked_about_again(world: WatchdogWorld) -> None:
@@ -196,3 +209,16 @@ def test_airflow_is_not_asked_whether_it_has_a_run_that_it_does_not_schedule(wor
     airflow = Airflow()
     assert record(world, airflow) == 0
     assert airflow.asked == []
+
+
+def test_approved_plan_changes_that_were_all_sent_are_not_lost(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, started_at, ended_at)"
+        " SELECT id, 'complete_with_success', 'approved', %s, %s FROM amop.optimization_session", NOW, NOW,
+    )  # fmt: skip
+    assert record_lost_changes(world.dsn, now=NOW, is_active=Airflow().is_active) == 0
+    assert world.session_of(run_id)["applying_lost_at"] is None

@@ -40,6 +40,28 @@ def test_a_task_whose_failure_is_in_its_run_or_session_is_not_reported_again(wor
     assert "device_sync_jasper, task archive_pages: the archive cannot be written: disk 1 is full" in text
 
 
+@pytest.mark.parametrize("work", ["run", "session"])
+def test_a_failed_task_that_does_not_know_its_provider_is_reported_with_the_provider_of_its_work(
+    world: NotificationsWorld, work: str
+) -> None:
+    found = {"run": None, "session": None} | {
+        work: world.add_run(dag_run_id="today", status="running") if work == "run" else world.add_session()
+    }
+    assert add_failed_task(
+        world.dsn,
+        rules.of_failed_task("carrier_optimization_jasper", "today", "write_workbook", "", "no disk", NOW.date()),
+        error="no disk",
+        run_id=found["run"],
+        session_id=found["session"],
+        dag_run=("carrier_optimization_jasper", "today"),
+        now=NOW,
+        is_off=False,
+    )
+    (row,) = world.execute("SELECT provider FROM amop.notification")
+    (provider,) = world.execute("SELECT name FROM amop.service_provider WHERE id = 1")
+    assert row["provider"] == provider["name"]
+
+
 def reject(world: NotificationsWorld, message_id: str, reason: str, *, hours_ago: float = 1) -> None:
     world.execute(
         "INSERT INTO amop.queue_message"

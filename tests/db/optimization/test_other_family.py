@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,13 @@ from amop.device_sync import fetch
 from amop.device_sync.communication_plans import update_communication_plans
 from amop.device_sync.complete_run import complete_run, session_to_optimize
 from amop.device_sync.merge import merge_devices, merge_usage
+from amop.families import Limits
 from amop.optimization import inputs, results, solve
 from amop.optimization.instances import OptimizationRequest, check_request, open_instance
 from amop.plan_changes.apply import apply_changes, verify_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
-from amop.runs.opening import SyncRequest, open_runs
+from amop.runs.opening import ProviderRun, SyncRequest, open_runs
 from sandbox.carrier.account import CarrierAccount as SandboxAccount
 from sandbox.carrier.catalogue import provider_of
 from sandbox.carrier.fleet import billing_cycle, generate_fleet
@@ -75,27 +77,24 @@ def warehouse(warehouse_dsn: str) -> str:
     return warehouse_dsn
 
 
-def test_an_optimized_integration_on_another_api_goes_from_its_list_to_changed_plans(
-    server: tuple[PlainServer, CarrierAccount], warehouse: str, moment: datetime
-) -> None:
-    plain_server, account = server
-    wanted = SyncRequest("plain", "device_sync_plain", "d", optimization="always", full_sync=True)
+def sync(warehouse: str, account: CarrierAccount, moment: datetime, name: str, optimization: str) -> ProviderRun:
+    """Sync the provider's list, usage and details at a moment, and merge them."""
+    wanted = SyncRequest("plain", "device_sync_plain", name, optimization=optimization, full_sync=True)
     (run,) = open_runs(warehouse, wanted, now=moment)
-    session_id = run.optimization_session_id
-    assert session_id is not None
     fetch.queue_sync(warehouse, run.run_id)
     with client_of("plain", account, OpenGate()) as client:
         fetch.fetch_devices(warehouse, run.run_id, client, clock=lambda: moment)
         fetch.fetch_usage(warehouse, run.run_id, client, clock=lambda: moment)
-    assert plain_server.calls.count("list") == 3
     for step in (merge_devices, merge_usage, update_communication_plans, complete_run):
         step(warehouse, run.run_id, now=moment)
-    found = session_to_optimize(warehouse, run.run_id)
-    assert found is not None and found.optimization_session_id == session_id
+    return run
 
+
+def optimize(warehouse: str, session_id: int, moment: datetime) -> int:
+    """Optimize a session; return the instance."""
     request = OptimizationRequest("plain", "carrier_optimization_plain/d", 1, optimization_session_id=session_id)
     check_request(warehouse, request)
-    instance_id = open_instance(warehouse, request, now=moment)["instance_id"]
+    instance_id = int(open_instance(warehouse, request, now=moment)["instance_id"])
     inputs.group_communication_plans(warehouse, instance_id)
     inputs.validate_groups(warehouse, instance_id, now=moment)
     inputs.project_usage(warehouse, instance_id)
@@ -103,6 +102,21 @@ def test_an_optimized_integration_on_another_api_goes_from_its_list_to_changed_p
     solve.solve(warehouse, instance_id)
     results.write_results(warehouse, instance_id)
     results.publish_report(warehouse, instance_id, now=moment)
+    return instance_id
+
+
+def test_an_optimized_integration_on_another_api_goes_from_its_list_to_changed_plans(
+    server: tuple[PlainServer, CarrierAccount], warehouse: str, moment: datetime
+) -> None:
+    plain_server, account = server
+    run = sync(warehouse, account, moment, "d", "always")
+    session_id = run.optimization_session_id
+    assert session_id is not None
+    assert plain_server.calls.count("list") == 3
+    found = session_to_optimize(warehouse, run.run_id)
+    assert found is not None and found.optimization_session_id == session_id
+
+    instance_id = optimize(warehouse, session_id, moment)
     instance, rows = optimized(warehouse, instance_id)
     fleet = TrueFleet(PROVIDER, plain_server.account.truth(), instance["usage_as_of"])
     assert {row["iccid"] for row in rows} == set(fleet.sims)
@@ -124,6 +138,28 @@ def test_an_optimized_integration_on_another_api_goes_from_its_list_to_changed_p
     assert {iccid: plain_server.account.sims[iccid].rate_plan for iccid in proposed} == proposed
 
 
+def test_a_sim_whose_plan_the_carrier_changes_no_more_this_month_keeps_it_with_the_reason(
+    server: tuple[PlainServer, CarrierAccount], warehouse: str, moment: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_server, account = server
+    limited = replace(plain_family.FAMILY, limits=Limits(calls_per_second=1000, changes_per_sim_and_month=1))
+    monkeypatch.setitem(families.FAMILIES, "plain", limited)
+    first = sync(warehouse, account, moment - timedelta(days=1), "first", "never")
+    assert first.optimization_session_id is None
+    sims = [sim for sim in plain_server.account.sims.values() if sim.rate_plan == "ATT 25 MB"]
+    moved = {sim.iccid for sim in sims if sim.communication_plan == "Telemetry LTE-M" and sim.status == "ACTIVATED"}
+    for iccid in moved:  # by another party, to a plan that is too large for them
+        plain_server.account.change_rate_plan(iccid, "ATT 100 MB")
+    assert len(moved) >= 5
+    run = sync(warehouse, account, moment, "second", "always")
+    assert run.optimization_session_id is not None
+    _, rows = optimized(warehouse, optimize(warehouse, run.optimization_session_id, moment))
+    kept = {row["iccid"]: row for row in rows if "this month as often as the carrier accepts (1)" in row["reason"]}
+    assert kept.keys() == moved
+    assert {row["to_rate_plan"] for row in kept.values()} == {"ATT 100 MB"}
+    assert sum(row["from_rate_plan"] != row["to_rate_plan"] for row in rows) > 5
+
+
 def optimized(dsn: str, instance_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return an instance and the results of its SIMs."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
@@ -131,8 +167,8 @@ def optimized(dsn: str, instance_id: int) -> tuple[dict[str, Any], list[dict[str
             "SELECT * FROM amop.optimization_instance WHERE id = %s", [instance_id]
         ).fetchone()
         rows = connection.execute(
-            "SELECT device.iccid, result.from_rate_plan, result.to_rate_plan FROM amop.optimization_device_result AS"
-            " result JOIN amop.device AS device ON device.id = result.device_id"
+            "SELECT device.iccid, result.from_rate_plan, result.to_rate_plan, result.reason"
+            " FROM amop.optimization_device_result AS result JOIN amop.device AS device ON device.id = result.device_id"
         ).fetchall()
     assert instance is not None
     return instance, rows

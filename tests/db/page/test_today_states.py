@@ -18,6 +18,8 @@ from amop.page.session import SessionView, read_session
 from amop.page.session_tables import LONGEST_NOTE, read_changes
 from amop.page.today import Today, read_today
 from amop.plan_changes.apply import stop_changes
+from amop.plan_changes.decide import approval_request
+from amop.reports.mail import mail_to_send
 from sandbox.world.postgres import EmbeddedPostgres
 from tests.worlds.optimization_world import NOW, OptimizationWorld
 from tests.worlds.page_world import set_database_moment
@@ -104,6 +106,24 @@ def test_plan_changes_whose_sending_stopped_are_named_until_they_are_sent(
     assert read(world).headline == "AT&T is fine."
 
 
+def test_plan_changes_whose_run_has_ended_are_named_at_once_with_the_way_on(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id, _ = approve(world)
+    assert (read_view(world, session_id).stop, read(world).headline) == (None, "AT&T is fine.")
+    world.execute("UPDATE amop.optimization_session SET applying_lost_at = %s", NOW)
+    clear = (
+        f"clear apply_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, which "
+        "sends the others"
+    )
+    loss = "not sent: its run has ended in Airflow before it had sent them"
+    assert read(world).headline == (
+        f"AT&T: 3 approved plan changes of session {session_id} were {loss}. Next: {clear}."
+    )
+    assert read_view(world, session_id).stop == f"3 approved plan changes were {loss}. Next: {clear}."
+    assert f"not sent. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
+
+
 def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_stale_run(
     world: OptimizationWorld,
 ) -> None:
@@ -138,7 +158,7 @@ def test_plan_changes_of_a_closed_period_or_of_a_superseded_session_cannot_be_se
     ("integration", "headline"),
     [
         ("thingspace", "AT&T: its first sync is running."),
-        ("teal", "AT&T: its first sync is running."),
+        ("pond", "AT&T: its first sync is running."),
     ],
 )
 def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
@@ -161,7 +181,7 @@ def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
     ("integration", "said"),
     [
         ("thingspace", "1 of 2 providers is fine. Other: it was never synced. Next: trigger device_sync_thingspace"),
-        ("teal", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
+        ("pond", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
         ("telegence", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
     ],
 )
@@ -188,6 +208,9 @@ def test_a_cap_on_plan_changes_is_named_with_what_it_costs(world: OptimizationWo
     row = world.optimize()
     assert (row["savings"], row["uncapped_change_count"], row["uncapped_cost"]) == (Decimal(16), SIMS, Decimal(5))
     note = "capped by maximum_changes = 2; without the cap 3 more changes would save USD 24.00"
+    mail = mail_to_send(world.dsn, row["id"], sender="a@b.example", recipients="c@d.example", links={})
+    assert all(f"The plan changes are {note}." in part.get_content() for part in mail.iter_parts())
+    assert f"The plan changes are {note}." in approval_request(world.dsn, row["id"], call_rate=lambda *_: 5.0).body
     world.execute("UPDATE amop.optimization_instance SET changes_status = 'applied'")
     (provider,) = read(world).table.rows
     assert (provider.possible_saving, provider.cap_note) == (Decimal(0), note)

@@ -147,6 +147,21 @@ def test_a_sim_that_is_on_the_target_plan_already_is_applied_without_a_write(wor
 # Refusals of the carrier
 
 
+def test_a_change_that_an_older_session_applied_meanwhile_is_not_saved_again(world: ChangesWorld) -> None:
+    first, sims = approved(world, 1)
+    second = world.instance(sims)  # its inputs are read before the first one's change is applied
+    world.execute("UPDATE amop.optimization_instance SET inputs_read_at = %s WHERE id = %s", NOW, second)
+    world.execute("UPDATE amop.optimization_instance SET run_status = 'running' WHERE id = %s", second)
+    assert world.apply(first, now=NOW + timedelta(minutes=1)) == {"applied": 1}
+    world.execute("UPDATE amop.optimization_instance SET run_status = 'complete_with_success' WHERE id = %s", second)
+    assert world.plan(second, now=NOW + timedelta(minutes=2)) == "approved"
+    assert world.apply(second, now=NOW + timedelta(minutes=3)) == {"rejected": 1}
+    (change,) = world.changes(second).values()
+    session_id = world.row(first)["session_id"]
+    assert change["error"] == f"session {session_id} applied the same change meanwhile; the saving is that session's"
+    assert world.calls()["PUT"] == 1
+
+
 def test_a_refused_change_fails_with_its_reason_and_the_others_go_on(world: ChangesWorld) -> None:
     instance_id, sims = approved(world, 4)
     world.carrier.add_fault(

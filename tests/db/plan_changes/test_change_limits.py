@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from amop.families import FAMILIES, Limits
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.changes_world import CYCLE_START, NOW, ChangesWorld
 
@@ -74,6 +76,29 @@ def test_a_change_within_the_limits_is_sent(world: ChangesWorld, settings: dict[
     instance_id, _ = approved_after_a_change(world, at)
     world.set_provider(**settings)
     assert world.apply(instance_id) == {"applied": 2}
+
+
+@pytest.mark.parametrize(
+    ("limit", "at", "states"),
+    [
+        (1, NOW - timedelta(days=9), {"applied": 1, "rejected": 1}),
+        (2, NOW - timedelta(days=9), {"applied": 2}),
+        (1, datetime(2026, 11, 1, 3, 59, tzinfo=UTC), {"applied": 2}),  # it was October in New York
+        (1, datetime(2026, 11, 1, 4, 0, tzinfo=UTC), {"applied": 1, "rejected": 1}),
+    ],
+)
+def test_a_sim_that_the_carrier_has_changed_often_enough_this_month_is_left_out_by_name(
+    world: ChangesWorld, monkeypatch: pytest.MonkeyPatch, limit: int, at: datetime, states: dict[str, int]
+) -> None:
+    family = FAMILIES["control_center"]
+    limits = Limits(calls_per_second=5.0, changes_per_sim_and_month=limit)
+    monkeypatch.setitem(FAMILIES, "control_center", replace(family, limits=limits))
+    instance_id, sims = approved_after_a_change(world, at)
+    assert world.apply(instance_id) == states
+    change = world.changes(instance_id)[sims[0]["iccid"]]
+    said = "has changed 1 time this month, and the carrier accepts 1 plan change of a SIM in a month; it was not sent"
+    assert (change["error"] or "").endswith(said) == ("rejected" in states)
+    assert world.calls()["PUT"] == states["applied"]
 
 
 def test_a_change_that_counts_only_from_the_next_period_is_not_sent(world: ChangesWorld) -> None:

@@ -62,7 +62,7 @@ def test_it_tells_totals_savings_proof_dates_and_links(world: OptimizationWorld)
         "Gap to the lower bound 0.0000%",
         "Plan changes proposed 3",
         "SIMs placed, of SIMs expected 3 of 4",
-        "1 The carrier gives it no communication plan",
+        "The carrier gives it no communication plan: 1 SIM",
         "Last complete device sync 2026-11-03 04:30 America/New_York",
         "Usage last read from the carrier 2026-11-03 03:30 America/New_York",
         "Run: http://x/y",

@@ -176,9 +176,12 @@ def test_on_the_last_day_the_next_session_waits_for_the_plan_changes_of_the_prev
     assert due(world, LAST_DAY) == ([(1, True)] if is_due else [])
 
 
-@pytest.mark.parametrize("column", ["approval_lost_at", "dag_run_deleted_at"])
-def test_on_the_last_day_no_session_waits_for_an_approval_that_no_one_can_give(
-    world: OptimizationWorld, column: str
+@pytest.mark.parametrize(
+    ("changes_status", "column"),
+    [("waiting", "approval_lost_at"), ("waiting", "dag_run_deleted_at"), ("approved", "applying_lost_at")],
+)
+def test_on_the_last_day_no_session_waits_for_plan_changes_that_no_task_works_on(
+    world: OptimizationWorld, changes_status: str, column: str
 ) -> None:
     add_sessions(world, Case("completed", (("complete", 4 * HOUR, TEN_MINUTES),)), LAST_DAY)
     world.insert(
@@ -186,7 +189,7 @@ def test_on_the_last_day_no_session_waits_for_an_approval_that_no_one_can_give(
         session_id=world.execute("SELECT id FROM amop.optimization_session")[0]["id"],
         run_status="complete_with_success",
         ended_at=LAST_DAY - timedelta(minutes=1),
-        changes_status="waiting",
+        changes_status=changes_status,
     )
     assert due(world, LAST_DAY) == []
     world.execute(f"UPDATE amop.optimization_session SET {column} = %s", LAST_DAY)

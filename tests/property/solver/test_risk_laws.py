@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from amop.solver import CertificateError
 from amop.solver.expected import ExpectedResult
-from amop.solver.risk import UNITS, verify_risk
+from amop.solver.risk import verify_risk
+from amop.solver.risk_candidates import UNITS
 from amop.solver.scenario_certificate import verify_scenarios
 from bench.instances import PROFILES, make_instance
 from tests.worlds.optimizer_cases import Case, random_case
@@ -136,3 +137,31 @@ def test_the_check_rejects_every_tampered_proof_of_the_risk() -> None:
             continue
         accepted.append(name)
     assert accepted == []
+
+
+WEIGHTS = ("0", "0.5", "1", "2", "5")
+
+
+@pytest.mark.parametrize(
+    ("profile", "sims", "count", "seed"),
+    [
+        ("large_pool", 13, 10, 6),
+        ("heavy_tail", 13, 10, 9),
+        ("all_pooled", 25, 20, 10),
+    ],
+)
+def test_no_weight_of_a_small_fleet_is_beaten_by_another_weight_and_the_worst_tenth_never_rises(
+    profile: str, sims: int, count: int, seed: int
+) -> None:
+    instance = make_instance(profile, sims, seed=seed)
+    fleet = Case(instance.devices, instance.rate_plans, instance.eligibility, random_case(1, 1, 1).terms)
+    usage = random_scenarios(fleet, seed, count)
+    found = [
+        plain_bills(fleet, usage, optimize_scenarios(fleet, usage, time_limit=0, risk_weight=weight).assignment)
+        for weight in WEIGHTS
+    ]
+    for weight, bills in zip(WEIGHTS, found, strict=True):
+        own = adjusted(bills, Decimal(weight))
+        assert own == min(adjusted(other, Decimal(weight)) for other in found), f"weight {weight} is beaten"
+    worst = [plain_worst_tenth(bills) for bills in found]
+    assert worst == sorted(worst, reverse=True)

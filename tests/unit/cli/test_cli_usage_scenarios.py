@@ -68,6 +68,17 @@ def test_a_minimum_saving_has_an_expected_objective(folder: Folder) -> None:
     assert Decimal(str(summary["expected_objective_bound"])) <= Decimal(str(summary["expected_objective"]))
 
 
+def test_a_risk_weight_has_a_gap_and_with_a_minimum_saving_an_objective(folder: Folder) -> None:
+    status, out, _ = folder.run(*with_scenarios(folder), "--risk-weight", "1", "--min-saving", "0.5")
+    summary = {name: Decimal(str(value)) for name, value in folder.summary().items() if name.startswith("risk")}
+    assert status == 0 and f"risk_adjusted_gap {folder.summary()['risk_adjusted_gap']}" in out.splitlines()
+    cost, bound = summary["risk_adjusted_cost"], summary["risk_adjusted_lower_bound"]
+    assert bound <= cost and abs(summary["risk_adjusted_gap"] - (cost - bound) / cost) < Decimal("1e-6")
+    changes = Decimal(str(folder.summary()["voluntary_changes"]))
+    assert summary["risk_adjusted_objective"] == cost + changes / 2
+    assert summary["risk_adjusted_objective_bound"] <= summary["risk_adjusted_objective"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -110,7 +110,7 @@ def last_sync(**values: Any) -> LastSync:
         ({"time_zone": "America/Los_Angeles"}, 8, False),  # it is 06:05 there
         ({"complete_started_at": NOW - timedelta(hours=10)}, 8, False),
         ({"complete_started_at": None}, 8, True),
-        ({"integration": "teal"}, 8, False),  # the existing system reads its SIMs
+        ({"integration": "pond"}, 8, False),  # the existing system reads its SIMs
         ({"failed_at": NOW - timedelta(hours=9)}, 8, False),  # that failure has its own message
         ({"failed_at": NOW - timedelta(hours=40)}, 8, True),
         ({"time_zone": "Nowhere/Land"}, 8, False),  # the sync of such a provider is refused with that reason

@@ -21,6 +21,7 @@ UNSENT: dict[str, Any] = {
     "unsent_session_id": 7,
     "unsent_is_stopped": True,
     "unsent_is_deleted": False,
+    "unsent_is_lost": False,
     "unsent_changes": 3,
     "unsent_since": NOW - timedelta(hours=1),
     "unsent_reason": "AT&T: the carrier refused the login of connection c (401)",
@@ -93,8 +94,8 @@ def judged(**values: Any) -> ProviderToday:
             Need.LATE,
             "dags/device_sync_thingspace",
         ),
-        ({"synced_at": None, "run_status": None, "integration": "teal"}, Need.EXTERNAL, None),
-        ({"integration": "teal", "quarantined": 1}, Need.QUARANTINE, "quarantine"),
+        ({"synced_at": None, "run_status": None, "integration": "pond"}, Need.EXTERNAL, None),
+        ({"integration": "pond", "quarantined": 1}, Need.QUARANTINE, "quarantine"),
         (UNSENT, Need.STOPPED, "session/7/changes?state=approved"),
         (
             UNSENT | {"unsent_is_stopped": False, "unsent_since": NOW - timedelta(minutes=50)},
@@ -146,10 +147,10 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
 
 def test_a_first_sync_and_what_the_existing_system_reads_are_not_counted_as_fine() -> None:
     fine, starting = judge(provider("A"), NOW), judge(provider("B", synced_at=None, run_status="running"), NOW)
-    outside = judge(provider("C", synced_at=None, run_status=None, integration="teal"), NOW)
+    outside = judge(provider("C", synced_at=None, run_status=None, integration="pond"), NOW)
     late = judge(provider("D", synced_at=NOW - timedelta(days=2)), NOW)
     assert headline([starting]) == "B: its first sync is running."
-    assert headline([outside]) == "C: the existing system reads its SIMs; this package has no client of Teal."
+    assert headline([outside]) == "C: the existing system reads its SIMs; this package has no client of Pond."
     assert headline([late]).startswith("D: the last complete sync is 2 days old. Next: ")
     assert headline([fine, starting]) == "1 of 2 providers is fine; the first sync of B is running."
     assert headline([fine, starting, starting, outside]) == (
@@ -191,6 +192,17 @@ def test_approved_plan_changes_that_were_not_sent_are_named_with_what_to_do() ->
     failed = judged(**UNSENT, run_status="failed", run_ended_at=NOW, run_error="no")
     assert failed.need is Need.FAILED
     assert "the sync failed at 2026-11-24 12:00 UTC: no. 3 approved plan changes of session 7 were not" in failed.reason
+    lost = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_is_lost": True, "unsent_since": NOW}))
+    assert lost.reason == (
+        "3 approved plan changes of session 7 were not sent: its run has ended in Airflow before it had sent them"
+    )
+    assert lost.action == (
+        "clear apply_changes of session 7 in carrier_optimization_jasper with its downstream tasks, which sends the "
+        "others"
+    )
+    gone = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_is_deleted": True, "unsent_since": NOW}))
+    assert gone.reason.endswith("were not sent: its run was deleted in Airflow")
+    assert gone.action.startswith("optimize again: airflow dags trigger carrier_optimization_jasper")
     deleted = provider(**(UNSENT | {"unsent_is_deleted": True}))
     assert unsent_action(deleted).endswith(
         "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'"

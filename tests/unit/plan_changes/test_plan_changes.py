@@ -160,6 +160,9 @@ CHANGES = InstanceChanges(
     apply_changes="provider_setting",
     current_cost=Decimal("1000"),
     savings=Decimal("251"),
+    change_cap=None,
+    uncapped_changes=None,
+    uncapped_saving=None,
     changes_status="waiting",
     changes_reason="1200 changes are more than 500",
     changes_deadline=END - timedelta(minutes=20),
@@ -223,13 +226,22 @@ def test_an_approval_request_for_many_plans_stays_short_and_its_table_adds_up() 
         ({"effect": "next_cycle"}, "next billing period only"),
         ({"maximum_changes_per_sim": 2, "change_count": 1}, None),
         ({"maximum_changes_per_sim": 2, "change_count": 2}, "has changed 2 times in this billing period"),
+        ({"maximum_changes_per_month": 4, "month_change_count": 3, "change_count": 9}, None),
+        (
+            {"maximum_changes_per_month": 4, "month_change_count": 4},
+            "has changed 4 times this month, and the carrier accepts 4 plan changes of a SIM in a month",
+        ),
         ({"minimum_days_on_plan": 3}, None),
         ({"minimum_days_on_plan": 3, "last_changed_at": END - timedelta(days=3)}, None),
         ({"minimum_days_on_plan": 3, "last_changed_at": END - timedelta(days=3, seconds=-1)}, "= 3 days ago"),
     ],
 )
 def test_the_limits_of_a_sim_refuse_its_change_with_the_reason(limits: dict[str, Any], reason: str | None) -> None:
-    of_sim: dict[str, Any] = {"change_count": 0, "last_changed_at": None, "effect": "whole_cycle"}
-    settings: dict[str, Any] = {"maximum_changes_per_sim": None, "minimum_days_on_plan": 0}
+    of_sim: dict[str, Any] = {
+        "change_count": 0, "month_change_count": 0, "last_changed_at": None, "effect": "whole_cycle",
+    }  # fmt: skip
+    settings: dict[str, Any] = {
+        "maximum_changes_per_sim": None, "maximum_changes_per_month": None, "minimum_days_on_plan": 0,
+    }  # fmt: skip
     refusal = refusal_by_limits(**of_sim | settings | limits, now=END)
     assert refusal is None if reason is None else reason in (refusal or "")

@@ -14,7 +14,8 @@ CONTENT = ReportContent(
     title="Rate plan optimization: AT&T, 2026-11, saves USD 85.00 (88.5%)",
     period="Acme IoT, billing period 2026-10-18 18:00 to 2026-11-18 18:00",
     figures=[("Savings", "85.00"), ("SIMs placed, of SIMs expected", "3 of 4")],
-    exclusions=[("Its communication plan is not mapped to any rate plan", "1")],
+    exclusions=[("Its communication plan is not mapped to any rate plan", "1 SIM")],
+    notes=["The plan changes are capped by maximum_changes = 3"],
     warnings=["Only 3 of 4 expected SIMs were placed"],
     dates=[("Last complete device sync", "2026-11-03 05:30 America/New_York")],
     links=[("Workbook", "https://s3.example/b/k.xlsx?a=1&b=2"), ("Run in Airflow", "https://airflow.example/dags/d")],
@@ -34,7 +35,14 @@ def parts(content: ReportContent) -> tuple[str, str]:
 
 def test_both_parts_say_everything() -> None:
     text, html = parts(CONTENT)
-    for said in ("85.00", "3 of 4", "is not mapped to any rate plan", "Only 3 of 4 expected", "2026-11-03 05:30"):
+    for said in (
+        "85.00",
+        "3 of 4",
+        "is not mapped to any rate plan",
+        "Only 3 of 4 expected",
+        "maximum_changes = 3",
+        "2026-11-03 05:30",
+    ):
         assert said in text and said in html, said
     assert "https://s3.example/b/k.xlsx?a=1&b=2" in text
     assert '<a href="https://s3.example/b/k.xlsx?a=1&amp;b=2">Workbook</a>' in html

@@ -241,10 +241,11 @@ def test_the_reference_file_describes_all_providers(tmp_path: Path) -> None:
         (3, "tmobile_jasper", "carrier_tmobile_jasper"),
         (4, "rogers", "carrier_rogers"),
         (5, "thingspace", "carrier_thingspace"),
+        (6, "teal", "carrier_teal"),
     ]
-    assert len({p["time_zone"] for p in providers}) == 4
-    assert len({p["bill_period_end_day"] for p in providers}) == 5
-    assert [p["uses_proration"] for p in providers] == [True, True, True, False, True]
+    assert len({p["time_zone"] for p in providers}) == 5
+    assert len({p["bill_period_end_day"] for p in providers}) == 6
+    assert [p["uses_proration"] for p in providers] == [True, True, True, False, True, False]
     assert sum(p["write_is_enabled"] for p in providers) == 2
     assert {p["detail_calls_per_run"] for p in providers} == {50}
     for provider, world in zip(providers, ALL_PROVIDERS, strict=True):
@@ -281,4 +282,4 @@ def test_the_command_writes_the_reference_file_and_summarizes_the_fleets(tmp_pat
     run("--out", str(tmp_path / "reference.yaml"))
     assert (tmp_path / "reference.yaml").read_text() == reference_yaml() == run()
     summary = run("--summary", "--devices-per-account", "100", "--as-of", "2026-11-24T12:00:00+00:00")
-    assert summary.count("100 SIMs, period") == 5
+    assert summary.count("100 SIMs, period") == 6

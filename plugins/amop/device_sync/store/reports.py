@@ -21,7 +21,7 @@ def notification_facts(connection: WarehouseConnection, *, run_id: int) -> Notif
 
 
 @statement("device_sync/staging_faults")
-def staging_faults(connection: WarehouseConnection, *, run_id: int, dag_id: str) -> list[str]:
+def staging_faults(connection: WarehouseConnection, *, run_id: int, dag_id: str, identifiers: Jsonb) -> list[str]:
     """Return what keeps the staging of a run of the existing system from being merged; empty if nothing does."""
 
 

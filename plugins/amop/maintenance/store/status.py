@@ -60,6 +60,13 @@ class ListedSession:
     ended_at: datetime | None
     undelivered_messages: int
     error: str | None
+    changes_status: str | None
+    """Of its plan changes; None until they are planned."""
+    changes_reason: str | None
+    applied_plan_count: int | None
+    """Billed SIMs whose present plan was applied after the last list of devices; None before there is an instance."""
+    change_in_doubt_count: int | None
+    """SIMs that keep their plan because the outcome of a change of it was not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ class UnfinishedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingApproval:
-    """A session whose plan changes wait for an approval, and whether it was known that no one can answer."""
+class OpenChanges:
+    """A session whose plan changes wait for an approval or are to be sent, and whether its DAG run was found ended."""
 
     id: int
     integration: str
@@ -140,10 +140,20 @@ def mark_session_deleted(connection: WarehouseConnection, *, session_id: int, no
 
 
 @statement("maintenance/waiting_approvals")
-def waiting_approvals(connection: WarehouseConnection) -> list[WaitingApproval]:
+def waiting_approvals(connection: WarehouseConnection) -> list[OpenChanges]:
     """Return the sessions whose plan changes wait for an approval, the oldest first."""
 
 
 @statement("maintenance/set_approval_lost")
 def set_approval_lost(connection: WarehouseConnection, *, session_id: int, lost_at: datetime | None) -> None:
     """Record that the approval of a session can no longer be answered; None: it can again."""
+
+
+@statement("maintenance/sessions_to_apply")
+def sessions_to_apply(connection: WarehouseConnection) -> list[OpenChanges]:
+    """Return the sessions whose approved plan changes were not all sent, the oldest first."""
+
+
+@statement("maintenance/set_applying_lost")
+def set_applying_lost(connection: WarehouseConnection, *, session_id: int, lost_at: datetime | None) -> None:
+    """Record that no DAG run sends the rest of a session's plan changes; None: one does again."""

@@ -50,6 +50,7 @@ def add_results(
     kept_retired: str,
     kept_sms_not_read: str,
     kept_not_placed: str,
+    kept_change_in_doubt: str,
     kept_change_count: str,
     kept_days_on_plan: str,
     kept_next_cycle: str,

@@ -93,6 +93,8 @@ def add_devices(
     cycle_start: datetime,
     cycle_end: datetime,
     maximum_changes_per_sim: int | None,
+    maximum_changes_per_month: int | None,
+    time_zone: str,
     minimum_days_on_plan: int,
     counts_from_change: bool,
 ) -> None:
@@ -164,6 +166,8 @@ def set_device_counts(
     unknown_plan_count: int,
     unknown_activation_count: int,
     unknown_activation_cost: Decimal,
+    applied_plan_count: int,
+    change_in_doubt_count: int,
     warning: str | None,
 ) -> None:
     """Store the counts of an instance's SIMs and a warning, and record that its inputs were read."""

@@ -74,6 +74,8 @@ class StoredSession:
     unknown_plan_count: int | None
     unknown_activation_count: int | None
     unknown_activation_cost: Decimal | None
+    applied_plan_count: int | None
+    change_in_doubt_count: int | None
     current_cost: Decimal | None
     base_cost: Decimal | None
     total_cost: Decimal | None
@@ -91,6 +93,9 @@ class StoredSession:
     cost_5_percent: Decimal | None
     cost_95_percent: Decimal | None
     worst_tenth_cost: Decimal | None
+    risk_weight: str | None
+    risk_adjusted_gap: Decimal | None
+    """Of the bill with the risk weight; None without one, and in sessions of a version before it was stored."""
     expected_pools: list[dict[str, Any]] | None
     """Probability of overage and expected overage of each pool."""
     warning: str | None
@@ -105,6 +110,8 @@ class StoredSession:
     run_is_deleted: bool
     approval_is_lost: bool
     """True if the run has ended in Airflow without an answer to its request."""
+    applying_is_lost: bool
+    """True if the run has ended in Airflow before it had sent all approved changes."""
     devices_removed_at: datetime | None
 
 

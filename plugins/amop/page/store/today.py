@@ -68,6 +68,8 @@ class ProviderRow:
     """True if the task that sends them has stopped; False if it may still be sending."""
     unsent_reason: str | None
     unsent_is_deleted: bool | None
+    unsent_is_lost: bool | None
+    """True if the DAG run that sends them has ended before they were sent."""
     unsent_changes: int | None
     unsent_since: datetime | None
     """The last change that was sent, or the decision."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import RowCount, statement
+from amop.families import IdentifierRule
 from amop.runs.run_warning import RunWarning
 
 
@@ -71,6 +73,11 @@ class SyncRun:
     supports_optimization: bool
     cycle_start: datetime
     cycle_end: datetime
+
+    @property
+    def identifier(self) -> IdentifierRule:
+        """What identifies a SIM at the carrier."""
+        return KNOWN_INTEGRATIONS[self.integration].api.identifier
 
     @property
     def is_running(self) -> bool:
