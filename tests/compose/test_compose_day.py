@@ -116,6 +116,9 @@ def celery_day(compose: ComposeWorld, api: AirflowApi) -> Day:
         extend_open_periods(connection, tuple(PROVIDERS.values()))
     with connected(compose.postgres.conninfo("postgres", user="postgres")) as connection:
         connection.execute(f"CREATE DATABASE {WAREHOUSE_OF_LOCAL_EXECUTOR} TEMPLATE {WAREHOUSE}")
+    # One Airflow serves both warehouses, and the run id of an optimization is made of the id of its session.
+    with connected(compose.postgres.conninfo(WAREHOUSE_OF_LOCAL_EXECUTOR, user="postgres")) as connection:
+        connection.execute("SELECT setval(pg_get_serial_sequence('amop.optimization_session', 'id'), 1000)")
     api.wait_for_dags({JASPER, THINGSPACE, OPTIMIZATION})
     called = run_documented_call(compose)
     assert called.returncode == 0, called.stdout + called.stderr
