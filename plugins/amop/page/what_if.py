@@ -180,5 +180,6 @@ def _proof(row: StoredWhatIf) -> str:
         return ""
     # Each least bill is between its bound and what was found, so that the difference is between these two.
     least, most = row.new_bound - row.today_cost, row.new_cost - row.today_bound
-    between = f"between {money(least, row.currency)} and {money(most, row.currency)}"
-    return f"Both bills have a proven bound: whatever the assignments, the plans change the least bill by {between}."
+    lower, upper = money(least, row.currency), money(most, row.currency)
+    change = lower if lower == upper else f"between {lower} and {upper}"
+    return f"Both bills have a proven bound: whatever the assignments, the plans change the least bill by {change}."

@@ -14,6 +14,10 @@ FIRST_STEPS: tuple[tuple[str, str], ...] = (
         "clear open_instance of that run with downstream tasks, which opens a new session",
     ),
     ("cannot work without the result of", "clear the task that the error names last with downstream tasks"),
+    (
+        "has not done its work, although a later task has started",
+        "clear the task that has not run, which the error names, with its downstream tasks",
+    ),
     ("ended in Airflow", CLEAR),
     (
         "the carrier refused the login of connection",

@@ -28,3 +28,11 @@ def test_an_error_that_ended_a_session_asks_to_clear_the_task_that_opens_a_new_o
     assert "clear open_instance" in OTHERWISE_OF_SESSION
     ended = "instance 2 of session 3 has ended: or its key (. Clear open_instance with downstream tasks, which opens"
     assert first_step(ended).startswith("clear open_instance of that run")
+    marked = "Optimization session 9 of AT&T (1) was at 50 % when its DAG run ended in Airflow: it was marked"
+    assert first_step(marked, of_session=True) == "clear open_instance of that run with its downstream tasks"
+    assert first_step(marked) == "clear the failed task of this provider with its downstream tasks"
+
+
+def test_a_task_that_was_marked_as_success_too_early_is_the_one_to_clear() -> None:
+    error = "AT&T (1): merge_devices of run 28 has not done its work, although a later task has started (an operator"
+    assert first_step(error).startswith("clear the task that has not run, which the error names")
