@@ -77,10 +77,10 @@ def test_load_reference_prints_counts_by_table(
     status, out, _ = run(capsys, "load-reference", str(reference))
     assert status == 0
     cells = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in out.splitlines() if "│" in line}
-    assert (cells["tenant"], cells["service_provider"], cells["billing_period"]) == ("2", "5", "5")
+    assert (cells["tenant"], cells["service_provider"], cells["billing_period"]) == ("2", "6", "6")
     status, out, _ = run(capsys, "load-reference", str(reference), "--json")
     assert status == 0
-    assert json.loads(out)["service_provider"] == {"inserted": 0, "updated": 0, "unchanged": 5}
+    assert json.loads(out)["service_provider"] == {"inserted": 0, "updated": 0, "unchanged": 6}
 
 
 def test_a_wrong_file_ends_with_status_2_and_every_problem(

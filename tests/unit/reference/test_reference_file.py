@@ -47,7 +47,7 @@ def test_a_short_file_has_the_documented_defaults() -> None:
 
 
 def test_the_reference_file_of_the_sandbox_is_valid() -> None:
-    assert len(parse_reference_file(reference_yaml(), "reference.yaml").service_providers) == 5
+    assert len(parse_reference_file(reference_yaml(), "reference.yaml").service_providers) == 6
 
 
 @pytest.mark.parametrize(
