@@ -249,6 +249,13 @@ def add_report_warning(connection: WarehouseConnection, *, run_id: int, warning:
     """Add a warning about a report to a run, once."""
 
 
+@statement("messages/add_missed_notification")
+def add_missed_notification(
+    connection: WarehouseConnection, *, run_id: int, error: str, now: datetime | None, delay_seconds: float
+) -> None:
+    """Record the notification of a staged run as undelivered, unless it was sent."""
+
+
 @statement("messages/claim_undelivered_report")
 def claim_undelivered_report(
     connection: WarehouseConnection, *, now: datetime | None, first_delay_seconds: float, longest_delay_seconds: float

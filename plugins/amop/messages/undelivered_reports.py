@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from amop.clock import Clock
-from amop.database.connection import transaction
+from amop.database.connection import WarehouseConnection, transaction
 from amop.foreign_text import storable_error
 from amop.messages import store
 from amop.messages.store import ClaimedReport
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_NAME = "amop reports"
 
+MISSED = "the run had failed before it was sent"
 FIRST_DELAY_SECONDS = 60
 """Delay between the first attempt to deliver a report and the second; it doubles with every attempt."""
 
@@ -104,6 +105,14 @@ def record_undelivered(
         if run_id is not None:
             store.add_report_warning(connection, run_id=run_id, warning=warning)
     return warning
+
+
+def record_missed_notification(connection: WarehouseConnection, run_id: int, *, now: datetime | None = None) -> None:
+    """Let the relay send the notification of a reopened run that was staged, unless it was sent.
+
+    Its task does nothing for a run that has failed, and Airflow does not repeat a task that has succeeded.
+    """
+    store.add_missed_notification(connection, run_id=run_id, error=MISSED, now=now, delay_seconds=FIRST_DELAY_SECONDS)
 
 
 def deliver_reports(

@@ -11,7 +11,9 @@ from datetime import datetime
 
 import psycopg
 
+from amop import ids
 from amop.database.connection import WarehouseConnection, transaction
+from amop.messages.undelivered_reports import record_missed_notification
 from amop.runs import store
 from amop.runs.errors import SyncRunEndedError
 from amop.runs.opening import held_text, session_opener
@@ -93,6 +95,8 @@ def _reopen(connection: WarehouseConnection, run: SyncRun, now: datetime) -> Syn
         holder = store.sync_runs.run_holding_provider(connection, service_provider_id=run.service_provider_id)
         raise SyncRunEndedError(held_text(run.service_provider_id, run.service_provider_name, holder)) from None
     reopened = require_running(load_run(connection, run.id))
+    if run.dag_id != ids.DEVICE_NOTIFICATION_DAG:  # the existing system has sent that message itself
+        record_missed_notification(connection, run.id, now=now)
     _replace_failed_session(connection, reopened, reopened.attempt, now)
     log.info("%s: run %s is resumed where its ledger stands, attempt %s", run.label, run.id, reopened.attempt)
     return load_run(connection, run.id)

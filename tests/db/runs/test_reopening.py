@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,8 @@ from amop.database.connection import transaction
 from amop.device_sync import fetch
 from amop.device_sync.complete_run import complete_run, session_to_optimize
 from amop.device_sync.merge import merge_devices, merge_usage
+from amop.device_sync.notification import mark_notification_sent
+from amop.messages.undelivered_reports import ReportKind, deliver_reports
 from amop.runs.errors import StepMissingError, SyncRunEndedError
 from amop.runs.reopening import replace_session_of_complete_run, resume_run
 from amop.runs.sessions import fail_session
@@ -186,3 +189,35 @@ def test_a_fetch_of_a_failed_run_stops_before_its_first_call(world: SyncWorld) -
     with world.client() as client, pytest.raises(SyncRunEndedError, match="no key"):
         fetch.fetch_devices(world.dsn, run_id, client)
     assert world.carrier.stats("api_jasper")["calls"] == 0
+
+
+def test_the_notification_of_a_run_that_failed_before_it_was_sent_is_sent_by_the_relay_once_it_is_resumed(
+    world: SyncWorld,
+) -> None:
+    def waiting() -> list[tuple[str, str]]:
+        rows = world.rows("SELECT kind, error FROM amop.undelivered_report")
+        return [(row["kind"], row["error"]) for row in rows]
+
+    run_id = world.open("monday", full_sync=True)
+    end(world, run_id)
+    assert world.clear(run_id) is True
+    assert waiting() == [], "nothing is staged: its task has not run"
+    world.stage(run_id)
+    end(world, run_id)
+    assert world.clear(run_id) is True
+    assert waiting() == [("notification", "the run had failed before it was sent")]
+    sent: list[int | None] = []
+    deliveries = {ReportKind.NOTIFICATION: lambda report: sent.append(report.run_id)}
+    for minutes in (0, 1, 2):
+        moment = present() + timedelta(minutes=minutes, seconds=1)
+        deliver_reports(world.dsn, deliveries, now=lambda moment=moment: moment, limit=timedelta(hours=1))  # type: ignore[misc]
+    assert (sent, waiting()) == ([run_id], [])
+
+
+def test_a_notification_that_was_sent_is_not_sent_again_when_its_run_is_resumed(world: SyncWorld) -> None:
+    run_id = world.open("monday", full_sync=True)
+    world.stage(run_id)
+    mark_notification_sent(world.dsn, run_id, now=present())
+    end(world, run_id)
+    assert world.clear(run_id) is True
+    assert world.rows("SELECT 1 FROM amop.undelivered_report") == []
