@@ -252,13 +252,16 @@ class Matrix:
         return self._api.task_instances(group.dag_id, group.run_id)
 
     def _is_settled(self, group: Group) -> bool:
-        """Return True if no run and no session of the group's providers is running any more."""
+        """Return True if no run and no session of the group's providers is running, and no report is undelivered."""
         with self._warehouse() as connection:
             (row,) = connection.execute(
                 "SELECT (SELECT count(*) FROM amop.device_sync_run"
                 " WHERE service_provider_id = ANY(%(ids)s) AND status = 'running')"
                 " + (SELECT count(*) FROM amop.optimization_session"
-                " WHERE service_provider_id = ANY(%(ids)s) AND status = 'running') AS n",
+                " WHERE service_provider_id = ANY(%(ids)s) AND status = 'running')"
+                " + (SELECT count(*) FROM amop.undelivered_report AS report"
+                " INNER JOIN amop.device_sync_run AS run ON report.run_id = run.id"
+                " WHERE run.service_provider_id = ANY(%(ids)s) AND run.status = 'complete') AS n",
                 {"ids": [cell.provider.id for cell in group.cells]},
             ).fetchall()
         return int(row["n"]) == 0
