@@ -24,7 +24,15 @@ from sandbox.world.airflow_api import ENDED, AirflowApi
 from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
-from tests.worlds.matrix_cells import NOT_BEGUN, OF_DETAILS, OWN_WORK, WHILE_WAITING, Action, Followed
+from tests.worlds.matrix_cells import (
+    LEFT_TO_MAINTENANCE,
+    NOT_BEGUN,
+    OF_DETAILS,
+    OWN_WORK,
+    WHILE_WAITING,
+    Action,
+    Followed,
+)
 from tests.worlds.matrix_handles import POLL_SECONDS, Approver, press
 from tests.worlds.matrix_rows import SYNC_TABLES, differences, latest, notified, rows_of
 from tests.worlds.matrix_world import Provider
@@ -348,7 +356,10 @@ class Matrix:
                 is_new_sync = outcome.followed == Followed.NEW_RUN and group.tables is SYNC_TABLES
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
                 was_marked = outcome.cell.action is Action.MARK_FAILED
-                without = (WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked)
+                is_resumed = outcome.followed.startswith(Followed.RESUMED)
+                without = (
+                    WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked, *LEFT_TO_MAINTENANCE * is_resumed
+                )  # fmt: skip
                 outcome.left = self._differences(connection, group, outcome.cell, tables, without)
 
     @contextmanager

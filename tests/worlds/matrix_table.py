@@ -34,7 +34,8 @@ plays the cells and writes this chapter; a part of them (`make matrix K="merge_u
 * *{chained}*: several tasks of one day failed one after another, and each handle led on; the day ends with the same
   rows. This is the subset that the end-to-end tests play.
 * *{skipped}*: the same, but for the work of the task itself, which was marked as success.
-* *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows.
+* *{resumed}*: the run ends with a sentence that names `bin/amop runs resume`, which leads to those rows; `maintenance`
+  may have to archive the answers.
 * *{cleared}*: the page and a notification say which task to clear with downstream tasks, which leads to those rows.
   Where the whole run was marked failed, Airflow has skipped the reports that had not begun, and they are not sent.
 * *{new_run}*: the run ends with an error or with a sentence that asks for a new run, which leads to the SIMs and usage,

@@ -174,7 +174,7 @@ class NightSteps:
     def _write_archive(self, run_id: int) -> None:
         if self._is_away(Step.ARCHIVE, Kind.ARCHIVE):
             raise OSError("the archive is away (simulated)")
-        archive_run(self.dsn, run_id, self._archive, now=self._now)
+        archive_run(self.dsn, run_id, self._archive, only_complete=True, now=self._now)
 
     def _notify(self, run_id: int) -> None:
         if notification_to_send(self.dsn, run_id) is None:

@@ -17,11 +17,18 @@ from amop.runs.errors import PipelineError
 log = logging.getLogger(__name__)
 
 
-def archive_run(conninfo: str, run_id: int, folder: ArchivePath, *, now: datetime) -> int:
+def archive_run(conninfo: str, run_id: int, folder: ArchivePath, *, only_complete: bool = False, now: datetime) -> int:
     """Write a run's answers to the archive, then delete them from the warehouse; return their number.
 
     If the process is killed in between, both exist and the next try writes the same object again. The object of a run
     whose answers have not all arrived is named ``incomplete``; a back-fill does not read it.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+        run_id: the run.
+        folder: the archive.
+        only_complete: keep the answers of a run that have not all arrived: it may still be resumed.
+        now: the moment, aware.
 
     Raises:
         PipelineError: there is no such run, or it received something while it was archived.
@@ -34,6 +41,11 @@ def archive_run(conninfo: str, run_id: int, folder: ArchivePath, *, now: datetim
             raise PipelineError(f"device_sync_run {run_id} does not exist")
         if not store.has_carrier_pages(connection, run_id=run_id):
             log.info("%s: run %s has nothing to archive", run.service_provider_name, run_id)
+            return 0
+        if only_complete and not run.is_complete:
+            log.info(
+                "%s: run %s is not archived yet: its answers have not all arrived", run.service_provider_name, run_id
+            )
             return 0
         key, count = write_run(folder, run, _stored_pages(connection, run_id))
         deleted = store.delete_carrier_pages(connection, run_id=run_id)

@@ -94,10 +94,13 @@ def send_notification(conninfo: str, run_id: int) -> None:
 
 
 def write_archive(conninfo: str, run_id: int) -> int:
-    """Write the carrier's responses of a run to the archive, as one object; return their number."""
+    """Write the carrier's responses of a run to the archive, as one object; return their number.
+
+    Those of a run that may still be resumed are left to its next try, or to ``maintenance``.
+    """
     from amop.archive.archive_run import archive_run
 
-    return archive_run(conninfo, run_id, archive_folder(), now=warehouse_now())
+    return archive_run(conninfo, run_id, archive_folder(), only_complete=True, now=warehouse_now())
 
 
 def _run(conninfo: str, run_id: int) -> SyncRun:

@@ -381,6 +381,22 @@ def test_an_unfinished_run_is_archived_as_incomplete_and_never_replayed(world: A
     assert world.replay(november(2)) == []
 
 
+def test_the_task_of_a_run_that_may_be_resumed_leaves_its_answers_until_all_have_arrived(world: ArchiveWorld) -> None:
+    from amop.archive.archive_run import archive_run
+    from amop.device_sync import fetch
+
+    run_id = world.open("usage marked as success", now=noon(2))
+    fetch.queue_sync(world.dsn, run_id)
+    with world.client() as client:
+        fetch.fetch_devices(world.dsn, run_id, client, clock=lambda: noon(2))
+        assert archive_run(world.dsn, run_id, world.archive, only_complete=True, now=noon(2)) == 0
+        fetch.fetch_usage(world.dsn, run_id, client, clock=lambda: noon(2))
+    pages = world.count("carrier_page")
+    assert archive_run(world.dsn, run_id, world.archive, only_complete=True, now=noon(2)) == pages > 0
+    assert objects(world) == [f"jasper/1/2026-11-02/20261102T150000Z_run_{run_id}.jsonl.gz"]
+    assert world.run(run_id)["archived_at"] is not None
+
+
 def test_a_merge_that_is_cleared_and_repeated_leaves_history_unchanged(world: ArchiveWorld) -> None:
     run_id = world.live(noon(2))
     history, usage = world.history(), world.usage()
