@@ -80,7 +80,7 @@ class ProviderToday:
 
     @property
     def needs_nothing(self) -> bool:
-        """True if no person has to do anything: it is fine, its first sync is running, or its SIMs are read elsewhere."""
+        """True if it is fine, its first sync is running, or the existing system reads its SIMs."""
         return self.need >= Need.STARTING
 
     @property

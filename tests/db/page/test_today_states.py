@@ -181,7 +181,7 @@ def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
 @pytest.mark.parametrize(
     ("integration", "said"),
     [
-        ("thingspace", "1 of 2 providers is fine. Other: it has never been synced. Next: trigger device_sync_thingspace"),
+        ("thingspace", "1 of 2 providers is fine. Other: it has never been synced. Next: trigger device_sync_thing"),
         ("pond", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
         ("telegence", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
     ],
