@@ -1,5 +1,5 @@
--- Purpose: record that Airflow no longer has the DAG run of a failed sync run, and take the advice to resume or to clear
---   that DAG run out of its error.
+-- Purpose: record that Airflow no longer has the DAG run of a failed sync run, and take the advice to resume or to
+--   clear that DAG run out of its error.
 -- Parameters: run_id, now.
 -- Locks: the run's row.
 -- Repeatable: yes; a run that was resumed meanwhile is left alone.

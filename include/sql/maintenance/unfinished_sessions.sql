@@ -1,5 +1,5 @@
--- Purpose: list the sessions that are the latest of their provider and have failed, and those with plan changes that may
---   be applied and wait for an approval or were not all sent, and whose DAG runs Airflow may have deleted.
+-- Purpose: list the sessions that are the latest of their provider and have failed, and those with plan changes that
+--   may be applied and wait for an approval or were not all sent, and whose DAG runs Airflow may have deleted.
 -- Parameters: row_limit.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -1,5 +1,5 @@
--- Purpose: an optimization that only proposes (apply_changes = never) supersedes no plan changes that may be applied; and
---   an error whose DAG run was deleted gives no advice to resume it.
+-- Purpose: an optimization that only proposes (apply_changes = never) supersedes no plan changes that may be applied;
+--   and an error whose DAG run was deleted gives no advice to resume it.
 -- Parameters: none.
 -- Locks: the rows of failed runs and sessions whose DAG run was deleted, briefly; otherwise replaces a function only.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.

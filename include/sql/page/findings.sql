@@ -1,5 +1,5 @@
--- Purpose: return the findings of the providers' latest checks, or those that users dismissed, the most money first, each
---   with the session of the provider whose plan changes wait for an approval.
+-- Purpose: return the findings of the providers' latest checks, or those that users dismissed, the most money first,
+--   each with the session of the provider whose plan changes wait for an approval.
 -- Parameters: integrations (text[], names that the user may see), service_provider_id (null = all), dismissed
 --   (boolean).
 -- Locks: none, reads only.

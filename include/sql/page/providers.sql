@@ -1,11 +1,10 @@
 -- Purpose: return the active providers with their current billing period, last complete sync, latest run, latest
---   session, open approval, approved plan changes that were not sent, latest complete optimization of the period, pools
---   heading over their allowance, start of an outage of its API user, open quarantined records and undelivered messages.
---   An API user belongs to the connection as which it failed last; once a later sync is complete, the provider uses
---   another one. An approval stays open while the provider is optimized again, until
---   that has completed. Numbers of SIMs and the usage of the cycle are those of the summary of the last complete sync,
---   so that no SIM is read here. The usual usage is that of the sync of the previous billing period at about the same
---   time of its cycle.
+--   session, open approval, approved plan changes that were not sent, latest complete optimization of the period,
+--   pools heading over their allowance, start of an outage of its API user, open quarantined records and undelivered
+--   messages. An API user belongs to the connection as which it failed last; once a later sync is complete, the
+--   provider uses another one. An approval stays open while the provider is optimized again, until that has completed.
+--   Numbers of SIMs and the usage of the cycle are those of the summary of the last complete sync, so that no SIM is
+--   read here. The usual usage is that of the sync of the previous billing period at about the same time of its cycle.
 -- Parameters: integrations (text[], names that the user may see), now (timestamptz).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -226,7 +225,8 @@ LEFT JOIN LATERAL (
     FROM amop.carrier_api_user AS api_user
     WHERE
         api_user.failing_since IS NOT NULL
-        AND right(api_user.account, length(provider.connection_id) + 14) = ' (connection ' || provider.connection_id || ')'
+        AND right(api_user.account, length(provider.connection_id) + 14)
+        = ' (connection ' || provider.connection_id || ')'
         AND coalesce(complete.started_at <= api_user.recent_calls[cardinality(api_user.recent_calls)], true)
 ) AS outage ON true
 LEFT JOIN LATERAL (
