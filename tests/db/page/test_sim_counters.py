@@ -36,8 +36,8 @@ def shown(world: OptimizationWorld, **columns: Any) -> tuple[list[int | None], s
     view = read(world, sim)
     (column,) = (each for each in view.days.columns if each.name == "messages")
     counters = [view.stored.ctd_sms_usage, view.stored.ctd_voice_usage, view.stored.ctd_session_count]
-    in_file = [as_csv(table).splitlines()[1].split(",") for table in (view.days, view.cycles)]
-    return counters, str(cell(column, view.days.rows[0], "USD")), in_file[0][2], in_file[1][3]
+    day, cycle = (text.splitlines()[1].split(",") for text in (as_csv(view.days), as_csv(view.cycles)))
+    return counters, str(cell(column, view.days.rows[0], "USD")), day[2], cycle[3]
 
 
 def test_counters_that_were_not_read_are_not_shown_as_0(world: OptimizationWorld) -> None:
