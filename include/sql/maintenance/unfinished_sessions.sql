@@ -1,6 +1,7 @@
 -- Purpose: list the sessions that are the latest of their provider and have failed, and those with plan changes that
---   may be applied and wait for an approval or were not all sent, and whose DAG runs Airflow may have deleted.
--- Parameters: row_limit.
+--   may be applied and wait for an approval or were not all sent, and whose DAG runs Airflow may have deleted. Sessions
+--   whose plan changes were superseded lately come last: the page links to their DAG runs.
+-- Parameters: superseded_since (timestamptz), row_limit.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
@@ -27,6 +28,11 @@ WHERE
             instance.changes_status IN ('waiting', 'approved', 'stopped')
             AND amop.newer_instance(instance.id) IS NULL
         )
+        OR (
+            unfinished.status = 'complete'
+            AND instance.changes_status = 'superseded'
+            AND instance.changes_decided_at >= %(superseded_since)s
+        )
     )
-ORDER BY unfinished.id DESC
+ORDER BY coalesce(instance.changes_status = 'superseded', false) ASC, unfinished.id DESC
 LIMIT %(row_limit)s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from amop import ids
 from amop.database.connection import transaction
@@ -24,6 +24,12 @@ APPLICATION_NAME = "amop watchdog"
 
 OUR_DAGS = (ids.device_sync_dag(""), ids.carrier_optimization_dag(""))
 """Only these DAGs open sessions; what else opened one is not known to Airflow."""
+
+SUPERSEDED_LATELY = timedelta(days=7)
+"""Airflow is asked for this long about the DAG runs of superseded sessions."""
+
+LONGEST_WRITE = timedelta(minutes=10)
+"""Any call of a carrier has ended by then."""
 
 MOST_QUESTIONS = 100
 """Failed runs, and sessions, that Airflow is asked about in one check; the latest come first."""
@@ -58,7 +64,9 @@ def record_deleted_dag_runs(conninfo: str, *, now: datetime, exists: IsActive) -
         runs = store.failed_runs(
             connection, existing_system_dag_id=ids.DEVICE_NOTIFICATION_DAG, row_limit=MOST_QUESTIONS
         )
-        sessions = store.unfinished_sessions(connection, row_limit=MOST_QUESTIONS)
+        sessions = store.unfinished_sessions(
+            connection, superseded_since=now - SUPERSEDED_LATELY, row_limit=MOST_QUESTIONS
+        )
     deleted_runs = [run.id for run in runs if not exists(run.dag_id, run.dag_run_id)]
     deleted_sessions = [
         session.id
@@ -101,6 +109,18 @@ def record_lost_changes(conninfo: str, *, now: datetime, is_active: IsActive) ->
                 set_lost(connection, session_id=session.id, lost_at=now if is_lost else None)
             changed += 1
     return changed
+
+
+def settle_superseded_changes(conninfo: str) -> int:
+    """Settle the plan changes of superseded sessions that were sent and have no outcome; return their number.
+
+    No task asks the carrier for them any more. The first list that was begun after the write has the SIM's plan.
+
+    Args:
+        conninfo: libpq connection string of the warehouse.
+    """
+    with transaction(conninfo, application_name=APPLICATION_NAME) as connection:
+        return store.settle_superseded_changes(connection, longest_write=LONGEST_WRITE)
 
 
 def _dag_runs_of(session_id: int, integration: str, opened_by: str) -> list[tuple[str, str]]:

@@ -84,6 +84,7 @@ def end_stale_work() -> int:
         log.error("%s", text)
     orphans.record_deleted_dag_runs(conninfo, now=now, exists=exists)
     orphans.record_lost_changes(conninfo, now=now, is_active=is_active)
+    orphans.settle_superseded_changes(conninfo)
     return len(errors)
 
 

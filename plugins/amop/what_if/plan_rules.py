@@ -44,11 +44,13 @@ def check_offers(table: Sequence[PlanLine], *, known: Collection[str], offered: 
     Raises:
         PlanTableError: a new plan is offered like a plan that no SIM may have.
     """
-    for line in new_lines(table, known):
-        if line.offered_like is not None and line.offered_like not in offered:
-            raise PlanTableError(
-                f"rate plan {line.rate_plan_code!r} is offered like {line.offered_like!r}, which no SIM may have"
-            )
+    faults = [
+        f"rate plan {line.rate_plan_code!r} is offered like {line.offered_like!r}, which no SIM may have"
+        for line in new_lines(table, known)
+        if line.offered_like is not None and line.offered_like not in offered
+    ]
+    if faults:
+        raise PlanTableError.of(faults)
 
 
 def check_choice(new_count: int, size: int) -> None:
@@ -79,15 +81,26 @@ def check_pools(table: Sequence[PlanLine], *, known: Collection[str], offered: I
     listed = {line.rate_plan_code: line for line in table}
     plans: list[PlanLine | OfferedPlan] = [listed.get(plan.rate_plan_code, plan) for plan in offered]
     first: dict[str, PlanLine | OfferedPlan] = {}
+    faults = []
     for plan in [*plans, *new_lines(table, known)]:
         if not plan.allows_sim_pooling or not plan.pool:
             continue
         other = first.setdefault(plan.pool, plan)
         if (plan.overage_rate, plan.data_per_overage_charge) != (other.overage_rate, other.data_per_overage_charge):
-            raise PlanTableError(
+            unlisted = [one.rate_plan_code for one in (other, plan) if isinstance(one, OfferedPlan)]
+            stays = "stay" if len(unlisted) > 1 else "stays"
+            faults.append(
                 f"pool {plan.pool!r}: its rate plans {other.rate_plan_code!r} and {plan.rate_plan_code!r} must have "
                 "the same overage_rate and data_per_overage_charge"
+                + (
+                    f"; {' and '.join(map(repr, unlisted))} {stays} in the pool although the table does not list it, "
+                    "for SIMs that may not change their plan: name another pool for the new plan"
+                    if unlisted
+                    else ""
+                )
             )
+    if faults:
+        raise PlanTableError.of(faults)
 
 
 def new_lines(table: Sequence[PlanLine], known: Collection[str]) -> list[PlanLine]:
@@ -112,10 +125,19 @@ def form_faults(
         faults["ladder_size"] = f"{size[:20]!r} is not a whole number from 1 to {MOST_CHOSEN}"
     try:
         table = read_plan_table(rate_plans)
-        check_offers(table, known=known, offered={plan.rate_plan_code for plan in offered})
-        check_pools(table, known=known, offered=offered)
     except PlanTableError as error:
         return faults | {"rate_plans": str(error)}
+    found = []
+    try:
+        check_offers(table, known=known, offered={plan.rate_plan_code for plan in offered})
+    except PlanTableError as error:
+        found.append(str(error))
+    try:
+        check_pools(table, known=known, offered=offered)
+    except PlanTableError as error:
+        found.append(str(error))
+    if found:
+        return faults | {"rate_plans": "; ".join(found)}
     if size and not faults:
         try:
             check_choice(len(new_lines(table, known)), int(size))

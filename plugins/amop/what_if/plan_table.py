@@ -14,6 +14,8 @@ from decimal import Decimal, InvalidOperation
 from amop.runs.errors import PipelineError
 
 MOST_PLANS = 200
+MOST_FAULTS = 20
+"""Wrong values that one message names."""
 LONGEST_TABLE = 100_000
 """Characters."""
 LARGEST = Decimal(10) ** 10
@@ -25,7 +27,13 @@ FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 
 class PlanTableError(PipelineError):
-    """The table of rate plans is not valid; the message names line, column and value."""
+    """The table of rate plans is not valid; the message names line, column and value of up to `MOST_FAULTS` faults."""
+
+    @classmethod
+    def of(cls, faults: Sequence[str]) -> PlanTableError:
+        """Return the error of some faults."""
+        more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+        return cls("; ".join([*faults[:MOST_FAULTS], *more]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,20 @@ def read_plan_table(text: str) -> list[PlanLine]:
         raise PlanTableError(f"the first line must name the columns {', '.join(COLUMNS)}: it {' and '.join(wrong)}")
     reader.fieldnames = names
     lines: list[PlanLine] = []
-    for row in reader:
-        line = _line(reader.line_num, {name: (value or "") for name, value in row.items()})
-        if any(line.rate_plan_code == other.rate_plan_code for other in lines):
-            raise PlanTableError(f"line {reader.line_num}: rate plan {line.rate_plan_code!r} is there twice")
-        lines.append(line)
-        if len(lines) > MOST_PLANS:
+    faults: list[str] = []
+    codes: set[str] = set()
+    for count, row in enumerate(reader):
+        if count == MOST_PLANS:
             raise PlanTableError(f"the table has more than {MOST_PLANS} rate plans")
+        line = _line(reader.line_num, {name: (value or "") for name, value in row.items()}, faults)
+        if line is None:
+            continue
+        if line.rate_plan_code in codes:
+            faults.append(f"line {reader.line_num}: rate plan {line.rate_plan_code!r} is there twice")
+        codes.add(line.rate_plan_code)
+        lines.append(line)
+    if faults:
+        raise PlanTableError.of(faults)
     if not lines:
         raise PlanTableError("the table has no rate plan")
     return lines
@@ -82,7 +97,15 @@ def write_plan_table(lines: Sequence[PlanLine]) -> str:
     for line in lines:
         numbers = (_plain(getattr(line, name)) for name in MONEY)
         flag = "true" if line.allows_sim_pooling else "false"
-        writer.writerow([line.rate_plan_code, *numbers, flag, line.pool or "", line.offered_like or ""])
+        writer.writerow(
+            [
+                line.rate_plan_code,
+                *numbers,
+                flag,
+                (line.pool or "") if line.allows_sim_pooling else "",
+                line.offered_like or "",
+            ]
+        )
     return text.getvalue()
 
 
@@ -91,42 +114,44 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _line(number: int, row: dict[str, str]) -> PlanLine:
+def _line(number: int, row: dict[str, str], faults: list[str]) -> PlanLine | None:
+    """Return the rate plan of a line; add what is wrong with it to ``faults`` and return None otherwise."""
     cells = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
     if "more columns" in row:
-        raise PlanTableError(f"line {number}: it has more cells than the first line")
-    code = cells["rate_plan_code"]
+        faults.append(f"line {number}: it has more cells than the first line")
+        return None
+    code, flag, pool = cells["rate_plan_code"], cells["allows_sim_pooling"].casefold(), cells.get("pool") or None
+    numbers = {name: _number(name, cells[name]) for name in MONEY}
+    wrong = [fault for fault in numbers.values() if isinstance(fault, str)]
     if not code or len(code) > 200:
-        raise PlanTableError(f"line {number}: rate_plan_code {code[:50]!r} is empty or too long")
-    flag = cells["allows_sim_pooling"].casefold()
+        wrong.append(f"rate_plan_code {code[:50]!r} is empty or too long")
     if flag not in FLAGS:
-        raise PlanTableError(f"line {number}: allows_sim_pooling {flag[:50]!r} is neither true nor false")
+        wrong.append(f"allows_sim_pooling {flag[:50]!r} is neither true nor false")
+    elif pool is not None and not FLAGS[flag]:
+        wrong.append(f"{pool[:50]!r} is a pool, but allows_sim_pooling is false")
+    if wrong:
+        faults += [f"line {number}: {fault}" for fault in wrong]
+        return None
     return PlanLine(
         rate_plan_code=code,
-        **{name: _number(number, name, cells[name]) for name in MONEY},
+        **{name: Decimal(value) for name, value in numbers.items()},
         allows_sim_pooling=FLAGS[flag],
-        pool=cells.get("pool") or None,
+        pool=pool,
         offered_like=cells.get("offered_like") or None,
     )
 
 
-def _number_fault(text: str) -> str:
-    try:
-        if Decimal(text) >= LARGEST:
-            return f"must be below {LARGEST:,f}"
-    except InvalidOperation:
-        pass
-    return "is not a number from 0 with at most 6 decimals"
-
-
-def _number(line: int, name: str, text: str) -> Decimal:
+def _number(name: str, text: str) -> Decimal | str:
+    """Return the number of a cell, or what is wrong with it."""
     try:
         value = Decimal(text)
-        is_valid = value.is_finite() and 0 <= value < LARGEST and value == value.quantize(Decimal("0.000001"))
+        if value >= LARGEST:
+            return f"{name} {text[:50]!r} must be below {LARGEST:,f}"
+        is_valid = value.is_finite() and value >= 0 and value == value.quantize(Decimal("0.000001"))
     except InvalidOperation:
         is_valid = False
     if not is_valid:
-        raise PlanTableError(f"line {line}: {name} {text[:50]!r} {_number_fault(text)}")
+        return f"{name} {text[:50]!r} is not a number from 0 with at most 6 decimals"
     if name in {"overage_rate", "data_per_overage_charge"} and value == 0:
-        raise PlanTableError(f"line {line}: {name} must be above 0")
+        return f"{name} must be above 0"
     return value

@@ -7,7 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from amop.database.connection import transaction
-from amop.maintenance.orphans import end_orphans, record_deleted_dag_runs, record_lost_changes
+from amop.maintenance.orphans import (
+    end_orphans,
+    record_deleted_dag_runs,
+    record_lost_changes,
+    settle_superseded_changes,
+)
 from amop.runs.sync_runs import end_run
 from tests.worlds.watchdog_world import NOW, WatchdogWorld
 
@@ -149,6 +154,68 @@ def test_the_error_of_a_deleted_dag_run_gives_no_advice_to_resume_or_to_clear_it
     )
     assert record(world, Airflow(), NOW) == 1
     assert world.session_of(run_id)["error"].endswith("opened by a/b; start the provider again")
+
+
+def superseded(world: WatchdogWorld, decided_at: datetime = NOW) -> int:
+    """Return a superseded session of a complete sync, with a SIM whose change to Large was sent an hour ago."""
+    run_id = world.open_sync()
+    with transaction(world.dsn) as connection:
+        end_run(connection, run_id, "complete", None, now=NOW)
+    session_id = int(world.session_of(run_id)["id"])
+    world.rows("UPDATE amop.optimization_session SET status = 'complete', progress = 100, ended_at = %s", NOW)
+    world.rows(
+        "INSERT INTO amop.optimization_instance (session_id, run_status, changes_status, changes_decided_at,"
+        " started_at, ended_at) VALUES (%s, 'complete_with_success', 'superseded', %s, %s, %s)",
+        session_id, decided_at, NOW, NOW,
+    )  # fmt: skip
+    world.rows(
+        "INSERT INTO amop.device (service_provider_id, iccid, rate_plan)"
+        " SELECT service_provider_id, '8901', 'Large' FROM amop.optimization_session"
+    )
+    world.rows(
+        "INSERT INTO amop.rate_plan_change (instance_id, device_id, from_rate_plan, to_rate_plan, state, sent_at)"
+        " SELECT instance.id, device.id, 'Small', 'Large', 'approved', %s"
+        " FROM amop.optimization_instance AS instance, amop.device", NOW - timedelta(hours=1),
+    )  # fmt: skip
+    return session_id
+
+
+@pytest.mark.parametrize(
+    ("rate_plan", "state", "error"),
+    [
+        ("Large", "applied", None),
+        ("Small", "failed", "the outcome was not known; a later list has the SIM on plan Small"),
+        ("Other", "conflict", "the outcome was not known; a later list has the SIM on plan Other"),
+    ],
+)
+def test_a_change_in_doubt_of_a_superseded_session_is_settled_by_the_next_list(
+    world: WatchdogWorld, rate_plan: str, state: str, error: str | None
+) -> None:
+    superseded(world)
+    world.rows("UPDATE amop.device SET rate_plan = %s", rate_plan)
+    world.rows("UPDATE amop.device_sync_run SET started_at = %s, devices_merged_at = %s", NOW - timedelta(hours=2), NOW)
+    assert settle_superseded_changes(world.dsn) == 0  # that list was begun before the write
+    world.rows("UPDATE amop.device_sync_run SET started_at = %s", NOW)
+    assert settle_superseded_changes(world.dsn) == 1
+    (change,) = world.rows("SELECT * FROM amop.rate_plan_change")
+    assert (change["state"], change["error"]) == (state, error)
+    assert change["applied_at"] == (change["sent_at"] if state == "applied" else None)
+    assert settle_superseded_changes(world.dsn) == 0
+
+
+def test_a_change_in_doubt_of_a_session_that_is_not_superseded_is_left_to_its_task(world: WatchdogWorld) -> None:
+    superseded(world)
+    world.rows("UPDATE amop.device_sync_run SET started_at = %s, devices_merged_at = %s", NOW, NOW)
+    world.rows("UPDATE amop.optimization_instance SET changes_status = 'approved'")
+    assert settle_superseded_changes(world.dsn) == 0
+
+
+@pytest.mark.parametrize(("age", "found"), [(timedelta(days=1), 1), (timedelta(days=8), 0)])
+def test_a_deleted_dag_run_of_a_session_that_was_superseded_lately_is_remembered(
+    world: WatchdogWorld, age: timedelta, found: int
+) -> None:
+    superseded(world, NOW - age)
+    assert record(world, Airflow()) == found
 
 
 @pytest.mark.parametrize("changes_status", ["waiting", "approved", "stopped"])

@@ -47,5 +47,16 @@ def test_a_typo_is_said_beside_its_field(lines: tuple[str, ...], size: str, fiel
     assert words in found[field]
 
 
+def test_a_plan_that_is_not_in_the_table_is_said_to_stay_in_its_pool_and_every_fault_is_said() -> None:
+    found = faults(SMALL, "New,1,0,10,0.7,1,0,true,Fleet,", "Other,1,0,10,1,1,0,false,,Smal")["rate_plans"]
+    assert found == (
+        "rate plan 'Other' is offered like 'Smal', which no SIM may have; pool 'Fleet': its rate plans 'Fleet 5' and "
+        "'New' must have the same overage_rate and data_per_overage_charge; 'Fleet 5' stays in the pool although the "
+        "table does not list it, for SIMs that may not change their plan: name another pool for the new plan"
+    )
+    listed = faults(SMALL, "Fleet 5,1,0,9,3,1,0,true,Fleet,", "N,1,0,9,0.5,1,0,true,Fleet,")["rate_plans"]
+    assert listed.endswith("the same overage_rate and data_per_overage_charge")
+
+
 def test_both_fields_are_said_at_once() -> None:
     assert set(faults("x", size="x")) == {"rate_plans", "ladder_size"}

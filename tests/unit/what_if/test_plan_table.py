@@ -47,6 +47,7 @@ def test_a_table_of_the_command_line_is_read() -> None:
         (f"{HEAD}\n,1,0,10,1,1,0,no", "rate_plan_code '' is empty"),
         (f"{HEAD}\nA,1,0,10,1,1,0,no,more", "line 2: it has more cells"),
         (f"{HEAD}\nA,1,0,10,1,1,0,no\nA,1,0,10,1,1,0,no", "line 3: rate plan 'A' is there twice"),
+        (f"{HEAD},pool\nA,1,0,10,1,1,0,no,Fleet", "line 2: 'Fleet' is a pool, but allows_sim_pooling is false"),
         ("x" * 100_001, "longer than 100,000 characters"),
     ],
 )
@@ -54,6 +55,20 @@ def test_a_table_that_is_not_valid_is_refused_with_the_reason(text: str, words: 
     with pytest.raises(PlanTableError) as refusal:
         read_plan_table(text)
     assert words in str(refusal.value)
+
+
+def test_every_wrong_value_is_said_up_to_twenty() -> None:
+    with pytest.raises(PlanTableError) as refusal:
+        read_plan_table(f"{HEAD}\nA,x,0,10,1,1,0,perhaps\n,1,0,10,0,1,0,no")
+    assert str(refusal.value) == (
+        "line 2: rate_charge 'x' is not a number from 0 with at most 6 decimals; line 2: allows_sim_pooling 'perhaps' "
+        "is neither true nor false; line 3: overage_rate must be above 0; line 3: rate_plan_code '' is empty or too "
+        "long"
+    )
+    wrong = "\n".join(f"P{number},x,0,10,1,1,0,no" for number in range(25))
+    with pytest.raises(PlanTableError) as refusal:
+        read_plan_table(f"{HEAD}\n{wrong}")
+    assert (str(refusal.value).count("; line "), str(refusal.value)[-12:]) == (19, "; and 5 more")
 
 
 def test_a_table_has_a_limited_number_of_plans() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amop.database.connection import WarehouseConnection
-from amop.database.statements import statement
+from amop.database.statements import RowCount, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,15 @@ def failed_runs(connection: WarehouseConnection, *, existing_system_dag_id: str,
 
 
 @statement("maintenance/unfinished_sessions")
-def unfinished_sessions(connection: WarehouseConnection, *, row_limit: int) -> list[UnfinishedSession]:
-    """Return the unfinished sessions, the latest of their providers, whose DAG runs may be deleted."""
+def unfinished_sessions(
+    connection: WarehouseConnection, *, superseded_since: datetime, row_limit: int
+) -> list[UnfinishedSession]:
+    """Return the unfinished sessions, and those superseded lately, whose DAG runs may be deleted."""
+
+
+@statement("maintenance/settle_superseded_changes")
+def settle_superseded_changes(connection: WarehouseConnection, *, longest_write: timedelta) -> RowCount:
+    """Settle the plan changes in doubt of superseded sessions by a later list; return their number."""
 
 
 @statement("maintenance/mark_run_deleted")
