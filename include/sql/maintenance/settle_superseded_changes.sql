@@ -1,5 +1,6 @@
 -- Purpose: settle the plan changes of superseded sessions that were sent and whose outcome is not known: nothing asks
---   the carrier for them any more. A list of the carrier that was begun after the write, and merged, has the SIM's plan.
+--   the carrier for them any more. A list of the carrier that was begun after the write, and merged, has the SIM's
+--   plan.
 -- Parameters: longest_write (interval between the moment that is stored and the end of the write).
 -- Locks: the rows.
 -- Repeatable: yes; a change that is settled is not found again.

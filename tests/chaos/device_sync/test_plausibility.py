@@ -312,13 +312,17 @@ def test_smaller_changes_of_usage_are_merged_with_a_warning(
     assert [text in warning for warning in warnings(day(world, "second"))] == [True]
 
 
-def test_usage_as_usual_and_single_sims_that_jump_or_vanish_have_no_warning(
+def test_usage_as_usual_and_a_single_sim_that_jumps_have_no_warning_and_two_that_vanish_are_named(
     world: SyncWorld, carrier: RawCarrier
 ) -> None:
     assert warnings(day(world, "second")) == []
     usage = dict.fromkeys(range(2, 240), 1_300_000) | {239: 10**12}
     carrier.usage = {(PLAN, "DATA"): [[zone(usage)]]}
-    assert warnings(day(world, "third", now=SECOND_DAY + timedelta(days=1))) == []
+    (warning,) = warnings(day(world, "third", now=SECOND_DAY + timedelta(days=1)))
+    assert warning.startswith(
+        f"the DATA counter of 2 SIMs fell within the billing period: {iccid_of(0)} from 1200000 to 0, {iccid_of(1)} "
+        "from 1200000 to 0 bytes."
+    )
 
 
 def test_a_new_billing_period_begins_without_usage_and_ends_with_as_much_as_before(
