@@ -71,7 +71,7 @@ PARAMS = {
         "provider_setting",
         enum=["provider_setting", "never"],
         title="Apply changes",
-        description="Apply the proposals as the provider's settings allow, or never (only propose them).",
+        description="Apply as the provider's settings allow, or never (only propose; an open approval stays).",
     ),
 }
 

@@ -80,7 +80,7 @@ def up(
 NEXT_COMMANDS = """\
 What to do next:
   open the operators' page: the rate plan changes of AT&T Control Center await approval; the savings of T-Mobile came
-    true, and a sync of it found a malformed record and SIMs that another party has changed
+    true, and a sync of it found a malformed record, a SIM in other equipment, and one on a plan that it may not have
   make amop ARGS="status"                               providers, syncs, savings, messages
   make amop ARGS="approvals list"                       what awaits approval
   make airflow ARGS="dags trigger device_sync_rogers"   sync another carrier

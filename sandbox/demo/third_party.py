@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -17,8 +17,12 @@ OTHER_EQUIPMENT = "490154203237518"
 UNKNOWN_STATUS = 7
 
 WITH_DETAILS = """
-SELECT iccid FROM amop.device WHERE service_provider_id = %(service_provider_id)s AND imei IS NOT NULL
+SELECT iccid
+FROM amop.device
+WHERE service_provider_id = %(service_provider_id)s AND imei IS NOT NULL
+ORDER BY details_tried_at, iccid
 """
+"""The SIMs whose equipment the warehouse knows; the first ones are those whose details a sync reads again first."""
 
 
 def change_sims_at_the_carrier(world: World, warehouse: psycopg.Connection[Any], provider: ServiceProvider) -> None:
@@ -26,17 +30,17 @@ def change_sims_at_the_carrier(world: World, warehouse: psycopg.Connection[Any],
     port = world.ports["carrier"]
     truth = request_json(LOOPBACK, port, "GET", f"/sandbox/truth/{provider.api_user}")
     rows = warehouse.execute(WITH_DETAILS, {"service_provider_id": provider.id}).fetchall()
-    for iccid, values in changes_of(truth["devices"], with_details={row["iccid"] for row in rows}).items():
+    for iccid, values in changes_of(truth["devices"], with_details=[row["iccid"] for row in rows]).items():
         body = {"account": provider.api_user, "iccids": [iccid], "set": values}
         request_json(LOOPBACK, port, "POST", "/sandbox/devices", body)
 
 
-def changes_of(devices: list[dict[str, Any]], *, with_details: Collection[str]) -> dict[str, dict[str, Any]]:
+def changes_of(devices: list[dict[str, Any]], *, with_details: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the changes of three activated SIMs by ICCID.
 
     Args:
         devices: the SIMs at the carrier.
-        with_details: ICCIDs of the SIMs whose equipment the warehouse knows.
+        with_details: ICCIDs of the SIMs whose equipment the warehouse knows; the first activated one moves.
 
     Raises:
         ValueError: the fleet has too few activated SIMs, or one rate plan only.
@@ -45,7 +49,8 @@ def changes_of(devices: list[dict[str, Any]], *, with_details: Collection[str]) 
     plans: defaultdict[str, set[str]] = defaultdict(set)
     for sim in active:
         plans[sim["communication_plan"]].add(sim["rate_plan"])
-    moved = next((sim for sim in active if sim["iccid"] in with_details), None)
+    by_iccid = {sim["iccid"]: sim for sim in active}
+    moved = next((by_iccid[iccid] for iccid in with_details if iccid in by_iccid), None)
     others = [sim for sim in active if sim is not moved]
     for sim in others[:-1]:
         foreign = sorted(set().union(*plans.values()) - plans[sim["communication_plan"]])

@@ -115,12 +115,16 @@ class Supervisor:
         pid = self._pid()
         if pid is None:
             return
+        groups = self._process_groups()
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while _is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         if _is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+        for group in groups:  # supervisord kills a group only if its first process does not end on its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         self._pid_file.unlink(missing_ok=True)
 
     def process_group(self, name: str) -> int | None:
@@ -128,6 +132,15 @@ class Supervisor:
         with self._rpc() as server:
             process: Any = server.supervisor.getProcessInfo(name)
         return process["pid"] if process["statename"] == "RUNNING" else None
+
+    def _process_groups(self) -> list[int]:
+        """Return the process groups of all processes; none if the daemon does not answer."""
+        try:
+            with self._rpc() as server:
+                processes: Any = server.supervisor.getAllProcessInfo()
+        except (OSError, xmlrpc.client.Error):
+            return []
+        return [process["pid"] for process in processes if process["pid"]]
 
     def _rpc(self) -> xmlrpc.client.ServerProxy:
         address = (

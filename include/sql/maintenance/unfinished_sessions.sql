@@ -1,27 +1,32 @@
--- Purpose: list the sessions that are the latest of their provider, and have failed or have plan changes that wait for
---   an approval or were not all sent, and whose DAG runs Airflow may have deleted.
+-- Purpose: list the sessions that are the latest of their provider and have failed, and those with plan changes that
+--   may be applied and wait for an approval or were not all sent, and whose DAG runs Airflow may have deleted.
 -- Parameters: row_limit.
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT
-    latest.id,
+    unfinished.id,
     integration.name AS integration,
-    latest.opened_by,
+    unfinished.opened_by,
     instance.id IS NOT NULL AS has_instance
 FROM amop.service_provider AS provider
 INNER JOIN amop.integration AS integration ON provider.integration_id = integration.id
-CROSS JOIN
-    LATERAL (
-        SELECT opened.*
-        FROM amop.optimization_session AS opened
-        WHERE opened.service_provider_id = provider.id
-        ORDER BY opened.id DESC
-        LIMIT 1
-    ) AS latest
-LEFT JOIN amop.optimization_instance AS instance ON latest.id = instance.session_id
+INNER JOIN amop.optimization_session AS unfinished ON provider.id = unfinished.service_provider_id
+LEFT JOIN amop.optimization_instance AS instance ON unfinished.id = instance.session_id
 WHERE
     provider.is_active
-    AND (latest.status = 'failed' OR instance.changes_status IN ('waiting', 'approved', 'stopped'))
-    AND latest.dag_run_deleted_at IS NULL
-ORDER BY latest.id DESC
+    AND unfinished.dag_run_deleted_at IS NULL
+    AND (
+        (
+            unfinished.status = 'failed'
+            AND NOT EXISTS (
+                SELECT FROM amop.optimization_session AS newer
+                WHERE newer.service_provider_id = provider.id AND newer.id > unfinished.id
+            )
+        )
+        OR (
+            instance.changes_status IN ('waiting', 'approved', 'stopped')
+            AND amop.newer_instance(instance.id) IS NULL
+        )
+    )
+ORDER BY unfinished.id DESC
 LIMIT %(row_limit)s

@@ -1,9 +1,10 @@
 -- Purpose: return the active providers with their current billing period, last complete sync, latest run, latest
---   session, open approval, approved plan changes that were not sent, latest complete optimization of the period, open
---   quarantined records and undelivered messages. An approval stays open while the provider is optimized again, until
---   that has completed. Numbers of SIMs and the usage of the cycle are those of the summary of the last complete sync,
---   so that no SIM is read here. The usual usage is that of the sync of the previous billing period at about the same
---   time of its cycle.
+--   session, open approval, approved plan changes that were not sent, latest complete optimization of the period,
+--   pools heading over their allowance, start of an outage of its API user, open quarantined records and undelivered
+--   messages. An API user belongs to the connection as which it failed last; once a later sync is complete, the
+--   provider uses another one. An approval stays open while the provider is optimized again, until that has completed.
+--   Numbers of SIMs and the usage of the cycle are those of the summary of the last complete sync, so that no SIM is
+--   read here. The usual usage is that of the sync of the previous billing period at about the same time of its cycle.
 -- Parameters: integrations (text[], names that the user may see), now (timestamptz).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -65,6 +66,7 @@ SELECT
     session.heartbeat_at AS session_heartbeat_at,
     session.error AS session_error,
     session.dag_run_deleted_at IS NOT NULL AS session_is_deleted,
+    coalesce(session.sync_has_failed AND complete.ended_at > session.ended_at, false) AS session_sync_is_redone,
     approval.session_id AS approval_session_id,
     approval.is_deleted AS approval_is_deleted,
     approval.is_lost AS approval_is_lost,
@@ -84,6 +86,9 @@ SELECT
     forecast.change_cap,
     forecast.uncapped_changes,
     forecast.uncapped_saving,
+    outage.failing_since,
+    coalesce(pools.pool_count, 0) AS pools_over,
+    pools.amount AS pools_over_amount,
     coalesce(quarantined.record_count, 0) AS quarantined,
     coalesce(undelivered.pending, 0) AS pending_messages,
     coalesce(undelivered.dead, 0) AS dead_messages
@@ -104,6 +109,7 @@ LEFT JOIN LATERAL (
 ) AS latest ON true
 LEFT JOIN LATERAL (
     SELECT
+        run.started_at,
         run.ended_at,
         run.usage_as_of,
         run.usage_as_of - synced_period.cycle_start AS elapsed,
@@ -135,7 +141,17 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS usual ON true
 LEFT JOIN LATERAL (
-    SELECT opened.*
+    SELECT
+        opened.*,
+        opened.status = 'failed'
+        AND NOT EXISTS (
+            SELECT FROM amop.optimization_instance AS instance
+            WHERE instance.session_id = opened.id
+        )
+        AND EXISTS (
+            SELECT FROM amop.device_sync_run AS run
+            WHERE run.optimization_session_id = opened.id AND run.status IN ('failed', 'refused')
+        ) AS sync_has_failed
     FROM amop.optimization_session AS opened
     WHERE opened.service_provider_id = provider.id
     ORDER BY opened.id DESC
@@ -204,6 +220,26 @@ LEFT JOIN LATERAL (
     ORDER BY optimized.id DESC
     LIMIT 1
 ) AS forecast ON true
+LEFT JOIN LATERAL (
+    SELECT min(api_user.failing_since) AS failing_since
+    FROM amop.carrier_api_user AS api_user
+    WHERE
+        api_user.failing_since IS NOT NULL
+        AND right(api_user.account, length(provider.connection_id) + 14)
+        = ' (connection ' || provider.connection_id || ')'
+        AND coalesce(complete.started_at <= api_user.recent_calls[cardinality(api_user.recent_calls)], true)
+) AS outage ON true
+LEFT JOIN LATERAL (
+    SELECT
+        count(*) AS pool_count,
+        sum(finding.amount) AS amount
+    FROM amop.finding AS finding
+    WHERE
+        finding.service_provider_id = provider.id
+        AND finding.kind = 'pool_over'
+        AND finding.occurrence = period.id::text
+        AND finding.dismissed_at IS NULL
+) AS pools ON true
 LEFT JOIN quarantined ON provider.id = quarantined.service_provider_id
 LEFT JOIN undelivered ON provider.id = undelivered.service_provider_id
 WHERE provider.is_active AND integration.name = any(%(integrations)s::text[])

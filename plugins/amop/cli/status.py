@@ -45,6 +45,18 @@ class UnsentChanges(TypedDict):
     next: str
 
 
+class ProviderNeed(TypedDict):
+    """What a provider needs."""
+
+    service_provider: str
+    need: str
+    reason: str
+    next: str
+
+
+MOST_NEEDS = 20
+"""Providers whose needs are printed; JSON and the page have all of them."""
+
 Columns = dict[str, Callable[[Any], object]]
 """Headings and what stands below them."""
 
@@ -54,9 +66,12 @@ def status_command(as_json: AsJson = False) -> None:
     status, today = read_status(warehouse_conninfo()), _read_today(warehouse_conninfo())
     if as_json:
         summary = {"sentence": today.headline, "is_fine": today.is_fine, "approvals": approvals(today)}
-        print_json(summary | {"unsent_changes": unsent_changes(today)} | asdict(status))
+        print_json(summary | {"needs": needs(today), "unsent_changes": unsent_changes(today)} | asdict(status))
         return
     _print_line(today.headline)
+    for each in needs(today)[:MOST_NEEDS]:
+        if each["need"] not in NAMED_BELOW and f"{each['service_provider']}: {each['reason']}" not in today.headline:
+            _print_line(f"Also: {each['service_provider']}: {each['reason']}. Next: {each['next']}")
     for approval in approvals(today):
         _print_line(
             f"Approval needed: {approval['service_provider']}, session {approval['session_id']}: "
@@ -103,6 +118,20 @@ def approvals(today: Today) -> list[OpenApproval]:
     ]
 
 
+def needs(today: Today) -> list[ProviderNeed]:
+    """Return the providers that need something, the most urgent first: those that the page lists under What to do."""
+    return [
+        {
+            "service_provider": row.stored.name,
+            "need": row.need.name.lower(),
+            "reason": row.reason,
+            "next": row.action,
+        }
+        for row in today.table.rows
+        if not row.needs_nothing
+    ]
+
+
 def unsent_changes(today: Today) -> list[UnsentChanges]:
     """Return the sessions whose approved plan changes were not all sent, and no task seems to send them."""
     return [
@@ -116,6 +145,10 @@ def unsent_changes(today: Today) -> list[UnsentChanges]:
         for row in today.table.rows
         if row.has_unsent_changes
     ]
+
+
+NAMED_BELOW = frozenset({"approval", "stopped", "messages"})
+"""Needs that have a line of their own."""
 
 
 def _outage_line(outage: CarrierOutage) -> str:
@@ -135,7 +168,8 @@ def _outbox_line(outbox: OutboxCounts) -> str:
 
 
 def _print_tables(status: Status) -> None:
-    print_text(f"Times are UTC; {formatting.count(status.work_rows_left)} work rows are left.\n")
+    left = several(status.work_rows_left, "work row is left", "work rows are left")
+    print_text(f"Times are UTC; {left}.\n")
     _print("Service providers", PROVIDERS, status.service_providers)
     _print("Last sync runs", SYNC_RUNS, status.last_sync_runs)
     runs = [(f"{run.service_provider}, run {run.id}", run) for run in status.last_sync_runs]

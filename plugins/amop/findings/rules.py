@@ -56,6 +56,8 @@ class Kind:
     """What the amount is."""
     action: str
     """What to do, and how to take it back."""
+    is_answered_by_plan_changes: bool = False
+    """True if the plan changes of an optimization may be the answer, so that an open approval comes first."""
 
 
 DEACTIVATE = "Deactivate the SIM in Control Center; activate it again to take that back"
@@ -65,7 +67,9 @@ KINDS: dict[FindingKind, Kind] = {
     "pool_over": Kind(
         "Pool heading over its allowance",
         "overage of the pool",
-        "Run the optimization with apply_changes = never: it proposes plans with more allowance and changes nothing.",
+        "Run the optimization with apply_changes = never: it proposes plans with more allowance, changes nothing and "
+        "leaves an open approval as it is.",
+        is_answered_by_plan_changes=True,
     ),
     "no_usage": Kind(
         "No usage for 60 days",

@@ -90,7 +90,7 @@ def _columns(changeable: list[str], *, dismissed: bool) -> tuple[Column[FindingR
         Column("subject", "SIM or pool", lambda row: row.subject, link=_sim),
         Column("found", "Found", lambda row: sentence(_name(row), row.subject, row.facts, row.currency)),
         Column("amount", "To the period's end", lambda row: row.amount, kind="money"),
-        Column("action", "What to do", lambda row: _kind(row).action, is_sortable=False),
+        Column("action", "What to do", _what_to_do, link=_approval, is_sortable=False),
         Column("first_found_at", "Since", lambda row: row.first_found_at, kind="day"),
     )
     if dismissed:
@@ -110,6 +110,19 @@ def _kind(row: FindingRow) -> Kind:
 
 def _sim(row: FindingRow) -> str | None:
     return f"sim/{row.device_id}" if row.device_id else None
+
+
+def _what_to_do(row: FindingRow) -> str:
+    """Return the action of a finding; what another run of the optimization may bring begins with the open approval."""
+    if row.approval_session_id is None or not _kind(row).is_answered_by_plan_changes:
+        return _kind(row).action
+    return f"First approve or reject the plan changes of session {row.approval_session_id}. Then: {_kind(row).action}"
+
+
+def _approval(row: FindingRow) -> str | None:
+    if row.approval_session_id is None or not _kind(row).is_answered_by_plan_changes:
+        return None
+    return f"session/{row.approval_session_id}#approval"
 
 
 def _button(changeable: list[str]) -> Callable[[FindingRow], Action | None]:

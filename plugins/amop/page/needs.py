@@ -1,8 +1,7 @@
-"""What each provider needs from a person, the most urgent first, and one sentence about all of them."""
+"""What each provider needs from a person, the most urgent first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,7 +23,6 @@ LATE_AFTER = timedelta(hours=30)
 UNUSUAL_USAGE = Decimal("0.5")
 """Usage this share above or below the usual one is marked."""
 
-
 LONGEST_REASON = 240
 """Characters of an error; the run has the rest."""
 
@@ -37,16 +35,24 @@ class Need(IntEnum):
 
     FAILED = 0
     STOPPED = 1
-    APPROVAL = 2
-    LATE = 3
-    MESSAGES = 4
-    QUARANTINE = 5
-    WARNING = 6
-    STARTING = 7
+    CARRIER = 2
+    """Its API user gets no usable answer."""
+    APPROVAL = 3
+    LATE = 4
+    MESSAGES = 5
+    POOL = 6
+    """A pool is heading over its allowance."""
+    QUARANTINE = 7
+    WARNING = 8
+    STARTING = 9
     """Its first sync is running."""
-    EXTERNAL = 8
+    EXTERNAL = 10
     """The existing system reads its SIMs."""
-    FINE = 9
+    FINE = 11
+
+
+LESSER = frozenset({Need.POOL, Need.QUARANTINE, Need.WARNING})
+"""Needs that can wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +79,14 @@ class ProviderToday:
     """What to do first, as a clause; empty if it is fine."""
 
     @property
-    def is_fine(self) -> bool:
-        """True if no person has to do anything before the next night."""
-        return self.need >= Need.QUARANTINE
+    def needs_nothing(self) -> bool:
+        """True if it is fine, its first sync is running, or the existing system reads its SIMs."""
+        return self.need >= Need.STARTING
+
+    @property
+    def needs_attention(self) -> bool:
+        """True if a person has to act before the next night."""
+        return not self.needs_nothing and self.need not in LESSER
 
     @property
     def sync_age(self) -> timedelta | None:
@@ -137,34 +148,6 @@ class ProviderToday:
         return stored.forecast_bill - stored.optimized_bill
 
 
-def headline(rows: Sequence[ProviderToday]) -> str:
-    """Return one sentence about all providers."""
-    if not rows:
-        return "No provider is active yet."
-    needy = [row for row in rows if not row.is_fine]
-    starting = [row.stored.name for row in rows if row.need is Need.STARTING]
-    external = [row.stored.name for row in rows if row.need is Need.EXTERNAL]
-    fine = len(rows) - len(needy) - len(starting) - len(external)
-    if fine == len(rows):
-        return f"All {fine:,} providers are fine." if fine > 1 else f"{rows[0].stored.name} is fine."
-    counts = [f"{fine:,} of {len(rows):,} providers {'is' if fine == 1 else 'are'} fine"]
-    if starting:
-        one, many = f"the first sync of {starting[0]} is running", f"{len(starting):,} others run their first sync"
-        counts.append(one if len(starting) == 1 else many)
-    if external:
-        whose = external[0] if len(external) == 1 else f"{len(external):,} others"
-        counts.append(f"the existing system reads the SIMs of {whose}")
-    sentences = [f"{'; '.join(counts)}."] if len(rows) > 1 else []
-    if len(rows) == 1 and not needy:
-        sentences.append(f"{rows[0].stored.name}: {rows[0].reason}.")
-    if needy:
-        first = min(needy, key=lambda row: row.need)
-        sentences.append(f"{first.stored.name}: {first.reason}. Next: {first.action}.")
-    if len(needy) > 1:
-        sentences.append(several(len(needy) - 1, "more needs attention.", "more need attention."))
-    return " ".join(sentences)
-
-
 def judge(row: ProviderRow, now: datetime) -> ProviderToday:
     """Return a provider with its most urgent need."""
     need, reason, step = _most_urgent(row, now)
@@ -176,8 +159,10 @@ def _action(row: ProviderRow, need: Need) -> str:
     sync = ids.device_sync_dag(row.integration)
     actions = {
         Need.FAILED: "unpause amop_relay, which ends the session, then trigger the optimization again",
+        Need.CARRIER: "wait, its tasks resume on their own; ask the carrier if it lasts",
         Need.LATE: f"trigger {sync} and see that it is not paused",
         Need.MESSAGES: "see the errors of these messages, then send them again as the runbook says",
+        Need.POOL: "see the finding and what it says to do",
         Need.QUARANTINE: "run bin/amop quarantine list",
         Need.WARNING: "read the warnings of the sync",
     }
@@ -188,6 +173,8 @@ def _action(row: ProviderRow, need: Need) -> str:
     if need is Need.FAILED and row.run_status in ENDED_BADLY:
         new_run = new_sync(row.run_dag_id or sync, row.id) if row.run_is_deleted else None
         return first_step(row.run_error, new_run=new_run)
+    if need is Need.FAILED and row.session_sync_is_redone:
+        return f"trigger the optimization: {new_optimization(row.integration, row.id)}"
     if need is Need.FAILED and row.session_status == "failed":
         new_run = new_optimization(row.integration, row.id) if row.session_is_deleted else None
         return first_step(row.session_error, new_run=new_run, of_session=True)
@@ -221,6 +208,7 @@ def _unsent_run(row: ProviderRow) -> ChangesRun:
 
 def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None]:
     approval, unsent, failure = _approval(row), _unsent(row, now), _failure(row, now)
+    outage = _outage(row)
     others = [
         *([] if failure is None or unsent is None else [f"{unsent[1][0].upper()}{unsent[1][1:]}"]),
         *([] if approval is None else [f"Session {row.approval_session_id} waits: {approval[1]}"]),
@@ -228,6 +216,9 @@ def _most_urgent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | Non
     first = failure or unsent
     if first is not None:
         need, reason, link = first
+        return need, ". ".join([reason, *others]), link
+    if outage is not None:
+        need, reason, link = outage
         return need, ". ".join([reason, *others]), link
     for found in (approval, _lateness(row, now), _leftovers(row), _starting(row), _external(row)):
         if found is not None:
@@ -250,11 +241,27 @@ def _failure(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] |
     if is_stale:
         reason = f"session {row.session_id} has sent no heartbeat since {formatting.moment(row.session_heartbeat_at)}"
         return Need.FAILED, reason, Link("See the session", f"session/{row.session_id}")
+    if row.session_sync_is_redone:
+        reason = (
+            f"the sync of session {row.session_id} failed, and the sync of {formatting.moment(row.synced_at)} has "
+            "replaced it: only the optimization is missing"
+        )
+        return Need.FAILED, reason, Link("See the session", f"session/{row.session_id}")
     if row.session_status == "failed":
         reason = f"session {row.session_id} failed: {_sentence(row.session_error)}"
         reason += ". Its run was deleted in Airflow" if row.session_is_deleted else ""
         return Need.FAILED, reason, Link("See the failed session", f"session/{row.session_id}")
     return None
+
+
+def _outage(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
+    if row.failing_since is None:
+        return None
+    reason = f"its carrier has given no usable answer since {formatting.moment(row.failing_since)}"
+    if row.run_status == "running" and row.run_dag_run_id is not None:
+        return Need.CARRIER, reason, Link("See the sync", _run_address(row), is_airflow=True)
+    dag = ids.device_sync_dag(row.integration)
+    return Need.CARRIER, reason, Link("See the syncs", f"dags/{dag}", is_airflow=True)
 
 
 def _approval(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
@@ -273,7 +280,7 @@ def _lateness(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] 
         return None
     link = _new_sync_link(row)
     if row.synced_at is None:
-        return Need.LATE, "it was never synced", link
+        return Need.LATE, "it has never been synced", link
     if now - row.synced_at > LATE_AFTER:
         return Need.LATE, f"the last complete sync is {formatting.span(now - row.synced_at)} old", link
     return None
@@ -321,6 +328,10 @@ def _leftovers(row: ProviderRow) -> tuple[Need, str, Link | None] | None:
     if row.dead_messages:
         reason = f"AMOP refused {several(row.dead_messages, 'message', 'messages')}"
         return Need.MESSAGES, reason, Link("See the messages", "outbox?state=dead")
+    if row.pools_over:
+        over = several(row.pools_over, "pool is", "pools are")
+        reason = f"{over} heading over the allowance, costing {money(row.pools_over_amount, row.currency)}"
+        return Need.POOL, reason, Link("See the findings", f"findings?provider={row.id}")
     if row.quarantined:
         reason = f"quarantine holds {several(row.quarantined, 'record', 'records')}"
         return Need.QUARANTINE, reason, Link("See the quarantine", "quarantine")

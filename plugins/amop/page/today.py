@@ -7,7 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from amop.database.connection import WarehouseConnection
-from amop.page.needs import ProviderToday, headline, judge
+from amop.page.headline import headline
+from amop.page.needs import ProviderToday, judge
 from amop.page.store import today as store
 from amop.page.store.today import HealthRow
 from amop.page.table import Column, Order, Table, sort_rows
@@ -20,6 +21,9 @@ class Today:
     now: datetime
     headline: str
     is_fine: bool
+    """True if no provider needs anything."""
+    needs_attention: bool
+    """True if a person has to act before the next night."""
     table: Table[ProviderToday]
     health: HealthRow
 
@@ -40,7 +44,8 @@ def read_today(connection: WarehouseConnection, *, integrations: list[str], orde
     return Today(
         now=now,
         headline=headline(rows),
-        is_fine=all(row.is_fine for row in rows),
+        is_fine=all(row.needs_nothing for row in rows),
+        needs_attention=any(row.needs_attention for row in rows),
         table=Table(
             "today",
             "Providers",

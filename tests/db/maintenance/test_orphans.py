@@ -133,6 +133,24 @@ def test_a_dag_run_that_was_deleted_is_remembered_with_its_failed_run_and_sessio
     }
 
 
+def test_the_error_of_a_deleted_dag_run_gives_no_advice_to_resume_or_to_clear_it(world: WatchdogWorld) -> None:
+    run_id = world.open_sync()
+    (error,) = check(world, Airflow(), NOW)
+    assert "bin/amop runs resume" in error
+    assert record(world, Airflow(), NOW) == 2
+    kept = (
+        f"Device sync run {run_id} of {error.split(' of ')[1].split(' was ')[0]} was not complete when run monday of "
+        "device_sync_jasper ended in Airflow: it was marked, deleted, or cleared in part."
+    )
+    assert (world.run(run_id)["error"], world.session_of(run_id)["error"]) == (kept, kept)
+    lost = "Session 1 was at 20 % when its DAG run ended in Airflow. It was opened by a/b; clear that run, or start"
+    world.rows(
+        "UPDATE amop.optimization_session SET dag_run_deleted_at = NULL, error = %s", f"{lost} the provider again"
+    )
+    assert record(world, Airflow(), NOW) == 1
+    assert world.session_of(run_id)["error"].endswith("opened by a/b; start the provider again")
+
+
 @pytest.mark.parametrize("changes_status", ["waiting", "approved", "stopped"])
 def test_plan_changes_whose_optimization_was_deleted_are_remembered_though_their_sync_is_kept(
     world: WatchdogWorld, changes_status: str

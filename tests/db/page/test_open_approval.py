@@ -55,6 +55,16 @@ def test_an_approval_is_shown_until_a_newer_optimization_has_completed(world: Op
     assert today(world).stored.approval_session_id is None  # its request is withdrawn
 
 
+def test_an_optimization_that_only_proposes_withdraws_no_approval(world: OptimizationWorld) -> None:
+    session_id = wait_for_approval(world)
+    proposal = world.optimize(opened_by="carrier_optimization_jasper/again", apply_changes="never")
+    row = today(world)
+    assert (row.need, row.stored.approval_session_id) == (Need.APPROVAL, session_id)
+    assert proposal["session_id"] > session_id
+    world.optimize(opened_by="carrier_optimization_jasper/third")
+    assert today(world).stored.approval_session_id is None
+
+
 def test_an_approval_whose_run_was_deleted_is_answered_by_a_new_optimization(world: OptimizationWorld) -> None:
     session_id = wait_for_approval(world)
     world.execute("UPDATE amop.optimization_session SET dag_run_deleted_at = %s WHERE id = %s", NOW, session_id)

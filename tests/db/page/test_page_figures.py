@@ -52,7 +52,7 @@ def test_today_begins_with_the_most_urgent_provider(connection: Any) -> None:
     ]
     assert view.headline == (
         "1 of 4 providers is fine. Rogers: the sync failed at 2026-11-03 07:30 UTC: the carrier refused the API key "
-        f"{SCRIPT}. Next: {OTHERWISE}. 2 more need attention."
+        f"{SCRIPT}. Next: {OTHERWISE}. 2 more need attention: AT&T, T-Mobile."
     )
 
 
@@ -221,6 +221,25 @@ def test_findings_are_those_of_a_users_integrations_and_of_one_provider_if_asked
     assert [(row.amount, row.dismissed_by) for row in dismissed.table.rows] == [(Decimal(60), "ann")]
 
 
+def test_a_pool_over_its_allowance_points_to_the_open_approval_before_another_optimization(
+    world: PageWorld, connection: Any
+) -> None:
+    ((jasper,), (rogers,)) = (
+        read_all_findings(connection, service_provider_id=1, dismissed=True).table.rows,
+        read_all_findings(connection, service_provider_id=4).table.rows,
+    )
+    (column,) = (each for each in read_all_findings(connection).table.columns if each.name == "action")
+    assert column.link is not None
+    propose = "Run the optimization with apply_changes = never: it proposes plans with more allowance, changes nothing"
+    assert str(column.value(jasper)).startswith(
+        f"First approve or reject the plan changes of session {world.session_id}. Then: {propose}"
+    )
+    assert column.link(jasper) == f"session/{world.session_id}#approval"
+    assert str(column.value(rogers)).startswith(propose)
+    (spike,) = read_all_findings(connection, service_provider_id=1).table.rows
+    assert (column.link(rogers), column.link(spike)) == (None, None)
+
+
 def test_a_check_that_found_nothing_is_no_missing_check(world: PageWorld) -> None:
     with connect(world.dsn) as writing:
         assert read_all_findings(writing, integrations=["pod19"]).table.empty.startswith("Nothing was checked yet")
@@ -340,7 +359,7 @@ def test_a_thousand_providers_are_shown_with_the_most_expensive_of_equal_need_fi
         sorted_by_name = read_today(connection, integrations=EVERY, order=Order("provider", descending=True))
     assert len(view.table.rows) == 1000
     assert view.headline == (
-        "0 of 1,000 providers are fine. Provider 1: it was never synced. "
+        "0 of 1,000 providers are fine. Provider 1: it has never been synced. "
         "Next: trigger device_sync_pod19 and see that it is not paused. 999 more need attention."
     )
     assert sorted_by_name.table.rows[0].stored.name == "Provider 999"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from amop.cli import main as cli
 from amop.cli import status
@@ -180,7 +181,7 @@ def test_a_provider_whose_first_sync_is_running_is_not_fine_yet(
 @pytest.mark.parametrize(
     ("integration", "said"),
     [
-        ("thingspace", "1 of 2 providers is fine. Other: it was never synced. Next: trigger device_sync_thingspace"),
+        ("thingspace", "1 of 2 providers is fine. Other: it has never been synced. Next: trigger device_sync_thing"),
         ("pond", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
         ("telegence", "1 of 2 providers is fine; the existing system reads the SIMs of Other."),
     ],
@@ -201,6 +202,123 @@ def test_a_provider_of_every_family_is_counted_with_what_is_true_of_it(
     )
     assert read(world).headline.startswith(said)
     assert " ".join(print_status(world, monkeypatch, capsys).split()).startswith(said)
+
+
+def complete_sync(world: OptimizationWorld, started_at: datetime) -> None:
+    """Add a complete sync that took a minute."""
+    world.execute(
+        "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, status, is_full, billing_period_id,"
+        " started_at, ended_at) VALUES (1, 'device_sync_jasper', %s, 'complete', true, %s, %s, %s)",
+        str(started_at),
+        world.billing_period_id,
+        started_at,
+        started_at + timedelta(minutes=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("account", "last_call", "is_down"),
+    [
+        ("AT&T (connection carrier_jasper)", NOW, True),
+        ("Its sister (connection carrier_jasper)", NOW, True),
+        ("AT&T (connection not_carrier_jasper)", NOW, False),
+        ("AT&T (connection carrier_jasper)", NOW - timedelta(hours=3), False),  # the next sync had another API user
+    ],
+)
+def test_a_provider_whose_carrier_gives_no_usable_answer_is_not_fine(
+    world: OptimizationWorld, account: str, last_call: datetime, is_down: bool
+) -> None:
+    complete_sync(world, NOW - timedelta(hours=2))
+    assert read(world).headline == "AT&T is fine."
+    world.execute(
+        "INSERT INTO amop.carrier_api_user (api_user, account, failures, failing_since, recent_calls)"
+        " VALUES ('hash', %s, 1, %s, %s)",
+        account,
+        NOW - timedelta(hours=1),
+        [NOW - timedelta(hours=4), last_call],
+    )
+    today = read(world)
+    assert today.is_fine is not is_down
+    assert today.headline.startswith(
+        "AT&T: its carrier has given no usable answer since 2026-11-03 09:30 UTC. Next: " if is_down else "AT&T is fine"
+    )
+
+
+def test_a_pool_heading_over_its_allowance_is_named_until_it_is_dismissed_or_the_period_is_over(
+    world: OptimizationWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    complete_sync(world, NOW - timedelta(hours=2))
+    found = {"service_provider_id": 1, "facts": Jsonb({}), "first_found_at": NOW, "last_found_at": NOW}
+    period = str(world.billing_period_id)
+    world.insert("finding", kind="pool_over", subject="pool A", occurrence=period, amount="91.80", **found)
+    world.insert("finding", kind="no_usage", subject="1", occurrence=period, amount="5", **found)
+    world.insert("finding", kind="pool_over", subject="pool A", occurrence="0", amount="7", **found)
+    today = read(world)
+    assert today.headline == (
+        "AT&T: 1 pool is heading over the allowance, costing USD 91.80. Next: see the finding and what it says to do."
+    )
+    assert (today.is_fine, today.needs_attention) == (False, False)
+    printed = json.loads(print_status(world, monkeypatch, capsys, "--json"))
+    assert printed["needs"] == [
+        {
+            "service_provider": "AT&T",
+            "need": "pool",
+            "reason": "1 pool is heading over the allowance, costing USD 91.80",
+            "next": "see the finding and what it says to do",
+        }
+    ]
+    world.execute("UPDATE amop.finding SET dismissed_at = %s, dismissed_by = 'ann'", NOW)
+    assert read(world).headline == "AT&T is fine."
+
+
+def test_needs_that_the_sentence_only_counts_are_printed_below_it(
+    world: OptimizationWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete_sync(world, NOW - timedelta(hours=2))
+    world.execute("UPDATE amop.device_sync_run SET warnings = '{odd}'")
+    world.execute(
+        "INSERT INTO amop.service_provider (id, tenant_id, integration_id, name, connection_id, time_zone)"
+        " VALUES (2, 1, 1, 'Other', 'c', 'UTC')"
+    )
+    printed = " ".join(print_status(world, monkeypatch, capsys).split())
+    assert printed.startswith(
+        "0 of 2 providers are fine; 1 has warnings of its last sync. Other: it has never been synced. Next: "
+    )
+    assert "Also: AT&T: the last sync has 1 warning. Next: read the warnings of the sync" in printed
+    assert "Also: Other" not in printed
+    assert "UTC; 0 work rows are left" in printed
+
+
+def test_a_failed_session_whose_sync_was_redone_needs_only_the_optimization(world: OptimizationWorld) -> None:
+    session_id = world.insert(
+        "optimization_session",
+        service_provider_id=1,
+        billing_period_id=world.billing_period_id,
+        status="failed",
+        error="Device sync run 13 was not complete. `bin/amop runs resume 13` resumes it",
+        opened_by="device_sync_jasper/night",
+        started_at=NOW - timedelta(hours=5),
+        ended_at=NOW - timedelta(hours=4),
+    )
+    complete_sync(world, NOW - timedelta(hours=9))
+    world.execute(
+        "INSERT INTO amop.device_sync_run (service_provider_id, dag_id, dag_run_id, status, is_full, billing_period_id,"
+        " started_at, ended_at, error, optimization_session_id) VALUES (1, 'device_sync_jasper', 'night', 'failed',"
+        " true, %s, %s, %s, 'no', %s)",
+        world.billing_period_id,
+        NOW - timedelta(hours=5),
+        NOW - timedelta(hours=4),
+        session_id,
+    )
+    assert read(world).headline.startswith("AT&T: the sync failed at 2026-11-03 06:30 UTC: no. Next: ")
+    complete_sync(world, NOW - timedelta(hours=2))
+    assert read(world).headline == (
+        f"AT&T: the sync of session {session_id} failed, and the sync of 2026-11-03 08:31 UTC has replaced it: only "
+        "the optimization is missing. Next: trigger the optimization: airflow dags trigger "
+        "carrier_optimization_jasper --conf '{\"service_provider_id\": 1}'."
+    )
 
 
 def test_a_cap_on_plan_changes_is_named_with_what_it_costs(world: OptimizationWorld) -> None:

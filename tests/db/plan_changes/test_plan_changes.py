@@ -234,10 +234,25 @@ def test_an_approval_of_stale_changes_is_not_taken_even_before_the_newer_instanc
     assert world.states(waiting) == ["rejected"] * 4
 
 
-def test_a_run_that_may_apply_nothing_supersedes_as_well(world: ChangesWorld, waiting: int) -> None:
+def test_a_run_that_only_proposes_supersedes_only_what_was_only_proposed(world: ChangesWorld, waiting: int) -> None:
+    proposed = world.instance(world.sims(1), apply_changes="never")
+    assert world.plan(proposed) == "proposed_only"
     newer = world.instance(world.sims(1), apply_changes="never")
     assert world.plan(newer) == "proposed_only"
-    assert world.row(waiting)["changes_status"] == "superseded"
+    assert [world.row(each)["changes_status"] for each in (waiting, proposed, newer)] == [
+        "waiting",
+        "superseded",
+        "proposed_only",
+    ]
+    assert world.answer(waiting, ANNA) == "approved"
+    assert world.states(waiting) == ["approved"] * 4
+
+
+def test_a_run_that_may_apply_supersedes_proposals_and_an_approval(world: ChangesWorld, waiting: int) -> None:
+    proposed = world.instance(world.sims(1), apply_changes="never")
+    world.plan(proposed)
+    assert world.plan(world.instance(world.sims(1))) == "waiting"
+    assert {world.row(each)["changes_status"] for each in (waiting, proposed)} == {"superseded"}
 
 
 @pytest.mark.parametrize("which", ["a failed one", "one for a closed period", "one of another provider"])

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from amop.page.needs import Need, ProviderToday, headline, judge, unsent_action
+from amop.page.headline import headline
+from amop.page.needs import Need, ProviderToday, judge, unsent_action
 from amop.page.store.today import ProviderRow
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 REFUSED = "the carrier refused the login of connection c (401)."
-NUMBERS = {"run_warnings", "quarantined", "pending_messages", "dead_messages"}
+NUMBERS = {"run_warnings", "pools_over", "quarantined", "pending_messages", "dead_messages"}
 
 
 UNSENT: dict[str, Any] = {
@@ -32,7 +33,7 @@ UNSENT: dict[str, Any] = {
 def provider(name: str = "Jasper", **values: Any) -> ProviderRow:
     """Return a provider that was synced this night and needs nothing, apart from what is given."""
     nothing: dict[str, Any] = {field.name: 0 if field.name in NUMBERS else None for field in fields(ProviderRow)}
-    nothing |= {"run_is_deleted": False, "session_is_deleted": False}
+    nothing |= {"run_is_deleted": False, "session_is_deleted": False, "session_sync_is_redone": False}
     usual = {
         "id": 1,
         "name": name,
@@ -108,6 +109,13 @@ def judged(**values: Any) -> ProviderToday:
             Need.FAILED,
             "dags/device_sync_jasper",
         ),
+        ({"failing_since": NOW}, Need.CARRIER, "dags/device_sync_jasper"),
+        (
+            {"failing_since": NOW, "run_status": "running", "synced_at": None},
+            Need.CARRIER,
+            "dags/device_sync_jasper/runs/scheduled__2026-11-24T04%3A00%3A00%2B00%3A00",
+        ),
+        ({"pools_over": 1, "quarantined": 1}, Need.POOL, "findings?provider=1"),
         ({"dead_messages": 2, "quarantined": 3}, Need.MESSAGES, "outbox?state=dead"),
         ({"quarantined": 3, "run_warnings": 1}, Need.QUARANTINE, "quarantine"),
         (
@@ -133,16 +141,68 @@ def test_the_sentence_on_top_names_the_most_urgent_provider_and_counts_the_other
     )
     assert headline([]) == "No provider is active yet."
     assert headline([fine]) == "A is fine."
-    assert headline([fine, warned]) == "All 2 providers are fine."
     assert headline([fine, late]) == (
         "1 of 2 providers is fine. C: the last complete sync is 2 days old. "
         "Next: trigger device_sync_jasper and see that it is not paused."
     )
     assert headline([fine, warned, late, failed]) == (
-        "2 of 4 providers are fine. D: the sync failed at 2026-11-24 05:00 UTC: the carrier refused the login of "
-        "connection c (401). Next: correct login and password of the connection that the error names, then clear the "
-        "failed task of this provider with its downstream tasks. 1 more needs attention."
+        "1 of 4 providers is fine; 1 has quarantined records. D: the sync failed at 2026-11-24 05:00 UTC: the carrier "
+        "refused the login of connection c (401). Next: correct login and password of the connection that the error "
+        "names, then clear the failed task of this provider with its downstream tasks. 1 more needs attention: C."
     )
+
+
+def test_only_what_needs_nothing_is_counted_as_fine() -> None:
+    fine = judge(provider("A"), NOW)
+    quarantined = judge(provider("B", quarantined=1), NOW)
+    warned = judge(provider("C", run_warnings=2), NOW)
+    over = judge(provider("D", pools_over=1, pools_over_amount=Decimal("91.80")), NOW)
+    down = judge(provider("E", failing_since=NOW - timedelta(hours=2)), NOW)
+    late = judge(provider("F", synced_at=NOW - timedelta(days=2)), NOW)
+    assert headline([fine, fine]) == "All 2 providers are fine."
+    assert headline([quarantined]) == "B: quarantine holds 1 record. Next: run bin/amop quarantine list."
+    assert headline([fine, quarantined, warned, warned, over]) == (
+        "1 of 5 providers is fine; 1 has a pool heading over its allowance; 1 has quarantined records; "
+        "2 have warnings of their last sync."
+    )
+    assert over.reason == "1 pool is heading over the allowance, costing USD 91.80"
+    assert headline([fine, down]) == (
+        "1 of 2 providers is fine. E: its carrier has given no usable answer since 2026-11-24 10:00 UTC. "
+        "Next: wait, its tasks resume on their own; ask the carrier if it lasts."
+    )
+    failed = judge(provider("G", run_status="failed", run_ended_at=NOW, run_error=REFUSED), NOW)
+    assert headline([fine, down, late, failed]).endswith(
+        " 2 more need attention: E (no usable answer of its carrier since 2026-11-24 10:00 UTC), F."
+    )
+    rows = [fine, quarantined, warned, over, down, late, failed]
+    assert [row.stored.name for row in rows if not row.needs_nothing] == [
+        row.stored.name for row in rows if row.next_step is not None
+    ]
+
+
+def test_an_outage_does_not_hide_an_open_approval() -> None:
+    row = judged(failing_since=NOW, approval_session_id=7, approval_changes=1, approval_savings=Decimal(3))
+    assert row.reason == (
+        "its carrier has given no usable answer since 2026-11-24 12:00 UTC. Session 7 waits: an approval is needed for "
+        "1 plan change, saving USD 3.00"
+    )
+
+
+def test_where_the_sync_of_a_failed_session_was_redone_only_the_optimization_is_missing() -> None:
+    row = judged(
+        id=5,
+        session_id=7,
+        session_status="failed",
+        session_error="Device sync run 13 was not complete. `bin/amop runs resume 13` resumes it",
+        session_is_deleted=True,
+        session_sync_is_redone=True,
+    )
+    assert row.reason == (
+        "the sync of session 7 failed, and the sync of 2026-11-24 04:00 UTC has replaced it: only the optimization is "
+        "missing"
+    )
+    command = "airflow dags trigger carrier_optimization_jasper --conf '{\"service_provider_id\": 5}'"
+    assert row.action == f"trigger the optimization: {command}"
 
 
 def test_a_first_sync_and_what_the_existing_system_reads_are_not_counted_as_fine() -> None:

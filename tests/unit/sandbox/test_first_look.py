@@ -41,14 +41,14 @@ def test_another_party_changes_three_activated_sims_one_of_them_to_a_plan_that_i
         sim("4", "large", communication_plan="B"),
         sim("5", "medium"),
     ]
-    assert changes_of(sims, with_details={"1", "3"}) == {
+    assert changes_of(sims, with_details=["1", "3", "2"]) == {
         "3": {"imei": OTHER_EQUIPMENT},
         "2": {"rate_plan": "large"},
         "5": {"extra": {"status": UNKNOWN_STATUS}},
     }
 
 
-@pytest.mark.parametrize("with_details", [set(), {"0"}])
-def test_a_fleet_on_one_plan_or_without_details_is_not_changed(with_details: set[str]) -> None:
+@pytest.mark.parametrize("with_details", [[], ["0"]])
+def test_a_fleet_on_one_plan_or_without_details_is_not_changed(with_details: list[str]) -> None:
     with pytest.raises(ValueError, match="too few activated SIMs"):
         changes_of([sim(str(number), "small") for number in range(5)], with_details=with_details)

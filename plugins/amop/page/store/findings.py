@@ -29,6 +29,8 @@ class FindingRow:
     first_found_at: datetime
     dismissed_at: datetime | None
     dismissed_by: str | None
+    approval_session_id: int | None
+    """The provider's session whose plan changes wait for an approval."""
 
 
 @dataclass(frozen=True, slots=True)

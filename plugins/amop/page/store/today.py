@@ -54,6 +54,8 @@ class ProviderRow:
     session_error: str | None
     session_is_deleted: bool
     """True if Airflow no longer has any DAG run that could continue the session."""
+    session_sync_is_redone: bool
+    """True if its sync failed, and a later sync of the provider is complete: only the optimization is missing."""
     approval_session_id: int | None
     """The session whose plan changes wait for an approval, also while the provider is optimized again."""
     approval_is_deleted: bool | None
@@ -83,6 +85,12 @@ class ProviderRow:
     """Further plan changes without the limit; None where it was not reached."""
     uncapped_saving: Decimal | None
     """What they would save."""
+    failing_since: datetime | None
+    """When the consecutive failures of its API user began; None while its carrier answers."""
+    pools_over: int
+    """Pools that are heading over their allowance in this billing period and were not dismissed."""
+    pools_over_amount: Decimal | None
+    """Their overage."""
     quarantined: int
     pending_messages: int
     dead_messages: int
