@@ -38,7 +38,9 @@ def several(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def reached(applied: int, whole: int, reached_saving: Decimal | None, saving: Decimal | None, currency: str) -> str | None:
+def reached(
+    applied: int, whole: int, reached_saving: Decimal | None, saving: Decimal | None, currency: str
+) -> str | None:
     """Return what the applied plan changes of a session have done to the bill, as a clause; None if none was applied.
 
     Args:

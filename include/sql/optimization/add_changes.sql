@@ -1,5 +1,5 @@
--- Purpose: propose a plan change for every SIM whose solved rate plan is not its present one, with its place in the order
---   of sending and what it does to the bill; apply nothing.
+-- Purpose: propose a plan change for every SIM whose solved rate plan is not its present one, with its place in the
+--   order of sending and what it does to the bill; apply nothing.
 -- Parameters: instance_id. Needs change_order.
 -- Locks: the new rows.
 -- Repeatable: yes; there is one row per SIM and instance, and decided changes stay as they are.

@@ -37,7 +37,9 @@ SELECT
     instance.uncapped_change_count - (instance.certificate #>> '{changes,count}')::int AS uncapped_changes,
     instance.total_cost - instance.uncapped_cost AS uncapped_saving,
     CASE
-        WHEN (instance.certificate #>> '{changes,most}') IS NOT NULL AND instance.certificate #>> '{changes,saving}' = '0'
+        WHEN
+            instance.certificate #>> '{changes,most}' IS NOT NULL
+            AND instance.certificate #>> '{changes,saving}' = '0'
             THEN 0.000001 * (
                 (instance.certificate #>> '{changes,objective}')::numeric
                 - (instance.certificate #>> '{changes,bound}')::numeric

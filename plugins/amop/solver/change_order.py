@@ -84,8 +84,8 @@ class SimulatedBill:
         self.excess = excess
         self.saving = 0
         columns = (self.own_saving, self.pools[0], self.added[0], self.pools[1], self.added[1])
-        self._changes = list(zip(*(column.tolist() for column in columns), strict=True))
-        self._terms = list(zip(self.block.tolist(), self.rate.tolist(), strict=True))
+        self._changes: list[tuple[int, ...]] = list(zip(*(column.tolist() for column in columns), strict=True))
+        self._terms: list[tuple[int, int]] = list(zip(self.block.tolist(), self.rate.tolist(), strict=True))
         self._overage = [self._overage_cost(pool, one) for pool, one in enumerate(excess)]
 
     def value(self, change: int) -> int:

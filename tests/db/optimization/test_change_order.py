@@ -29,10 +29,11 @@ def meters(world: OptimizationWorld, pooled_mb: float = 0) -> OptimizationWorld:
         pooled: dict[str, Any] = {"allows_sim_pooling": True, "pool": pool} if pool else {}
         terms = {"overage_rate": "25", "data_per_overage_charge": "10"} | pooled
         world.add_rate_plan(code, str(charge), str(plan_mb), **terms)
-    world.add_communication_plan("Meters", list(TERMS))
+    world.add_communication_plan("Meters", ["Own", "Pool S"])
+    world.add_communication_plan("Sensors", ["Pool S", "Pool L"])
     for number in range(40):
-        plan, mb = ("Own", 15) if number < 30 else ("Pool S", pooled_mb)
-        world.add_sim(f"89000000000{number:03d}", "Meters", plan, mb)
+        choice, plan, mb = ("Meters", "Own", 15.0) if number < 30 else ("Sensors", "Pool S", pooled_mb)
+        world.add_sim(f"89000000000{number:03d}", choice, plan, mb)
     return world
 
 
@@ -71,9 +72,8 @@ def test_changes_are_sent_in_the_stored_order_and_no_first_ones_make_the_bill_wo
     assert (bills[0], bills[-1]) == (row["current_cost"], row["total_cost"])
     assert max(bills) == bills[0]
     by_saving = sorted(changes, key=lambda change: (change["to_cost"] - change["from_cost"], change["device_id"]))
-    assert max(bill_with(world, {one["device_id"] for one in by_saving[:count]}) for count in range(len(order))) > (
-        bills[0]
-    )
+    first_savers = [{change["device_id"] for change in by_saving[:count]} for count in range(len(order))]
+    assert max(bill_with(world, applied) for applied in first_savers) > bills[0]
     curve = view_of(world, row["session_id"]).curve_points
     assert [point.saving for point in curve] == [bills[0] - bills[point.change_count] for point in curve]
     assert (curve[-1].change_count, curve[-1].saving) == (len(order), row["savings"])
@@ -107,8 +107,8 @@ def test_changes_of_an_earlier_version_have_no_known_saving(world: OptimizationW
 
 
 def test_a_cap_that_binds_below_its_number_is_named_with_what_it_costs(warehouse_dsn: str) -> None:
-    # One SIM pays 6.00 more for data that three others need, which then save 8.00 each: 18.00 for four changes. A fifth
-    # change alone saves nothing.
+    # One SIM pays 6.00 more for data that three others need, which then save 8.00 each: 18.00 for four changes. A
+    # fifth change alone saves nothing.
     row = meters(OptimizationWorld(warehouse_dsn, maximum_changes=5), pooled_mb=2.4).optimize()
     assert (row["savings"], row["certificate"]["changes"]["count"]) == (Decimal(18), 4)
     assert row["uncapped_cost"] < row["total_cost"]

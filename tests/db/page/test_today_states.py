@@ -127,8 +127,8 @@ def test_plan_changes_whose_run_has_ended_are_named_at_once_with_the_way_on(
     assert read(world).headline == (
         f"AT&T: 3 approved plan changes of session {session_id} were {loss}. {REACHED}. Next: {clear}."
     )
-    assert read_view(world, session_id).stop == f"3 approved plan changes were {loss}. {REACHED}. Next: {clear}."
-    assert f"not sent. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
+    assert read_view(world, session_id).stop == f"3 approved plan changes were {loss}. Next: {clear}."
+    assert f"not sent. {REACHED}. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
 
 
 def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_stale_run(

@@ -8,6 +8,7 @@ change at every step; in small fleets no order at all does better than the ceili
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_where_some_order_of_a_small_fleet_stays_below_the_ceiling_this_one_does
 
 def test_the_allowance_comes_before_the_sims_that_need_it() -> None:
     """Thirty SIMs leave 9.00 for a pool of 5 MB each; ten of the pool pay 6.00 more for the data that these use."""
-    plans = [
+    plans: list[dict[str, Any]] = [
         {"rate_charge": 9, "plan_mb": 100},
         {"rate_charge": 1, "plan_mb": 5, "pool": "x", "overage_rate": 25, "data_per_overage_charge": 10},
         {"rate_charge": 7, "plan_mb": 100, "pool": "x", "overage_rate": 25, "data_per_overage_charge": 10},
