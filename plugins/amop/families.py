@@ -76,6 +76,10 @@ class Capabilities:
     """Plan changes."""
 
 
+SIM_FIELDS = frozenset({"status", "rate plan", "communication plan", "date of activation"})
+"""Fields of a SIM that a family may give, beside its identifiers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One carrier API."""
@@ -88,6 +92,8 @@ class Family:
     """Bytes of a megabyte in the family's prices and usage."""
     identifier: IdentifierRule = ICCID
     count_rule: CountRule = field(default_factory=CountRule)
+    sim_fields: frozenset[str] = SIM_FIELDS
+    """Those of `SIM_FIELDS` that the carrier has: where it has none, a SIM without the field has lost nothing."""
     usage_types: tuple[str, ...] = ("DATA",)
     """Counters that the carrier reports: ``DATA``, ``SMS``, ``VOICE``."""
     limits: Limits | None = None
@@ -118,6 +124,7 @@ FAMILIES: dict[str, Family] = {
             "thingspace",
             "Verizon ThingSpace",
             "thingspace_devices",
+            sim_fields=SIM_FIELDS - {"communication plan"},
             usage_types=("DATA", "SMS"),
             limits=Limits(calls_per_second=5.0, changes_per_sim_and_month=4),
         ),
@@ -127,6 +134,7 @@ FAMILIES: dict[str, Family] = {
             "teal_devices",
             megabyte=DECIMAL_MEGABYTE,
             identifier=EID,
+            sim_fields=SIM_FIELDS - {"communication plan", "date of activation"},
             count_rule=CountRule(maximum_retries=5),
             limits=Limits(calls_per_second=16.0, page_size=100),
         ),

@@ -74,6 +74,7 @@ listed AS (
 SELECT
     'unlisted' AS kind,
     (SELECT count(active.id) FROM fleet AS active) AS fleet,
+    (SELECT count(active.id) FROM fleet AS active) AS known_before,
     count(*) AS lost,
     0::bigint AS new_without,
     (array_agg(fleet.iccid ORDER BY fleet.iccid))[1:5] AS samples
@@ -91,6 +92,7 @@ UNION ALL
 SELECT
     listed.kind,
     (SELECT count(active.id) FROM fleet AS active) + count(*) FILTER (WHERE listed.is_new) AS fleet,
+    (SELECT count(active.id) FROM fleet AS active) AS known_before,
     count(*) FILTER (WHERE listed.is_null_now OR listed.is_unknown_now) AS lost,
     count(*) FILTER (WHERE listed.is_new AND listed.is_without) AS new_without,
     (

@@ -1,4 +1,5 @@
--- Purpose: return a SIM with its provider and the billing period of its counters.
+-- Purpose: return a SIM with its provider and the billing period of its counters. Messages and seconds of voice that
+--   were not read, and sessions that were not read beside data, are null, not 0.
 -- Parameters: device_id, integrations (text[], names that the user may see).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -16,9 +17,11 @@ SELECT
     device.rate_plan,
     device.communication_plan,
     device.ctd_data_usage,
-    device.ctd_sms_usage,
-    device.ctd_voice_usage,
-    device.ctd_session_count,
+    CASE WHEN device.sms_is_read OR device.ctd_sms_usage > 0 THEN device.ctd_sms_usage END AS ctd_sms_usage,
+    CASE WHEN device.voice_is_read OR device.ctd_voice_usage > 0 THEN device.ctd_voice_usage END AS ctd_voice_usage,
+    CASE
+        WHEN device.ctd_session_count > 0 OR device.ctd_data_usage = 0 THEN device.ctd_session_count
+    END AS ctd_session_count,
     device.date_activated,
     device.last_usage_date,
     device.is_active,

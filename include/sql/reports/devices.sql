@@ -1,5 +1,5 @@
--- Purpose: return every placed SIM with its old and its new plan, both costs, its usage and the reason. Numbers are
---   doubles, because a workbook cell cannot hold more.
+-- Purpose: return every placed SIM with its old and its new plan, both costs, its usage and the reason. Messages that
+--   were not read are null. Numbers are doubles, because a workbook cell cannot hold more.
 -- Parameters: instance_id.
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -14,7 +14,7 @@ SELECT
     (result.from_cost - result.to_cost)::double precision AS saving,
     result.usage_mb::double precision,
     result.projected_usage_mb::double precision,
-    sim.sms_usage,
+    CASE WHEN sim.sms_is_read OR sim.sms_usage > 0 THEN sim.sms_usage END AS sms_usage,
     sim.days_activated,
     result.reason
 FROM amop.optimization_device_result AS result

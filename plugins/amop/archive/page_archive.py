@@ -148,7 +148,7 @@ def open_run(path: ArchivePath) -> Iterator[tuple[ArchivedRun, Iterator[CarrierP
         try:
             run = _run_of(next(documents))
         except (StopIteration, KeyError, TypeError, ValueError):
-            raise ArchiveError(f"{path} is no archived run of format {FORMAT}") from None
+            raise ArchiveError(f"{path} is not an archived run of format {FORMAT}") from None
         yield run, map(_page_of, documents)
 
 

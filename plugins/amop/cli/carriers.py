@@ -30,4 +30,5 @@ def list_command(as_json: AsJson = False) -> None:
 def probe_command() -> None:
     """Let the next call probe every failing carrier at once, for instance after it has reported its recovery."""
     count = call_gate.allow_next_call(warehouse_conninfo())
-    print_text(f"{several(count, 'account')} may call the carrier at once; a task that waits resumes at its own time")
+    accounts = several(count, "API user may call its carrier", "API users may call their carriers")
+    print_text(f"{accounts} again now. A task that is already waiting tries again when its own wait ends")

@@ -21,6 +21,9 @@ PIPE_WIDTH = 200
 MOST_ROWS = 100_000
 """Largest ``--limit``."""
 
+NAMES = frozenset({"id", "run", "session", "instance", "bill_year"})
+"""Columns whose whole numbers are names, as are those that end with ``_id``: they have no thousands separators."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -49,10 +52,12 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[Any]
         width: most characters of a line, in a pipe too; None = the terminal's, `PIPE_WIDTH` in a pipe.
     """
     table = Table(title=escape(printable(title)), title_justify="left", show_edge=False)
+    columns = list(columns)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(escape(printable(_cell(value))) for value in row))
+        cells = (_cell(value, column) for value, column in zip(row, columns, strict=True))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     console = Console()
     if width is not None or not console.is_terminal:
         console = Console(width=min(width or PIPE_WIDTH, console.width if console.is_terminal else PIPE_WIDTH))
@@ -71,7 +76,7 @@ def print_markdown(text: str) -> None:
         typer.echo(line.rstrip())
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, column: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -80,7 +85,8 @@ def _cell(value: object) -> str:
         return f"{value:%Y-%m-%d %H:%M} UTC"
     if isinstance(value, list):
         return "; ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    is_name = column in NAMES or column.endswith("_id")
+    return f"{value:,}" if isinstance(value, int) and not is_name else str(value)
 
 
 def _json_value(value: object) -> str:

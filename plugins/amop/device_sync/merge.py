@@ -13,6 +13,7 @@ from amop.device_sync.plausibility import refuse_implausible
 from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
 from amop.device_sync.store import merges, reads, records
+from amop.device_sync.unusual_counters import warn_of_unusual_counters
 from amop.log_lines import figures
 from amop.runs.errors import MergeRefusedError
 from amop.runs.store.sync_runs import SyncRun
@@ -160,6 +161,7 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
         provider_id = run.service_provider_id
         records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
         updated = merge_staged_usage(connection, run, now=now)
+        warn_of_unusual_counters(connection, run)
         unconfirmed = merges.mark_unconfirmed_usage(connection)
         records.supersede_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
         merges.record_usage_merge(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.store import plausibility as store
 from amop.device_sync.store.plausibility import ListLoss, PlausibilityLimits, UsageLoss
@@ -80,8 +81,12 @@ def find_implausible(connection: WarehouseConnection, run: SyncRun) -> Iterator[
     losses = store.list_losses(
         connection, run_id=run.id, service_provider_id=provider_id, known_statuses=sorted(KNOWN_STATUSES)
     )
+    given = KNOWN_INTEGRATIONS[run.integration].api.sim_fields
     for loss in losses:
-        yield from judge_unlisted(run, loss, limits) if loss.kind == "unlisted" else judge_values(loss, limits)
+        if loss.kind == "unlisted":
+            yield from judge_unlisted(run, loss, limits)
+        elif loss.kind in given:
+            yield from judge_values(loss, limits)
     known = store.latest_merged_usage(connection, service_provider_id=provider_id, run_id=run.id)
     if known is None or run.usage_as_of is None:
         return
@@ -127,12 +132,15 @@ def judge_unlisted(run: SyncRun, loss: ListLoss, limits: PlausibilityLimits) -> 
 
 
 def judge_values(loss: ListLoss, limits: PlausibilityLimits) -> Iterator[Finding]:
-    """Judge the SIMs whose status, rate plan or communication plan turned null or unknown, or that are new without."""
+    """Judge the SIMs whose status, rate plan or communication plan turned null or unknown, or that are new without.
+
+    A fleet that is new as a whole has lost nothing: its unknown plans are those that the reference file has yet to get.
+    """
     maximum = (limits.maximum_value_loss_share, "maximum_value_loss_share")
     warning = (limits.warning_value_loss_share, "warning_value_loss_share")
     text = f"the {loss.kind} of {loss.lost} of {loss.fleet} SIMs turned null or unknown{_samples(loss.samples)}"
     found = list(_judge_share(loss.lost, loss.fleet, text, maximum=maximum, warning=warning))
-    if not found and loss.new_without:
+    if not found and loss.new_without and loss.known_before:
         # A new fleet may be on plans that the reference file does not list yet: a warning, never a refusal.
         text = f"{loss.new_without} new SIMs of {loss.fleet} SIMs have no known {loss.kind}{_samples(loss.samples)}"
         found = list(_judge_share(loss.new_without, loss.fleet, text, maximum=None, warning=warning))

@@ -129,7 +129,7 @@ def _find(connection: WarehouseConnection, scope: Scope, times: CheckTimes) -> N
         connection, service_provider_id=provider_id, cycle_start=scope.cycle_start, usage_as_of=scope.usage_as_of
     )
     store.find_ineligible_plans(connection, service_provider_id=provider_id)
-    if scope.uses_proration:
+    if scope.uses_proration and "date of activation" in KNOWN_INTEGRATIONS[scope.integration].api.sim_fields:
         store.find_unknown_activations(
             connection,
             billing_period_id=period_id,

@@ -94,7 +94,9 @@ def switched_off(names: str | None) -> frozenset[str]:
     """
     found = frozenset(re.split(r"[;,\s]+", (names or "").strip())) - {""}
     if unknown := sorted(found - KINDS.keys()):
-        raise ValueError(f"{', '.join(map(repr, unknown))} is no kind of notification; these are: {', '.join(KINDS)}")
+        raise ValueError(
+            f"{', '.join(map(repr, unknown))} is not a kind of notification; these are: {', '.join(KINDS)}"
+        )
     return found
 
 

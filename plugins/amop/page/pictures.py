@@ -14,7 +14,8 @@ from amop.wording import several
 
 WIDTH, HEIGHT = 800, 360
 NODE_WIDTH = 12
-NODE_GAP = 6
+NODE_GAP = 14
+"""More than the height of a name: the names of the smallest plans stand below each other."""
 LEFT, RIGHT = 210, WIDTH - 210
 """Edges of the plans' bars; their names stand outside."""
 MOST_PLANS = 10

@@ -83,6 +83,8 @@ class SessionView:
     """What the optimization knew of plan changes after the last list of devices, in sentences."""
     risk: list[str]
     """How uncertain the bill is, in sentences."""
+    decision: str
+    """Why the plan changes are in their state, and who decided when, after the name of that state."""
     stop: str | None
     """What has stopped the plan changes, and what to do."""
     reached: str | None
@@ -146,6 +148,7 @@ def read_session(
         proof=proof_sentence(stored),
         known_changes=known_change_notes(stored.applied_plan_count, stored.change_in_doubt_count),
         risk=risk_sentences(stored),
+        decision=decision_words(stored),
         stop=stop_sentence(stored, states.get("approved", 0)),
         reached=_reached(connection, stored, states),
         warnings=[
@@ -283,6 +286,18 @@ def pending_approval(stored: StoredSession) -> Approval | None:
         return None
     dag_id, _, run_id = stored.changes_planned_by.partition("/")
     return Approval(dag_id, run_id, ids.APPROVE_CHANGES_TASK) if run_id else None
+
+
+def decision_words(stored: StoredSession) -> str:
+    """Return the reason of the plan changes' state, without the state and the user that it begins with said twice."""
+    status, by = stored.changes_status or "", stored.changes_decided_by
+    reason = (stored.changes_reason or "").removeprefix(formatting.words(status)).lstrip(" :")
+    if status == "waiting" or by is None:
+        return reason
+    when = formatting.moment(stored.changes_decided_at)
+    if reason == f"by {by}" or reason.startswith((f"by {by}:", f"by {by},")):
+        return f"{reason}; {when}"
+    return f"{reason}; decided by {by}, {when}" if reason else f"decided by {by}, {when}"
 
 
 def run_address(stored: StoredSession) -> str:

@@ -31,6 +31,8 @@ from amop.page.store.sims import (
 from amop.page.table import Column, Order, Table, whole_table
 from amop.page.time_series import DayUsage, TimeSeries, usage_chart, usage_with_forecast
 
+NOT_READ = "not read"
+
 FEWEST_CHARACTERS = 5
 SEARCHED = re.compile(r"\+?[0-9]{5,32}")
 """What can be searched for: the first digits of a number."""
@@ -72,14 +74,14 @@ HISTORY_COLUMNS: tuple[Column[HistoryRow], ...] = (
 DAY_COLUMNS: tuple[Column[DayRow], ...] = (
     Column("date", "Day", lambda row: row.usage_date, kind="day"),
     Column("data", "Data", lambda row: row.data_usage, kind="data"),
-    Column("messages", "Messages", lambda row: row.sms_usage, kind="count"),
+    Column("messages", "Messages", lambda row: row.sms_usage, kind="count", unknown=NOT_READ),
 )
 
 CYCLE_COLUMNS: tuple[Column[CycleRow], ...] = (
     Column("cycle_start", "From", lambda row: row.cycle_start, kind="moment"),
     Column("cycle_end", "To", lambda row: row.cycle_end, kind="moment"),
     Column("data", "Data", lambda row: row.data_usage, kind="data"),
-    Column("messages", "Messages", lambda row: row.sms_usage, kind="count"),
+    Column("messages", "Messages", lambda row: row.sms_usage, kind="count", unknown=NOT_READ),
     Column("days", "Days with a reading", lambda row: row.day_count, kind="count"),
 )
 
@@ -201,7 +203,7 @@ def read_sim(
             OPTION_COLUMNS,
             options,
             order=orders.get("options") or Order(""),
-            empty="No optimization has covered this SIM yet." if result is None else NOT_WHOLE_CYCLE,
+            empty=_no_options(result, exclusion),
             currency=lambda _row: sim.currency,
         ),
         days=whole_table(
@@ -257,6 +259,13 @@ def _options(connection: WarehouseConnection, result: SimResult | None) -> list[
     wanted = {*result.rate_plan_ids, *([result.current_rate_plan_id] if result.current_rate_plan_id else [])}
     plans = store.plan_terms(connection, rate_plan_ids=sorted(wanted), instance_id=result.instance_id)
     return plan_options(result, plans)
+
+
+def _no_options(result: SimResult | None, exclusion: SimExclusion | None) -> str:
+    """Return why no plans are compared."""
+    if exclusion is not None:
+        return "Plans are compared for a SIM that an optimization has placed."
+    return NOT_WHOLE_CYCLE if result is not None else "No optimization has covered this SIM yet."
 
 
 def _sentences(

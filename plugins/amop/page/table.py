@@ -55,6 +55,8 @@ class Column(Generic[Row]):
     """A longer text, shown when the pointer is over the value."""
     action: Callable[[Row], Action | None] | None = None
     """A button instead of the value; it answers with the whole table. Such a column is in no CSV file."""
+    unknown: str = ""
+    """What stands for a value that is not known, in the CSV file too; empty = a dash, and nothing in the file."""
     is_sortable: bool = True
     is_shown: bool = True
     """False for a column of the CSV file only."""
@@ -155,7 +157,7 @@ def as_csv(table: Table[Row]) -> str:
     columns = [column for column in table.columns if column.action is None]
     writer.writerow([*(column.name for column in columns), *(["currency"] if has_money else [])])
     for row in table.rows:
-        cells = [csv_cell(column.value(row)) for column in columns]
+        cells = [csv_cell(column.value(row)) or column.unknown for column in columns]
         writer.writerow([*cells, *([csv_cell(table.currency(row))] if has_money else [])])
     return text.getvalue()
 

@@ -60,7 +60,6 @@ def approval_body(
         f"| SIMs that change their rate plan | {changes.change_count:,} |",
         f"| forecast cost of the period without changes | {money(changes.current_cost, currency)} |",
         f"| saved by the changes | {money(changes.savings, currency)} ({share:.1%}) |",
-        f"| cost differences, all added | {money(changes.amount, currency)} |",
         f"| applying takes | {describe_span(needed)} |",
         f"| answer before | {deadline} |",
         "",
@@ -79,7 +78,7 @@ def approval_body(
         f"Every SIM: table `amop.rate_plan_change`, `instance_id` {changes.instance_id}. "
         "**Approve** sends the changes to the carrier, except for SIMs whose plan has changed since. "
         "**Reject** sends nothing. Without an answer in time nothing is sent; a newer optimization of the provider "
-        "withdraws this request.",
+        "withdraws this request, unless it only proposes (apply_changes = never).",
     ]
     return "\n".join(lines)
 

@@ -158,7 +158,8 @@ class DeviceRow:
     saving: float
     usage_mb: float
     projected_usage_mb: float
-    sms_usage: int
+    sms_usage: int | None
+    """None where messages were not read."""
     days_activated: int
     reason: str | None
 

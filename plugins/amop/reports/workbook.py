@@ -81,7 +81,7 @@ DEVICES = [
     Column("Saving", "money"),
     Column("Usage MB", "megabytes"),
     Column("Projected usage MB", "megabytes"),
-    Column("SMS", "count", 8),
+    Column("SMS, if read", "count", 12),
     Column("Days billed", "count", 8),
     Column("Reason", width=62),
 ]

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from amop.page import formatting
 from amop.page.table import LARGEST_EXPORT, Column, Table, as_csv
-from amop.wording import exact_money, money, several
+from amop.wording import NOTHING, exact_money, money, several
 
 FOLDER = resources.files("amop.web")
 FILTERS = {
@@ -83,7 +83,7 @@ def cell(column: Column[Any], row: Any, currency: str) -> Markup:
     """Return a value as the table shows it; the exact one is the element's value and title."""
     value = column.value(row)
     if value is None or value == "":
-        return Markup('<span class="none">–</span>')
+        return Markup('<span class="none">{}</span>').format(column.unknown or NOTHING)
     if column.kind == "money":
         exact = exact_money(value, currency)
         return Markup('<data value="{}" title="{}">{}</data>').format(value, exact, money(value, currency))

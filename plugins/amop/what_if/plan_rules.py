@@ -109,7 +109,7 @@ def form_faults(
     faults: dict[str, str] = {}
     size = ladder_size.strip()
     if size and not (size.isascii() and size.isdigit() and 1 <= int(size) <= MOST_CHOSEN):
-        faults["ladder_size"] = f"{size[:20]!r} is no whole number from 1 to {MOST_CHOSEN}"
+        faults["ladder_size"] = f"{size[:20]!r} is not a whole number from 1 to {MOST_CHOSEN}"
     try:
         table = read_plan_table(rate_plans)
         check_offers(table, known=known, offered={plan.rate_plan_code for plan in offered})

@@ -110,6 +110,15 @@ def _line(number: int, row: dict[str, str]) -> PlanLine:
     )
 
 
+def _number_fault(text: str) -> str:
+    try:
+        if Decimal(text) >= LARGEST:
+            return f"must be below {LARGEST:,f}"
+    except InvalidOperation:
+        pass
+    return "is not a number from 0 with at most 6 decimals"
+
+
 def _number(line: int, name: str, text: str) -> Decimal:
     try:
         value = Decimal(text)
@@ -117,7 +126,7 @@ def _number(line: int, name: str, text: str) -> Decimal:
     except InvalidOperation:
         is_valid = False
     if not is_valid:
-        raise PlanTableError(f"line {line}: {name} {text[:50]!r} is no number from 0 with at most 6 decimals")
+        raise PlanTableError(f"line {line}: {name} {text[:50]!r} {_number_fault(text)}")
     if name in {"overage_rate", "data_per_overage_charge"} and value == 0:
         raise PlanTableError(f"line {line}: {name} must be above 0")
     return value

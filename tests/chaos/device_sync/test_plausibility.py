@@ -230,6 +230,16 @@ def test_new_sims_without_a_known_plan_are_merged_with_a_warning(world: SyncWorl
     assert warning.startswith("100 new SIMs of 400 SIMs have no known rate plan (such as 8901000000000000300")
 
 
+def test_a_first_list_on_plans_that_the_file_does_not_have_yet_is_merged_without_a_warning(
+    carrier: RawCarrier, warehouse_dsn: str
+) -> None:
+    made = SyncWorld(warehouse_dsn, carrier)  # type: ignore[arg-type]
+    made.rows("UPDATE amop.service_provider SET detail_calls_per_run = 0 RETURNING id")
+    carrier.pages = [[sim(number, ratePlan="Not in the file", communicationPlan=None) for number in range(SIMS)]]
+    carrier.usage = {("Not in the file", "DATA"): [[zone({1: 1_000})]]}
+    assert warnings(day(made, "first")) == []
+
+
 def test_statuses_are_read_without_regard_to_case_and_unknown_ones_are_counted(
     world: SyncWorld, carrier: RawCarrier
 ) -> None:

@@ -220,7 +220,7 @@ def test_a_failing_carrier_is_listed_and_probed_at_once(
     assert failing["account"] == "POD19 (connection carrier_pod19)"
     listed = run(capsys, "carriers", "list")[1]
     assert "POD19 (connection carrier_pod19)" in listed and "a1" not in listed
-    assert run(capsys, "carriers", "probe")[1].startswith("1 account may call")
+    assert run(capsys, "carriers", "probe")[1].startswith("1 API user may call its carrier again now")
     assert world.rows("SELECT open_until FROM amop.carrier_api_user WHERE api_user = 'a1'") == [{"open_until": None}]
 
 

@@ -394,3 +394,31 @@ def test_a_long_comment_is_shortened_in_the_rows_and_whole_in_the_session(world:
         True
     ]
     assert read_view(world, session_id).stored.changes_reason == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "by", "words"),
+    [
+        ("approved", "approved by ann", "ann", "by ann; 2026-11-03 10:30 UTC"),
+        ("approved", "approved by ann: fine", "ann", "by ann: fine; 2026-11-03 10:30 UTC"),
+        ("rejected", "rejected by ann: no", "ann", "by ann: no; 2026-11-03 10:30 UTC"),
+        (
+            "no_go",
+            "approved by ann, but no go: late",
+            "ann",
+            "approved by ann, but no go: late; decided by ann, 2026-11",
+        ),
+        ("no_go", "no go: late", "amop", "late; decided by amop, 2026-11-03 10:30 UTC"),
+        ("superseded", "superseded by instance 2", "amop", "by instance 2; decided by amop, 2026-11-03 10:30 UTC"),
+        ("waiting", "3 changes are more than 2", "amop", "3 changes are more than 2"),
+    ],
+)
+def test_a_decision_is_said_once(world: OptimizationWorld, status: str, reason: str, by: str, words: str) -> None:
+    session_id, _ = approve(world)
+    world.execute(
+        "UPDATE amop.optimization_instance SET changes_status = %s, changes_reason = %s, changes_decided_by = %s",
+        status,
+        reason,
+        by,
+    )
+    assert read_view(world, session_id).decision.startswith(words)

@@ -131,7 +131,7 @@ def test_a_late_sync_is_told_of_once_a_local_day() -> None:
 def test_kinds_are_switched_off_by_name_and_a_wrong_name_is_refused() -> None:
     assert rules.switched_off(None) == rules.switched_off("  ") == frozenset()
     assert rules.switched_off("sync_summary; sync_late,amop_away") == {"sync_summary", "sync_late", "amop_away"}
-    with pytest.raises(ValueError, match="'sync_sumary' is no kind of notification; these are: sync_failed, "):
+    with pytest.raises(ValueError, match="'sync_sumary' is not a kind of notification; these are: sync_failed, "):
         rules.switched_off("sync_sumary")
 
 

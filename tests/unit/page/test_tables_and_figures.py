@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -67,8 +68,13 @@ def test_figures_in_words() -> None:
     assert formatting.airflow_run("a/b", "manual__x+00:00") == "dags/a%2Fb/runs/manual__x%2B00%3A00"
 
 
-def test_a_flow_picture_keeps_every_sim_and_its_height() -> None:
-    flows = [PlanFlow(f"P{number}", f"P{number + 1}", 100 - number) for number in range(30)]
+LETTER_HEIGHT = 12
+"""Of `svg text` in the page's CSS."""
+
+
+@pytest.mark.parametrize("largest", [100, 100_000])
+def test_a_flow_picture_keeps_every_sim_and_its_height_and_no_two_names_overlap(largest: int) -> None:
+    flows = [PlanFlow("P0", "P1", largest), *(PlanFlow(f"P{number}", f"P{number + 1}", 30) for number in range(1, 30))]
     picture = flow_picture(flows)
     assert picture is not None
     whole = sum(flow.sims for flow in flows)
@@ -77,6 +83,8 @@ def test_a_flow_picture_keeps_every_sim_and_its_height() -> None:
     for side in (picture.left, picture.right):
         assert len(side) <= 11
         assert max(bar.y + bar.height for bar in side) <= HEIGHT + 0.01
+        middles = [bar.y + bar.height / 2 for bar in side]
+        assert min(below - above for above, below in pairwise(middles)) >= LETTER_HEIGHT
     assert flow_picture([]) is None
     assert flow_picture([PlanFlow("a", "b", 0)]) is None
 

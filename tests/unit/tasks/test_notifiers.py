@@ -82,7 +82,7 @@ def test_a_wrong_hour_is_refused(hour: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_wrong_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_AMOP_NOTIFICATIONS_OFF", "sync_summary;nonsense")
-    with pytest.raises(NotifierSettingError, match="'nonsense' is no kind of notification"):
+    with pytest.raises(NotifierSettingError, match="'nonsense' is not a kind of notification"):
         kinds_off()
 
 

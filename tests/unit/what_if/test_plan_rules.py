@@ -28,16 +28,16 @@ def test_a_form_without_a_typo_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("lines", "size", "field", "words"),
     [
-        (("Small,1,0,10,O.5,1,0,false,,",), "", "rate_plans", "line 2: overage_rate 'O.5' is no number"),
+        (("Small,1,0,10,O.5,1,0,false,,",), "", "rate_plans", "line 2: overage_rate 'O.5' is not a number"),
         ((SMALL, "New,1,0,10,1,1,0,false,,Smal"), "", "rate_plans", "'New' is offered like 'Smal', which no SIM may"),
         ((SMALL, "New,1,0,10,1,1,0,false,,Elsewhere"), "", "rate_plans", "offered like 'Elsewhere', which no SIM may"),
         ((SMALL, "New,1,0,10,0.7,1,0,true,Fleet,"), "", "rate_plans", "pool 'Fleet': its rate plans 'Fleet 5' and"),
         ((SMALL, "Fleet 5,1,0,9,3,1,0,true,Fleet,", "N,1,0,9,0.5,1,0,true,Fleet,"), "", "rate_plans", "pool 'Fleet'"),
         ((SMALL,), "1", "ladder_size", "the table has 0 new rate plans, fewer than 1 to choose"),
-        ((SMALL,), "two", "ladder_size", "'two' is no whole number from 1 to 50"),
-        ((SMALL,), "0", "ladder_size", "'0' is no whole number"),
-        ((SMALL,), "51", "ladder_size", "'51' is no whole number"),
-        ((SMALL,), "\u00b2", "ladder_size", "is no whole number"),
+        ((SMALL,), "two", "ladder_size", "'two' is not a whole number from 1 to 50"),
+        ((SMALL,), "0", "ladder_size", "'0' is not a whole number"),
+        ((SMALL,), "51", "ladder_size", "'51' is not a whole number"),
+        ((SMALL,), "\u00b2", "ladder_size", "is not a whole number"),
         (tuple(f"N{n},1,0,10,1,1,0,false,," for n in range(100)), "50", "ladder_size", "50 of 100 new rate plans are"),
     ],
 )  # fmt: skip

@@ -32,6 +32,8 @@ class ListLoss:
     """``unlisted``, ``status``, ``rate plan`` or ``communication plan``."""
     fleet: int
     """Active SIMs, with the new ones of the list where their values are counted."""
+    known_before: int
+    """Active SIMs before the list."""
     lost: int
     new_without: int
     """New SIMs without a known value."""
@@ -61,6 +63,18 @@ class MergedUsage:
     billing_period_id: int
     usage_as_of: datetime
     cycle_start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnusualCounters:
+    """Counters of single SIMs that look wrong, of one kind and usage type."""
+
+    kind: str
+    """``impossible``: more than a radio can carry; ``fallen``: within a billing period."""
+    usage_type: str
+    sims: int
+    samples: list[str]
+    """Some of the SIMs with their counters, the largest change first."""
 
 
 @statement("device_sync/plausibility_limits")
@@ -94,3 +108,10 @@ def usage_losses(
     list_is_full: bool,
 ) -> list[UsageLoss]:
     """Return the usage that a run read against the known counters, by usage type."""
+
+
+@statement("device_sync/unusual_counters", needs=["device_sync/collect_usage"])
+def unusual_counters(
+    connection: WarehouseConnection, *, most_bytes: int, least_share: Decimal, least_bytes: int, least_units: int
+) -> list[UnusualCounters]:
+    """Return the counters of ``collected_usage`` that look wrong, by kind and usage type."""

@@ -45,9 +45,10 @@ class StoredSim:
     rate_plan: str | None
     communication_plan: str | None
     ctd_data_usage: int
-    ctd_sms_usage: int
-    ctd_voice_usage: int
-    ctd_session_count: int
+    ctd_sms_usage: int | None
+    """None where messages were not read."""
+    ctd_voice_usage: int | None
+    ctd_session_count: int | None
     date_activated: datetime | None
     last_usage_date: datetime | None
     is_active: bool
@@ -74,7 +75,8 @@ class DayRow:
 
     usage_date: date
     data_usage: int
-    sms_usage: int
+    sms_usage: int | None
+    """None where messages were not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class CycleRow:
     cycle_start: datetime
     cycle_end: datetime
     data_usage: Decimal
-    sms_usage: Decimal
+    sms_usage: Decimal | None
     day_count: int
 
 
