@@ -38,6 +38,28 @@ def several(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
+def reached(
+    applied: int, whole: int, reached_saving: Decimal | None, saving: Decimal | None, currency: str
+) -> str | None:
+    """Return what the applied plan changes of a session have done to the bill, as a clause; None if none was applied.
+
+    Args:
+        applied: number of applied changes.
+        whole: number of all changes.
+        reached_saving: the bill before any change less the bill with the applied ones; None if it is not known.
+        saving: the same of all changes.
+        currency: of the amounts.
+    """
+    if not 0 < applied < whole:
+        return None
+    done = f"{applied:,} of {several(whole, 'change')} {'was' if applied == 1 else 'were'} applied"
+    if reached_saving is not None:
+        amount = money(abs(reached_saving), currency)
+        side = "lower" if reached_saving > 0 else "higher"
+        done += f": the bill is {f'{amount} {side} than' if reached_saving else 'the same as'} before"
+    return f"{done}; all {whole:,} would save {money(saving, currency)}"
+
+
 def capped(cap: int | None, more: int | None, saving: Decimal | None, currency: str) -> str | None:
     """Return what a limit on plan changes has kept from being saved, as a clause; None where it was not reached.
 

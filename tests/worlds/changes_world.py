@@ -133,9 +133,10 @@ class ChangesWorld:
                     (*device, 10 + number, 10),
                 )
                 cursor.execute(
-                    "INSERT INTO amop.rate_plan_change (instance_id, device_id, from_rate_plan, to_rate_plan)"
-                    " VALUES (%s, %s, %s, %s)",
-                    device,
+                    "INSERT INTO amop.rate_plan_change"
+                    " (instance_id, device_id, from_rate_plan, to_rate_plan, from_cost, to_cost, own_saving,"
+                    " send_order) VALUES (%s, %s, %s, %s, %s, 10, %s, %s)",
+                    (*device, 10 + number, number, len(sims) + 1 - number),
                 )
         return instance_id
 

@@ -79,6 +79,10 @@ SELECT
     unsent.is_lost AS unsent_is_lost,
     unsent.change_count AS unsent_changes,
     unsent.since AS unsent_since,
+    unsent.applied_count AS unsent_applied,
+    unsent.whole_count AS unsent_whole,
+    unsent.reached_saving AS unsent_reached_saving,
+    unsent.savings AS unsent_saving,
     forecast.session_id AS forecast_session_id,
     CASE WHEN forecast.changes_status = 'applied' THEN forecast.total_cost ELSE forecast.current_cost END
         AS forecast_bill,
@@ -184,12 +188,18 @@ LEFT JOIN LATERAL (
         optimized.dag_run_deleted_at IS NOT NULL AS is_deleted,
         optimized.applying_lost_at IS NOT NULL AS is_lost,
         counted.change_count,
+        counted.applied_count,
+        counted.whole_count,
+        instance.savings,
+        amop.applied_saving(instance.id) AS reached_saving,
         greatest(instance.changes_decided_at, counted.touched_at) AS since
     FROM amop.optimization_session AS optimized
     INNER JOIN amop.optimization_instance AS instance ON optimized.id = instance.session_id
     CROSS JOIN LATERAL (
         SELECT
             count(*) FILTER (WHERE change.state = 'approved') AS change_count,
+            count(*) FILTER (WHERE change.state = 'applied') AS applied_count,
+            count(*) AS whole_count,
             max(greatest(change.sent_at, change.applied_at)) AS touched_at
         FROM amop.rate_plan_change AS change
         WHERE change.instance_id = instance.id

@@ -1,4 +1,4 @@
--- Purpose: return the forecast saving that the first changes of an instance bring, the largest saving first.
+-- Purpose: return the forecast saving that the first changes of an instance bring, in the order of sending.
 -- Parameters: instance_id.
 -- Locks: none, reads only.
 -- Repeatable: yes.

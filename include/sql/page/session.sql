@@ -36,6 +36,15 @@ SELECT
     (instance.certificate #>> '{changes,most}')::int AS change_cap,
     instance.uncapped_change_count - (instance.certificate #>> '{changes,count}')::int AS uncapped_changes,
     instance.total_cost - instance.uncapped_cost AS uncapped_saving,
+    CASE
+        WHEN
+            instance.certificate #>> '{changes,most}' IS NOT NULL
+            AND instance.certificate #>> '{changes,saving}' = '0'
+            THEN 0.000001 * (
+                (instance.certificate #>> '{changes,objective}')::numeric
+                - (instance.certificate #>> '{changes,bound}')::numeric
+            )
+    END AS capped_rest,
     instance.gap,
     instance.expected_cost,
     instance.cost_5_percent,

@@ -18,7 +18,7 @@ from amop.maintenance.status import Status, read_status
 from amop.maintenance.store.status import CarrierOutage, LastOptimization, OutboxCounts
 from amop.notifications.deliver import unsent as unsent_notifications
 from amop.page import formatting
-from amop.page.needs import unsent_action
+from amop.page.needs import unsent_action, unsent_reached
 from amop.page.today import Today, read_today
 from amop.wording import money, several
 
@@ -42,6 +42,8 @@ class UnsentChanges(TypedDict):
     session_id: int | None
     plan_changes: int
     reason: str | None
+    reached: str | None
+    """What the changes that were sent have done to the bill; None if none was applied."""
     next: str
 
 
@@ -82,6 +84,7 @@ def status_command(as_json: AsJson = False) -> None:
         _print_line(
             f"Plan changes stopped: {unsent['service_provider']}, session {unsent['session_id']}: "
             f"{several(unsent['plan_changes'], 'approved change was', 'approved changes were')} not sent. "
+            f"{unsent['reached'] + '. ' if unsent['reached'] else ''}"
             f"Next: {unsent['next']}"
         )
     for outage in status.carrier_outages:
@@ -140,6 +143,7 @@ def unsent_changes(today: Today) -> list[UnsentChanges]:
             "session_id": row.stored.unsent_session_id,
             "plan_changes": row.stored.unsent_changes or 0,
             "reason": row.stored.unsent_reason,
+            "reached": unsent_reached(row.stored),
             "next": unsent_action(row.stored),
         }
         for row in today.table.rows

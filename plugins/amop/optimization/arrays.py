@@ -40,9 +40,6 @@ COPY_DEVICE_FORECASTS = (
 COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 """For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
 
-CURVE_POINTS = 40
-"""Points of the curve "saving kept against number of changes"."""
-
 
 @dataclass(frozen=True, slots=True)
 class BilledDevices(ColumnRow):
@@ -305,7 +302,7 @@ def _copy_assignment(
 def write_device_results(
     connection: WarehouseConnection, instance: Instance, device_ids: Integers, from_costs: Integers, to_costs: Integers
 ) -> ResultTotals:
-    """Replace the result rows, the sums of the comm groups and the proposed changes; return the totals.
+    """Replace the result rows and the sums of the comm groups; return the totals.
 
     Args:
         connection: the caller's transaction.
@@ -326,19 +323,8 @@ def write_device_results(
         currency=instance.currency,
         **reasons_of(monthly_change_limits().get(instance.family)),
     )
-    write_changes(connection, instance_id)
     store.results.set_group_costs(connection, instance_id=instance_id)
     return store.results.result_totals(connection, instance_id=instance_id)
-
-
-def write_changes(connection: WarehouseConnection, instance_id: int) -> None:
-    """Replace the proposed changes of an instance, their sums by plan and their saving curve."""
-    store.changes.delete_proposals(connection, instance_id=instance_id)
-    store.changes.add_changes(connection, instance_id=instance_id)
-    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.rate_plan_move")
-    store.instances.delete_rows(connection, instance_id=instance_id, table="amop.saving_curve")
-    store.changes.add_moves(connection, instance_id=instance_id)
-    store.changes.add_saving_curve(connection, instance_id=instance_id, points=CURVE_POINTS)
 
 
 def _index_of(searched: Integers, ids: Integers) -> Integers:

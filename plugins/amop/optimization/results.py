@@ -13,6 +13,7 @@ from amop.optimization.arrays import InstanceInputs, write_device_results
 from amop.optimization.bill_items import pool_items, rate_plan_items
 from amop.optimization.errors import input_errors, require_equal
 from amop.optimization.instances import load_instance, lock_instance
+from amop.optimization.ordered_changes import OrderedChanges, order_of_changes, write_changes
 from amop.optimization.rows import BillItems, Instance
 from amop.optimization.solve import fleet_as_chosen, fleet_to_choose, read_running_instance, terms_of
 from amop.runs.errors import PipelineError
@@ -58,9 +59,15 @@ def write_results(conninfo: str, instance_id: int) -> dict[str, int]:
         current, solved = _bills(conninfo, instance, inputs)
         require_equal(instance, "current cost", current.total, instance.current_cost)
         require_equal(instance, "total cost", solved.total, instance.total_cost)
+        changes = _changes(instance, inputs)
+        if changes is not None:
+            require_equal(instance, "saving of all changes", changes.whole_saving, current.total - solved.total)
         with transaction(conninfo, application_name="amop write_results") as connection:
             if lock_instance(connection, instance_id).savings is None:
                 _write(connection, instance, inputs, current, solved)
+                write_changes(connection, instance_id, changes)
+                store.results.set_savings(connection, instance_id=instance_id)
+                touch_session(connection, instance.session_id)
     with transaction(conninfo, application_name="amop write_results") as connection:
         totals = store.results.result_totals(connection, instance_id=instance_id)
     return {"device_count": totals.device_count, "changes": totals.changes}
@@ -78,8 +85,16 @@ def _write(
     for bill in (current, solved):
         store.results.copy_rate_plan_items.write(connection, bill.items.rate_plans)
         store.results.copy_pool_items.write(connection, bill.items.pools)
-    store.results.set_savings(connection, instance_id=instance.id)
-    touch_session(connection, instance.session_id)
+
+
+def _changes(instance: Instance, inputs: InstanceInputs) -> OrderedChanges | None:
+    """Return the plan changes in the order of sending, None where no SIM is billed."""
+    if not len(inputs.devices):
+        return None
+    fleet = fleet_to_choose(instance, inputs)
+    with input_errors(instance):
+        model = fleet.model(inputs.rate_plans, terms_of(instance))
+    return order_of_changes(inputs, fleet, model, model.current_assignment()[0], instance.certificate or {})
 
 
 def _bills(conninfo: str, instance: Instance, inputs: InstanceInputs) -> tuple[_Bill, _Bill]:

@@ -260,3 +260,12 @@ class BillItems:
 
     rate_plans: Sequence[RatePlanItem] = ()
     pools: Sequence[PoolItem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SavingPoint:
+    """The forecast saving of the first changes of an instance, in the order of sending."""
+
+    instance_id: int
+    change_count: int
+    saving: Decimal

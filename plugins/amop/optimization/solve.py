@@ -169,9 +169,15 @@ def _cheapest(instance: Instance, inputs: InstanceInputs, *, max_changes: int | 
 def _optimize_without_cap(
     instance: Instance, inputs: InstanceInputs, result: OptimizationResult
 ) -> OptimizationResult | None:
-    """Return the solution without the cap on plan changes, to say what the cap costs; None where it was not reached."""
+    """Return the solution without the cap on plan changes, to say what the cap costs; None where it does not bind.
+
+    A cap binds where it is reached, and where the proof needs a price per change: the best plans may then have one
+    change less than the cap, because no single further change saves.
+    """
     changes = result.certificate.changes
-    if changes is None or changes.max_changes is None or changes.change_count < changes.max_changes:
+    if changes is None or changes.max_changes is None:
+        return None
+    if changes.change_count < changes.max_changes and changes.change_price <= changes.min_saving:
         return None
     return _cheapest(instance, inputs, max_changes=None)
 

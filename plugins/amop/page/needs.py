@@ -15,7 +15,7 @@ from amop.page.store.today import ProviderRow
 from amop.runs.first_step import first_step, new_optimization, new_sync
 from amop.runs.lost_changes import ChangesRun, approval_loss, approval_step, sending_loss, sending_step
 from amop.time_limits import STALE_AFTER
-from amop.wording import capped, money, several
+from amop.wording import capped, money, reached, several
 
 LATE_AFTER = timedelta(hours=30)
 """A daily sync that is older than this has been missed; the longest run of one may take as long."""
@@ -186,6 +186,12 @@ def unsent_action(row: ProviderRow) -> str:
     return sending_step(_unsent_run(row), is_stopped=bool(row.unsent_is_stopped), reason=row.unsent_reason)
 
 
+def unsent_reached(row: ProviderRow) -> str | None:
+    """Return what the changes that were sent have done to the bill, as a sentence without its period."""
+    applied, whole = row.unsent_applied or 0, row.unsent_whole or 0
+    return reached(applied, whole, row.unsent_reached_saving, row.unsent_saving, row.currency)
+
+
 def _approval_run(row: ProviderRow) -> ChangesRun:
     return ChangesRun(
         row.integration,
@@ -290,19 +296,20 @@ def _unsent(row: ProviderRow, now: datetime) -> tuple[Need, str, Link | None] | 
     """Return the need of approved plan changes that were not all sent: applying has stopped, or sends nothing."""
     if row.unsent_session_id is None or row.unsent_since is None:
         return None
-    loss = sending_loss(_unsent_run(row))
+    loss, done = sending_loss(_unsent_run(row)), unsent_reached(row)
+    so_far = "" if done is None else f". {done}"
     if not row.unsent_is_stopped and loss is None and now - row.unsent_since <= STALE_AFTER:
         return None
     count = several(row.unsent_changes or 0, "approved plan change", "approved plan changes")
     link = Link("See the plan changes", f"session/{row.unsent_session_id}/changes?state=approved")
     verb = "was" if row.unsent_changes == 1 else "were"
     if not row.unsent_is_stopped and loss is not None:
-        return Need.STOPPED, f"{count} of session {row.unsent_session_id} {verb} not sent: {loss}", link
+        return Need.STOPPED, f"{count} of session {row.unsent_session_id} {verb} not sent: {loss}{so_far}", link
     if not row.unsent_is_stopped:
         waits = "waits" if row.unsent_changes == 1 else "wait"
         idle = f"{count} of session {row.unsent_session_id} {waits}, and none was sent since"
-        return Need.STOPPED, f"{idle} {formatting.moment(row.unsent_since)}", link
-    reason = f"{count} of session {row.unsent_session_id} {verb} not sent: {_sentence(row.unsent_reason)}"
+        return Need.STOPPED, f"{idle} {formatting.moment(row.unsent_since)}{so_far}", link
+    reason = f"{count} of session {row.unsent_session_id} {verb} not sent: {_sentence(row.unsent_reason)}{so_far}"
     return Need.STOPPED, reason, link
 
 

@@ -23,7 +23,7 @@ from amop.reports.store import pools as read_pools
 from amop.reports.store import rate_plans as read_rate_plans
 from amop.runs.lost_changes import ChangesRun, approval_loss, approval_step, sending_loss, sending_step
 from amop.runs.store.sync_runs import warnings_of_instance
-from amop.wording import capped, money, several
+from amop.wording import capped, money, reached, several
 
 LISTED_SESSIONS = 500
 TOP_SAVERS = 10
@@ -87,6 +87,8 @@ class SessionView:
     """Why the plan changes are in their state, and who decided when, after the name of that state."""
     stop: str | None
     """What has stopped the plan changes, and what to do."""
+    reached: str | None
+    """What the applied changes have done to the bill, where not all were applied."""
     warnings: list[str]
     groups: Table[CommGroupRow]
     plans: Table[RatePlanRow]
@@ -148,6 +150,7 @@ def read_session(
         risk=risk_sentences(stored),
         decision=decision_words(stored),
         stop=stop_sentence(stored, states.get("approved", 0)),
+        reached=_reached(connection, stored, states),
         warnings=[
             *(stored.warning or "").splitlines(),
             *(row.warning for row in warnings_of_instance(connection, instance_id=instance_id)),
@@ -197,12 +200,20 @@ def proof_sentence(stored: StoredSession) -> str:
         return "No SIM was placed, so there is nothing to prove."
     if rest <= 0:
         return "This is the least possible bill: it is proved that no assignment of plans costs less."
-    limit = "" if cap is None else f" The plan changes are {cap}."
+    limit = "" if cap is None else f" The plan changes are {cap}.{_within_cap(stored)}"
     return (
         f"At most {money(rest, stored.currency)} ({formatting.share(stored.gap, decimals=4)}) could still "
         f"be saved: it is proved that no assignment of plans costs less than "
         f"{money(stored.lower_bound, stored.currency)}.{limit}"
     )
+
+
+def _within_cap(stored: StoredSession) -> str:
+    if stored.capped_rest is None:
+        return ""
+    if stored.capped_rest <= 0:
+        return " Within the cap, no assignment of plans costs less."
+    return f" Within the cap, at most {money(stored.capped_rest, stored.currency)} could still be saved."
 
 
 def risk_sentences(stored: StoredSession) -> list[str]:
@@ -253,6 +264,15 @@ def stop_sentence(stored: StoredSession, unsent: int) -> str | None:
     changes = several(unsent, "approved plan change was", "approved plan changes were")
     step = sending_step(run, is_stopped=is_stopped, reason=reason)
     return f"{changes} not sent: {reason.rstrip('.')}. Next: {step}."
+
+
+def _reached(connection: WarehouseConnection, stored: StoredSession, states: dict[str, int]) -> str | None:
+    """Return what the applied changes have done to the bill, in a sentence; None if all or none were applied."""
+    applied, whole = states.get("applied", 0), sum(states.values())
+    if stored.instance_id is None or not 0 < applied < whole:
+        return None
+    saving = store.applied_saving(connection, instance_id=stored.instance_id)
+    return f"{reached(applied, whole, saving, stored.savings, stored.currency)}."
 
 
 def pending_approval(stored: StoredSession) -> Approval | None:

@@ -200,7 +200,7 @@ def lock_provider(connection: WarehouseConnection, *, service_provider_id: int) 
 
 @statement("plan_changes/next_batch")
 def next_batch(connection: WarehouseConnection, *, instance_id: int, batch_size: int) -> list[PlanChange]:
-    """Return the next approved changes that were not sent, the largest savings first."""
+    """Return the next approved changes that were not sent, in the order of sending."""
 
 
 @statement("plan_changes/change_limits")

@@ -17,12 +17,14 @@ import numpy as np
 from amop.solver.bill import CostModel, Terms
 from amop.solver.canonical import CanonicalProblem
 from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
+from amop.solver.components import Doubles
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
 from amop.solver.risk import (
     SMALL_FLEET,
     Exchange,
     RiskProof,
+    bound_at,
     follow_path,
     play_rounds,
     prove_risk,
@@ -153,7 +155,7 @@ def optimize_expected(
     candidates = RiskCandidates(bills, saving, [found.assignment, point.assignment])
     proof = None
     if bills.count > 1 and (weight_units or not found.is_optimal):
-        proof = _weigh_risk(candidates, eligibility, weight_units, starts)
+        proof = _weigh_risk(candidates, eligibility, weight_units, found.price, starts)
     best = candidates.best(weight_units)
     is_optimal = found.is_optimal and best.expected_total == candidates.found[0].expected_total
     certificate = certify_scenarios(bills, found.price, best.assignment, min_saving=saving, is_optimal=is_optimal)
@@ -171,9 +173,17 @@ def optimize_expected(
 
 
 def _weigh_risk(
-    candidates: RiskCandidates, eligibility: Eligibility, weight_units: int, starts: list[Integers]
+    candidates: RiskCandidates, eligibility: Eligibility, weight_units: int, price: Doubles, starts: list[Integers]
 ) -> RiskProof | None:
-    """Add candidates to choose from at a risk weight; return the proof of the risk-adjusted bill, None at weight 0."""
+    """Add candidates to choose from at a risk weight; return the proof of the risk-adjusted bill, None at weight 0.
+
+    Args:
+        candidates: the assignment of the least expected bill, and others.
+        eligibility: which plans each communication plan allows.
+        weight_units: the risk weight in 1 / `UNITS`.
+        price: prices that bound the expected bill, shape (K, S).
+        starts: further assignments that the result is not worse than, shape (N,) each.
+    """
 
     def search(weighted: ScenarioBills, known: list[Integers]) -> ScenarioSearchResult:
         return _search(weighted, eligibility, candidates.min_saving, [*known, *starts])
@@ -187,7 +197,8 @@ def _weigh_risk(
         bounds[weight_units] = play_rounds(candidates, weight_units, search)
         if exchange is not None:
             exchange(candidates, weight_units)
-    return prove_risk(candidates, weight_units, bounds[weight_units])
+    bounds[0] = [bound_at(candidates.bills, price, candidates.found[0].assignment, candidates.min_saving)]
+    return prove_risk(candidates, weight_units, bounds)
 
 
 def _exchange(bills: ScenarioBills, eligibility: Eligibility, min_saving: int) -> Exchange:

@@ -17,7 +17,7 @@ included: plans that are best for a neighbouring weight are then not missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -148,14 +148,7 @@ def play_rounds(candidates: RiskCandidates, risk_weight: int, search: Search) ->
         tails += last.risk.tail_weights()
         weighted = bills.weighted(_weights(tails, number, risk_weight))
         result = search(weighted, [candidates.best(risk_weight).assignment])
-        proof = certify_scenarios(
-            weighted,
-            result.price,
-            result.assignment,
-            min_saving=candidates.min_saving,
-            is_optimal=result.is_optimal,
-        )
-        bounds.append(RiskBound(Fraction(proof.objective_bound, weighted.whole), weighted, result.price))
+        bounds.append(bound_at(weighted, result.price, result.assignment, candidates.min_saving))
         last = candidates.evaluate(result.assignment)
         candidates.add(last)
         least = candidates.objective(candidates.best(risk_weight), risk_weight)
@@ -164,10 +157,33 @@ def play_rounds(candidates: RiskCandidates, risk_weight: int, search: Search) ->
     return bounds
 
 
-def prove_risk(candidates: RiskCandidates, risk_weight: int, bounds: Sequence[RiskBound]) -> RiskProof:
-    """Return the proof of the best candidate at a risk weight (in 1 / `UNITS`), by the tightest of some bounds."""
+def bound_at(bills: ScenarioBills, price: Doubles, assignment: Integers, min_saving: int) -> RiskBound:
+    """Return the bound that prices prove under the weights of some bills.
+
+    Args:
+        bills: the fleet, with a weight of each scenario.
+        price: of each pool's data in each scenario, shape (K, S).
+        assignment: plan of each SIM, shape (N,).
+        min_saving: minimum saving per change, 1e-6 currency.
+    """
+    proof = certify_scenarios(bills, price, assignment, min_saving=min_saving, is_optimal=False)
+    return RiskBound(Fraction(proof.objective_bound, bills.whole), bills, price)
+
+
+def prove_risk(candidates: RiskCandidates, risk_weight: int, bounds: Mapping[int, Sequence[RiskBound]]) -> RiskProof:
+    """Return the proof of the best candidate at a risk weight, by the tightest bound of this weight and lower ones.
+
+    The mean of the worst tenth is never below the expected bill, so that the risk-adjusted bill of an assignment rises
+    with the risk weight: a bound at a lower weight holds at a higher one.
+
+    Args:
+        candidates: the assignments found.
+        risk_weight: in 1 / `UNITS`.
+        bounds: bounds by the risk weight at which they were found, 0 for the expected bill.
+    """
     best = candidates.best(risk_weight)
-    tightest = max(bounds, key=lambda one: one.bound)
+    usable = [one for weight, found in bounds.items() if weight <= risk_weight for one in found]
+    tightest = max(usable, key=lambda one: one.bound)
     # All assignments of a fleet were compared under these weights only, so that its own total is no bound.
     proof = certify_scenarios(
         tightest.bills, tightest.price, best.assignment, min_saving=candidates.min_saving, is_optimal=False

@@ -26,6 +26,7 @@ from tests.worlds.optimization_world import NOW, OptimizationWorld
 from tests.worlds.page_world import set_database_moment
 
 SIMS = 5
+REACHED = "2 of 5 changes were applied: the bill is USD 16.00 lower than before; all 5 would save USD 40.00"
 
 
 @pytest.fixture
@@ -93,18 +94,23 @@ def test_plan_changes_whose_sending_stopped_are_named_until_they_are_sent(
     ]
     assert today.headline == (
         f"AT&T: 3 approved plan changes of session {session_id} were not sent: AT&T: the carrier refused the login of "
-        "connection c (401). Next: correct login and password of the connection that the error names, then clear "
+        "connection c (401). 2 of 5 changes were applied: the bill is USD 16.00 lower than before; all 5 would save "
+        "USD 40.00. Next: correct login and password of the connection that the error names, then clear "
         f"apply_changes of session {session_id} in carrier_optimization_jasper with its downstream tasks, which sends "
         "the others."
     )
     printed = " ".join(print_status(world, monkeypatch, capsys).split())
-    assert f"Plan changes stopped: AT&T, session {session_id}: 3 approved changes were not sent. Next: " in printed
+    assert f"Plan changes stopped: AT&T, session {session_id}: 3 approved changes were not sent. 2 of 5 " in printed
+    assert "all 5 would save USD 40.00. Next: correct login" in printed
     (unsent,) = json.loads(print_status(world, monkeypatch, capsys, "--json"))["unsent_changes"]
     assert (unsent["session_id"], unsent["plan_changes"]) == (session_id, 3)
+    assert unsent["reached"].startswith("2 of 5 changes were applied: the bill is USD 16.00 lower than before; ")
+    assert read_view(world, session_id).reached == f"{unsent['reached']}."
     world.execute("UPDATE amop.optimization_session SET dag_run_deleted_at = %s", NOW)
     assert "then optimize again: airflow dags trigger carrier_optimization_jasper --conf" in read(world).headline
     world.execute("UPDATE amop.rate_plan_change SET state = 'applied'")
     assert read(world).headline == "AT&T is fine."
+    assert read_view(world, session_id).reached is None
 
 
 def test_plan_changes_whose_run_has_ended_are_named_at_once_with_the_way_on(
@@ -119,10 +125,10 @@ def test_plan_changes_whose_run_has_ended_are_named_at_once_with_the_way_on(
     )
     loss = "not sent: its run has ended in Airflow before it had sent them"
     assert read(world).headline == (
-        f"AT&T: 3 approved plan changes of session {session_id} were {loss}. Next: {clear}."
+        f"AT&T: 3 approved plan changes of session {session_id} were {loss}. {REACHED}. Next: {clear}."
     )
     assert read_view(world, session_id).stop == f"3 approved plan changes were {loss}. Next: {clear}."
-    assert f"not sent. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
+    assert f"not sent. {REACHED}. Next: {clear}" in " ".join(print_status(world, monkeypatch, capsys).split())
 
 
 def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_stale_run(
@@ -132,7 +138,8 @@ def test_approved_plan_changes_that_no_task_sends_are_named_after_the_time_of_a_
     (row,) = read(world).table.rows
     assert (row.need, row.reason) == (
         Need.STOPPED,
-        f"3 approved plan changes of session {session_id} wait, and none was sent since 2026-11-03 09:44 UTC",
+        f"3 approved plan changes of session {session_id} wait, and none was sent since 2026-11-03 09:44 UTC. "
+        f"{REACHED}",
     )
     world.execute(
         "UPDATE amop.rate_plan_change SET applied_at = %s WHERE state = 'applied'", NOW - timedelta(minutes=9)

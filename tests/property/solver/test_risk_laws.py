@@ -93,6 +93,18 @@ def test_a_higher_weight_never_raises_the_worst_tenth_beyond_the_gaps(fleet: Cas
 
 
 @quick
+@given(fleets, seeds, st.integers(5, 25))
+def test_the_bound_never_falls_with_the_weight(fleet: Case, seed: int, count: int) -> None:
+    bounds = []
+    for weight in ("0.5", "2", "10"):
+        _, result = solved(fleet, seed, count, weight)
+        assert result.risk_proof is not None
+        verify_risk(result.risk_proof, result.bills, result.assignment)
+        bounds.append(result.risk_proof.lower_bound)
+    assert bounds == sorted(bounds)
+
+
+@quick
 @given(fleets, seeds, st.integers(2, 12))
 def test_a_weight_of_zero_is_the_least_expected_bill(fleet: Case, seed: int, count: int) -> None:
     usage, result = solved(fleet, seed, count, "0")

@@ -246,6 +246,15 @@ def test_approved_plan_changes_that_were_not_sent_are_named_with_what_to_do() ->
         "correct login and password of the connection that the error names, then clear apply_changes of session 7 in "
         "carrier_optimization_jasper with its downstream tasks, which sends the others"
     )
+    partly = {"unsent_applied": 1, "unsent_whole": 4, "unsent_saving": Decimal(7)}
+    for saving, said in (
+        (Decimal("-53.92"), ": the bill is USD 53.92 higher than before; all 4 would save USD 7.00"),
+        (Decimal("3.5"), ": the bill is USD 3.50 lower than before; all 4 would save USD 7.00"),
+        (Decimal(0), ": the bill is the same as before; all 4 would save USD 7.00"),
+        (None, "; all 4 would save USD 7.00"),
+    ):
+        sent = judged(**UNSENT, **partly, unsent_reached_saving=saving)
+        assert sent.reason == f"{row.reason}. 1 of 4 changes was applied{said}"
     idle = judged(**(UNSENT | {"unsent_is_stopped": False, "unsent_changes": 1}))
     assert idle.reason == "1 approved plan change of session 7 waits, and none was sent since 2026-11-24 11:00 UTC"
     assert idle.action.startswith("see whether apply_changes of session 7 in carrier_optimization_jasper waits for")

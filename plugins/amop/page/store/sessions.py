@@ -87,6 +87,8 @@ class StoredSession:
     """Further plan changes without the limit; None where it was not reached."""
     uncapped_saving: Decimal | None
     """What they would save."""
+    capped_rest: Decimal | None
+    """What could still be saved at most within the limit; None without one, and where changes have a minimum saving."""
     gap: Decimal | None
     expected_cost: Decimal | None
     """Mean of the bills over scenarios; None where no scenarios chose the plans."""
@@ -139,7 +141,7 @@ class ExcludedRow:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The saving that the first changes bring, the largest saving first."""
+    """The saving that the first changes bring, in the order of sending."""
 
     change_count: int
     saving: Decimal
@@ -191,6 +193,11 @@ def exclusions(connection: WarehouseConnection, *, instance_id: int, service_pro
 @statement("page/saving_curve")
 def saving_curve(connection: WarehouseConnection, *, instance_id: int) -> list[CurvePoint]:
     """Return the saving of the first changes at a number of places, the last one with all changes."""
+
+
+@statement("page/applied_saving")
+def applied_saving(connection: WarehouseConnection, *, instance_id: int) -> Decimal | None:
+    """Return the bill before any change less the bill with the applied ones, None if it is not known."""
 
 
 @statement("page/moves")

@@ -75,6 +75,14 @@ class ProviderRow:
     unsent_changes: int | None
     unsent_since: datetime | None
     """The last change that was sent, or the decision."""
+    unsent_applied: int | None
+    """Its applied changes."""
+    unsent_whole: int | None
+    """All its changes."""
+    unsent_reached_saving: Decimal | None
+    """The bill before any change less the bill with the applied ones; None if it is not known."""
+    unsent_saving: Decimal | None
+    """The same of all changes."""
     forecast_session_id: int | None
     forecast_bill: Decimal | None
     """Of the current period: with the optimized plans where they are applied, otherwise with the present ones."""
