@@ -37,7 +37,7 @@ def complete_run(conninfo: str, run_id: int, *, now: datetime) -> str:
         if run.is_complete:
             return daily_sync_key(run_id, run.service_provider_id)
         require_running(run)
-        require_step(run, "merge_usage", run.usage_merged_at)
+        require_step(run, "merge_usage", is_done=run.usage_merged_at is not None)
         key = enqueue_daily_sync_notice(connection, run_id=run_id, service_provider_id=run.service_provider_id)
         end_run(connection, run_id, "complete", None, now=now)
     return key

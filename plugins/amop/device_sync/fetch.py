@@ -35,7 +35,7 @@ from amop.device_sync.store import reads
 from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store.sync_runs import SyncRun
-from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running
+from amop.runs.sync_runs import claim_run, load_run, record_progress, require_running, require_step
 from amop.wording import several
 
 log = logging.getLogger(__name__)
@@ -108,12 +108,15 @@ def fetch_usage(conninfo: str, run_id: int, client: CarrierClient, *, clock: Clo
 
     Raises:
         CarrierError: the carrier refused its user or every read, or could not be reached within the retry budget.
+        StepMissingError: the device list is not complete: an operator marked its task as success.
         SyncBusyError: another process still reads for this run.
         SyncRunEndedError: the run has ended meanwhile.
     """
     calls = failures = 0
     with connect(conninfo, application_name="amop fetch_usage") as connection:
         run = claim_run(connection, load_run(connection, run_id))
+        if run is not None:
+            require_step(run, "fetch_devices", is_done=run.list_is_complete)
         while run is not None:
             work = reads.next_work_row(connection, run_id=run_id)
             if work is None and queue_single_reads(connection, run, clock()):

@@ -157,7 +157,7 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
         run = _lock_run(connection, run_id)
         if run.usage_merged_at is not None:
             return run.usage_updated
-        require_step(run, "merge_devices", run.devices_merged_at)
+        require_step(run, "merge_devices", is_done=run.devices_merged_at is not None)
         provider_id = run.service_provider_id
         records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
         updated = merge_staged_usage(connection, run, now=now)

@@ -70,13 +70,13 @@ def require_running(run: SyncRun) -> SyncRun:
     return run
 
 
-def require_step(run: SyncRun, task_id: str, done_at: datetime | None) -> None:
+def require_step(run: SyncRun, task_id: str, *, is_done: bool) -> None:
     """Check that an earlier step of the run has done its work.
 
     Raises:
         StepMissingError: it has not; its task was marked as success.
     """
-    if done_at is None:
+    if not is_done:
         raise StepMissingError(
             f"{run.label}: {task_id} of run {run.id} has not done its work, although a later task has started (an "
             f"operator marked it as success). Clear {task_id} with downstream tasks: the run resumes there"

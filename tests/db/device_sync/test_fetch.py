@@ -10,7 +10,7 @@ import pytest
 
 from amop.carriers.errors import CarrierAuthenticationError
 from amop.device_sync import fetch
-from amop.runs.errors import PipelineError, SyncRunEndedError
+from amop.runs.errors import PipelineError, StepMissingError, SyncRunEndedError
 from amop.runs.opening import SyncRequest, open_runs
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import present
@@ -116,6 +116,16 @@ def test_a_wrong_api_key_ends_after_one_call_and_stages_nothing(world: SyncWorld
         fetch.fetch_devices(world.dsn, run_id, client)
     assert world.carrier.stats("api_jasper")["calls"] == 1
     assert world.count("device_staging") == 0
+
+
+def test_usage_is_not_read_where_the_task_of_the_list_was_marked_as_success(world: SyncWorld) -> None:
+    run_id = world.open("marked")
+    fetch.queue_sync(world.dsn, run_id)
+    text = f"fetch_devices of run {run_id} has not done its work, although a later task has started"
+    with world.client() as client, pytest.raises(StepMissingError, match=text):
+        fetch.fetch_usage(world.dsn, run_id, client)
+    assert world.carrier.stats("api_jasper")["calls"] == 0
+    assert world.run(run_id)["status"] == "running", "the task records the failure; the sensor then ends at once"
 
 
 def test_a_sim_that_the_carrier_refuses_is_quarantined_and_the_run_continues(world: SyncWorld) -> None:
