@@ -65,7 +65,7 @@ DIFFERS = re.compile(
 PROJECTED = frozenset({"optimization_device_result", "optimization_comm_group"})
 """Tables with figures that follow from the minute at which the usage was read."""
 PROJECTION = re.compile(r'"(projected_usage_mb|from_cost|to_cost|own_saving|from_excess_mb|to_excess_mb)": [^,}]*')
-"""Such figures of a table that is compared otherwise: what a plan change was proposed for, and what it does to a pool."""
+"""Such figures of a table that is compared otherwise: what a plan change was proposed for and does to a pool."""
 COMPARED_TABLES = (
     "device",
     "device_history",
