@@ -358,7 +358,7 @@ class Matrix:
                 was_marked = outcome.cell.action is Action.MARK_FAILED
                 is_resumed = outcome.followed.startswith(Followed.RESUMED)
                 without = (
-                    WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked, *LEFT_TO_MAINTENANCE * is_resumed
+                    *WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked, *LEFT_TO_MAINTENANCE * is_resumed
                 )  # fmt: skip
                 outcome.left = self._differences(connection, group, outcome.cell, tables, without)
 
