@@ -46,6 +46,7 @@ NOT_COMPARED = {
     "rate_plan_change": {
         "id": "given by a sequence; its changes are identified by SIM",
         "doubt_since": "a change that is sent by a killed process is in doubt until it is read",
+        "is_read_first": "a change that a killed process left unsent is read before it is sent",
     },
 }
 """Table → column → why it is not compared."""

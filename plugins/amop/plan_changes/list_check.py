@@ -120,7 +120,7 @@ class ListCheck:
         self._family = KNOWN_INTEGRATIONS[changes.integration].api
         self._is_decided = False
         self._is_used = False
-        self._began_at: datetime | None = None
+        self._first_since = clock()
         self._most_pages = 0
         self._approved = 0
         self._listed_at: datetime | None = None
@@ -195,7 +195,7 @@ class ListCheck:
             reads.one_by_one,
         )
         self._is_used = True
-        self._began_at, self._listed_at = device_list.began_at, device_list.listed_at
+        self._first_since, self._listed_at = device_list.began_at - FIRST_MARGIN, device_list.listed_at
         self._most_pages, self._approved = reads.most_pages, left
         store.mark_uncertain(
             self._connection, instance_id=self._changes.instance_id, final_statuses=sorted(GONE_STATUSES)
@@ -241,8 +241,7 @@ class ListCheck:
             ListNotUsableError: the list does not show the earlier changes, or cannot be used.
         """
         if self._listed_at is None:
-            assert self._began_at is not None
-            return self._still(self._began_at - FIRST_MARGIN, self._most_pages)
+            return self._still(self._first_since, self._most_pages)
         for number in range(self._margin, len(MARGINS)):
             listed = self._still(self._listed_at - MARGINS[number], self._approved + SPARE_PAGES)
             if listed is None or covers(list(listed.rate_plans), writes, self._listed_at):

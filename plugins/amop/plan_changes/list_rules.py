@@ -25,7 +25,7 @@ OLDEST_LIST = timedelta(days=2)
 """An older device list is not built upon: each SIM is read before its change."""
 
 MARGINS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 180, 1080))
-"""A list begins this long before the newest change that the previous one showed: the first margin that proves itself."""
+"""A list begins this long before the newest change that the previous one showed: by the first that proves enough."""
 
 FIRST_MARGIN = OVERLAP
 """The first list begins this long before the device list did, as the incremental list of a sync does."""
