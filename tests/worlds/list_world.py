@@ -111,9 +111,10 @@ class ListWorld(ChangesWorld):
         return int(self.carrier.stats(self.account)["calls_by_endpoint"].get("GET /devices", 0))
 
     def modified_since(self, moment: datetime) -> list[str]:
-        """Return the SIMs modified at the carrier since a moment."""
+        """Return the SIMs modified at the carrier since a moment, in order of modification."""
         truth = self.carrier.truth(self.account)["devices"]
-        return [sim["iccid"] for sim in truth if datetime.fromisoformat(sim["date_updated"]) >= moment]
+        dates = {sim["iccid"]: datetime.fromisoformat(sim["date_updated"]) for sim in truth}
+        return sorted((iccid for iccid, date in dates.items() if date >= moment), key=lambda iccid: dates[iccid])
 
     def other_plan(self, sim: dict[str, Any]) -> str:
         """Return a rate plan that a SIM neither is on nor shall be on."""

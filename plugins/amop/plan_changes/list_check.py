@@ -24,6 +24,7 @@ from amop.plan_changes.list_rules import (
     FIRST_MARGIN,
     LONGEST_INTERVAL,
     MARGINS,
+    NO_CERTAIN_LIST,
     SPARE_PAGES,
     covers,
     expected_reads,
@@ -120,7 +121,7 @@ class ListCheck:
         self._family = KNOWN_INTEGRATIONS[changes.integration].api
         self._is_decided = False
         self._is_used = False
-        self._first_since = clock()
+        self._first_since: datetime | None = None
         self._most_pages = 0
         self._approved = 0
         self._listed_at: datetime | None = None
@@ -167,16 +168,18 @@ class ListCheck:
         """Choose the cheaper way, once for a process."""
         self._is_decided = True
         device_list = store.device_list(self._connection, instance_id=self._changes.instance_id)
-        name, now = self._changes.service_provider_name, self._clock()
-        left = changes_by_state(self._connection, self._changes.instance_id).get("approved", 0)
+        name, began_at = self._changes.service_provider_name, device_list.began_at
         page_size = self._family.limits.page_size if self._family.limits is not None else None
-        reason = reason_to_read_each(device_list, now)
+        reason: str | None
         if not self._family.capabilities.modified_list or page_size is None:
             reason = f"{self._family.display_name} has no list of modified SIMs"
-        if reason is not None or device_list.began_at is None:
+        else:
+            reason = NO_CERTAIN_LIST if began_at is None else reason_to_read_each(device_list, began_at, self._clock())
+        if reason is not None or began_at is None or page_size is None:
             log.info("%s: each SIM is read before its change: %s", name, reason)
             return
-        reads = expected_reads(device_list, left, page_size or 1, now)
+        left = changes_by_state(self._connection, self._changes.instance_id).get("approved", 0)
+        reads = expected_reads(device_list, left, page_size, self._clock() - began_at)
         if device_list.listed_at is None and reads.by_list >= reads.one_by_one:
             log.info(
                 "%s: each SIM is read before its change: about %s calls to read %s, and about %s with lists of the "
@@ -195,7 +198,7 @@ class ListCheck:
             reads.one_by_one,
         )
         self._is_used = True
-        self._first_since, self._listed_at = device_list.began_at - FIRST_MARGIN, device_list.listed_at
+        self._first_since, self._listed_at = began_at - FIRST_MARGIN, device_list.listed_at
         self._most_pages, self._approved = reads.most_pages, left
         store.mark_uncertain(
             self._connection, instance_id=self._changes.instance_id, final_statuses=sorted(GONE_STATUSES)
@@ -206,7 +209,7 @@ class ListCheck:
         instance_id = self._changes.instance_id
         writes = store.recent_writes(self._connection, instance_id=instance_id, batch_size=RECENT_WRITES)
         if not writes:  # the first list proves itself by a change that was read, made and confirmed before
-            return 1 if self._may_continue("no change was confirmed that a list could be compared with") else BATCH_SIZE
+            return 1
         try:
             listed = self._proved(writes)
         except (CarrierRequestError, CarrierUnavailableError, CarrierFormatError, ListNotUsableError) as error:
@@ -214,7 +217,7 @@ class ListCheck:
             return BATCH_SIZE
         newest = None if listed is None else newest_shown(list(listed.rate_plans), writes, self._listed_at)
         if listed is None or newest is None:
-            self._may_continue(
+            self._fail(
                 "the list of modified SIMs changed in every reading"
                 if listed is None
                 else "the list of modified SIMs does not show the changes made before it"
@@ -229,8 +232,9 @@ class ListCheck:
                 now=listed.read_at,
             )
             store.set_listed(self._connection, instance_id=instance_id, listed_at=newest.sent_at, refusal=None)
+        # The length of the first list says nothing about the next one, which begins where this one ends.
+        self._left = BATCH_SIZE if self._listed_at is None else writes_until_next_list(listed.pages)
         self._listed_at, self._read_at, self._failures = newest.sent_at, listed.read_at, 0
-        self._left = writes_until_next_list(listed.pages)
         log.debug("%s: %s SIMs modified", self._changes.service_provider_name, len(listed.rate_plans))
         return BATCH_SIZE
 
@@ -241,6 +245,8 @@ class ListCheck:
             ListNotUsableError: the list does not show the earlier changes, or cannot be used.
         """
         if self._listed_at is None:
+            if self._first_since is None:
+                raise ListNotUsableError(NO_CERTAIN_LIST)
             return self._still(self._first_since, self._most_pages)
         for number in range(self._margin, len(MARGINS)):
             listed = self._still(self._listed_at - MARGINS[number], self._approved + SPARE_PAGES)
@@ -267,14 +273,14 @@ class ListCheck:
                 continue
         return None
 
-    def _may_continue(self, reason: str) -> bool:
-        """Read each SIM of the next changes; return False, and use no list any more, after several such failures."""
+    def _fail(self, reason: str) -> None:
+        """Read each SIM of the next changes; use no list any more after several such failures."""
         self._failures += 1
         if self._failures > MAXIMUM_FAILURES:
             self._stop(reason)
-            return False
-        log.info("%s: %s; each of the next SIMs is read before its change", self._changes.service_provider_name, reason)
-        return True
+        else:
+            name = self._changes.service_provider_name
+            log.info("%s: %s; each of the next SIMs is read before its change", name, reason)
 
     def _stop(self, reason: str) -> None:
         """Use no list for the rest of the changes, also in a later process: a failing list must not stop them."""

@@ -21,6 +21,7 @@ from amop.plan_changes.store import DeviceList, RecentWrite
 from amop.runs.opening import OVERLAP
 from amop.wording import several
 
+NO_CERTAIN_LIST = "the device list of the optimization does not say the plan of every SIM for certain"
 OLDEST_LIST = timedelta(days=2)
 """An older device list is not built upon: each SIM is read before its change."""
 
@@ -57,21 +58,20 @@ class ExpectedReads:
     """Longest first list that is read to its end."""
 
 
-def expected_reads(device_list: DeviceList, changes: int, page_size: int, now: datetime) -> ExpectedReads:
+def expected_reads(device_list: DeviceList, changes: int, page_size: int, age: timedelta) -> ExpectedReads:
     """Return the calls of both ways, the verification included.
 
     Args:
-        device_list: with the moment that it began.
+        device_list: what is known of the fleet.
         changes: number of changes to send.
         page_size: SIMs on a page of the carrier's list.
-        now: the present time, aware.
+        age: time since the device list began.
     """
     one_by_one = changes + min(changes, VERIFICATION_SAMPLE)
     fleet = max(device_list.device_count, 1)
     daily = device_list.daily_modified_count
     daily = math.ceil(ASSUMED_DAILY_SHARE * fleet) if daily is None else daily
-    span = now - (device_list.began_at or now) + FIRST_MARGIN
-    modified = min(fleet, daily * span / timedelta(days=1))
+    modified = min(fleet, daily * (age + FIRST_MARGIN) / timedelta(days=1))
     pages = math.ceil(modified / page_size) + 1
     # Each list shows the changes since the one before, and those of its margin: two pages.
     later_lists = 2 * math.ceil(changes / BATCH_SIZE)
@@ -81,13 +81,13 @@ def expected_reads(device_list: DeviceList, changes: int, page_size: int, now: d
     return ExpectedReads(by_list, one_by_one, most_pages)
 
 
-def reason_to_read_each(device_list: DeviceList, now: datetime) -> str | None:
+def reason_to_read_each(device_list: DeviceList, began_at: datetime, now: datetime) -> str | None:
     """Return why each SIM is read before its change whatever it costs, None if a list may say which ones to read."""
     if device_list.refusal is not None:
         return device_list.refusal
-    if device_list.began_at is None or not device_list.is_certain:
-        return "the device list of the optimization does not say the plan of every SIM for certain"
-    if now - device_list.began_at > OLDEST_LIST:
+    if not device_list.is_certain:
+        return NO_CERTAIN_LIST
+    if now - began_at > OLDEST_LIST:
         return f"the device list of the optimization is older than {several(OLDEST_LIST.days, 'day')}"
     return None
 

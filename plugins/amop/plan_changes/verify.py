@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 
 from amop.carriers.errors import CarrierFormatError, CarrierRequestError, CarrierUnavailableError
 from amop.carriers.protocol import CarrierClient
@@ -12,13 +11,11 @@ from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, connect
 from amop.plan_changes import store
 from amop.plan_changes.list_check import FEWEST_CHANGES, ListNotUsableError, SimsMovedError, read_modified
+from amop.plan_changes.list_rules import MARGINS
 from amop.plan_changes.rules import VERIFICATION_SAMPLE, present_plan
 from amop.plan_changes.store import AppliedChange, InstanceChanges, load_instance_changes
 
 log = logging.getLogger(__name__)
-
-MARGIN = timedelta(minutes=1)
-"""The list begins this long before the first change that it is to show: the carrier's clock may be behind."""
 
 
 def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> dict[str, int]:
@@ -70,13 +67,13 @@ def _read_list(
     if device_list.listed_at is None or device_list.refusal is not None:
         return 0, sample
     unverified = store.unverified(connection, instance_id=instance_id)
-    sent_at = [change.sent_at for change in unverified if change.sent_at is not None]
-    if len(sent_at) < FEWEST_CHANGES:
+    since = device_list.listed_at
+    if sum(change.sent_at is not None and change.sent_at >= since for change in unverified) < FEWEST_CHANGES:
         return 0, unverified
     try:
         listed = read_modified(
             client,
-            since=min(sent_at) - MARGIN,
+            since=since - MARGINS[0],
             most_pages=len(unverified),
             identifier=KNOWN_INTEGRATIONS[changes.integration].api.identifier,
             clock=clock,

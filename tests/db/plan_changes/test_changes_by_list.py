@@ -179,8 +179,9 @@ def test_sims_whose_plan_the_device_list_does_not_say_for_certain_are_read_first
         quarantined["iccid"],
     )
     world.execute(
-        "INSERT INTO amop.optimization_device (instance_id, device_id, communication_plan, plan_is_applied)"
-        " SELECT %s, id, '', true FROM amop.device WHERE iccid = %s",
+        "INSERT INTO amop.optimization_device (instance_id, device_id, comm_group_id, iccid, usage_mb,"
+        " projected_usage_mb, sms_usage, days_activated, is_prorated, plan_is_applied)"
+        " SELECT %s, id, 1, iccid, 1, 1, 0, 30, false, true FROM amop.device WHERE iccid = %s",
         instance_id,
         applied["iccid"],
     )
@@ -248,8 +249,7 @@ def test_a_sim_that_moves_while_the_list_is_read_has_it_read_again(world: ListWo
         calm = [sim["iccid"] for sim in unmodified(world, sims[1:])][: 60 - len(modified)]
         world.carrier.change_devices(calm, customer="Another")
     first = world.modified_since(began - timedelta(days=1))
-    others = sorted(set(first) - {sim["iccid"] for sim in sims})
-    world.carrier.add_fault(touch=others[:1], page_number=1, path="/rws/api/v1/devices")
+    world.carrier.add_fault(touch=first[:1], page_number=1, path="/rws/api/v1/devices")
     pages = ceil((len(first) + 1) / 50)
     assert world.send(instance_id) == {"applied": 150}
     assert world.pages() >= 2 * pages + 2
