@@ -29,7 +29,10 @@ NOT_COMPARED = {
         "api_user": "a hash of the carrier's address; its port differs every day",
     },
     "communication_plan": {"added_at": "the database's clock, where the reference file added it"},
-    "optimization_instance": {"inputs_read_at": "the database's clock"},
+    "optimization_instance": {
+        "inputs_read_at": "the database's clock",
+        "changes_read_count": "counts the reads that a killed task repeats",
+    },
     "optimization_session": {
         "session_guid": "random",
         "heartbeat_at": "the database's clock",

@@ -17,3 +17,7 @@ COMMENT ON COLUMN amop.optimization_instance.changes_listed_at IS
 rate_plan_change.is_read_first; null while no list was read.';
 COMMENT ON COLUMN amop.optimization_instance.changes_list_refusal IS
 'Why the list of modified SIMs is not used any more, and each SIM is read before its change; null while it may be used.';
+
+ALTER TABLE amop.optimization_instance ADD COLUMN changes_read_count integer NOT NULL DEFAULT 0;
+COMMENT ON COLUMN amop.optimization_instance.changes_read_count IS
+'Reads at the carrier that checked the plan changes and read them back: pages of lists, and single SIMs.';

@@ -34,6 +34,7 @@ from amop.families import monthly_change_limits
 from amop.foreign_text import clean_text
 from amop.log_lines import figures
 from amop.plan_changes import store
+from amop.plan_changes.counted_reads import CountedReads
 from amop.plan_changes.list_check import ListCheck
 from amop.plan_changes.rules import (
     ChangesStatus,
@@ -114,17 +115,20 @@ def apply_changes(
     with connect(conninfo, application_name="amop apply_changes", autocommit=True) as connection:
         changes = load_instance_changes(connection, instance_id)
         _lock_provider(connection, changes)
+        reads = CountedReads(client)
         store.find_lost_answers(connection, instance_id=instance_id, now=clock())
-        _settle_doubts(connection, instance_id, client, clock, sleep)
-        check = ListCheck(connection, changes, client, clock)
+        _settle_doubts(connection, instance_id, reads, clock, sleep)
+        check = ListCheck(connection, changes, reads, clock)
         failures = 0
         while batch := _next_batch(connection, instance_id, calls_per_second, clock()):
             is_last = len(batch) < BATCH_SIZE
             batch = check.prepare(batch)
-            failures = _apply_batch(connection, changes, batch, client, check, clock, failures)
+            failures = _apply_batch(connection, changes, batch, reads, check, clock, failures)
+            reads.record(connection, instance_id)
             if is_last or _doubts(connection, instance_id, MAXIMUM_CONSECUTIVE_DOUBTS):
-                _settle_doubts(connection, instance_id, client, clock, sleep)
-        _settle_doubts(connection, instance_id, client, clock, sleep)
+                _settle_doubts(connection, instance_id, reads, clock, sleep)
+        _settle_doubts(connection, instance_id, reads, clock, sleep)
+        reads.record(connection, instance_id)
         return _finish(connection, instance_id, clock())
 
 
@@ -137,7 +141,7 @@ def _apply_batch(
     connection: WarehouseConnection,
     changes: InstanceChanges,
     batch: list[PlanChange],
-    client: CarrierClient,
+    client: CountedReads,
     check: ListCheck,
     clock: Clock,
     failures: int,
@@ -186,7 +190,7 @@ def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) ->
 def _settle_doubts(
     connection: WarehouseConnection,
     instance_id: int,
-    client: CarrierClient,
+    client: CountedReads,
     clock: Clock,
     sleep: Callable[[float], None],
 ) -> None:
@@ -201,7 +205,7 @@ def _settle_doubts(
             _settle(connection, change, client, clock)
 
 
-def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: CarrierClient, clock: Clock) -> None:
+def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: CountedReads, clock: Clock) -> None:
     """Settle one doubt: the change was done, was not sent (it is sent again after the usual check), or has failed."""
     try:
         shown = present_plan(client.device_details(change.iccid))
@@ -265,7 +269,7 @@ def _reject_unsent(
 
 
 def _apply(
-    connection: WarehouseConnection, change: PlanChange, client: CarrierClient, clock: Clock, *, is_checked: bool
+    connection: WarehouseConnection, change: PlanChange, client: CountedReads, clock: Clock, *, is_checked: bool
 ) -> tuple[str, str | None]:
     """Check and change one SIM; return its state and the reason. ``is_checked``: the SIM is on its old plan, by a list.
 
@@ -314,7 +318,7 @@ def _refusal_by_limits(connection: WarehouseConnection, change: PlanChange, now:
     return refusal_by_limits(**asdict(limits), now=now)
 
 
-def _write(connection: WarehouseConnection, change: PlanChange, client: CarrierClient) -> None:
+def _write(connection: WarehouseConnection, change: PlanChange, client: CountedReads) -> None:
     """Send the write request, or record that it was not sent."""
     try:
         client.change_rate_plan(change.iccid, change.to_rate_plan)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from amop.carriers.errors import CarrierFormatError, CarrierRequestError, CarrierUnavailableError
-from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
 from amop.families import IdentifierRule
 from amop.foreign_text import clean_text
 from amop.plan_changes import store
+from amop.plan_changes.counted_reads import CountedReads
 from amop.plan_changes.list_rules import (
     BATCH_SIZE,
     FIRST_MARGIN,
@@ -68,7 +68,7 @@ class ModifiedSims:
 
 
 def read_modified(
-    client: CarrierClient, *, since: datetime, most_pages: int, identifier: IdentifierRule, clock: Clock
+    client: CountedReads, *, since: datetime, most_pages: int, identifier: IdentifierRule, clock: Clock
 ) -> ModifiedSims:
     """Return the SIMs modified since a moment.
 
@@ -112,7 +112,7 @@ class ListCheck:
     """
 
     def __init__(
-        self, connection: WarehouseConnection, changes: InstanceChanges, client: CarrierClient, clock: Clock
+        self, connection: WarehouseConnection, changes: InstanceChanges, client: CountedReads, clock: Clock
     ) -> None:
         self._connection = connection
         self._changes = changes

@@ -330,6 +330,11 @@ def set_verified(
     """Store which plan the carrier shows for an applied change; an error makes it a conflict."""
 
 
+@statement("plan_changes/add_reads")
+def add_reads(connection: WarehouseConnection, *, instance_id: int, read_count: int) -> None:
+    """Count reads at the carrier that checked changes or read them back."""
+
+
 @statement("plan_changes/unverified")
 def unverified(connection: WarehouseConnection, *, instance_id: int) -> list[AppliedChange]:
     """Return the applied changes that were not read back yet."""

@@ -10,6 +10,7 @@ from amop.clock import Clock, utc_now
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, connect
 from amop.plan_changes import store
+from amop.plan_changes.counted_reads import CountedReads
 from amop.plan_changes.list_check import FEWEST_CHANGES, ListNotUsableError, SimsMovedError, read_modified
 from amop.plan_changes.list_rules import MARGINS
 from amop.plan_changes.rules import VERIFICATION_SAMPLE, present_plan
@@ -32,11 +33,12 @@ def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, cl
         if changes.newer_instance_id is not None:
             log.info("Instance %s may have changed these SIMs again: nothing to verify", changes.newer_instance_id)
             return {"verified": 0, "different": 0}
-        listed, single = _read_list(connection, changes, client, clock)
+        reads = CountedReads(client)
+        listed, single = _read_list(connection, changes, reads, clock)
         verified = different = 0
         for change in single:
             try:
-                shown = present_plan(client.device_details(change.iccid))
+                shown = present_plan(reads.device_details(change.iccid))
             except CarrierRequestError as error:
                 log.warning("SIM %s could not be read back: %s", change.iccid, error)
                 continue
@@ -47,6 +49,7 @@ def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, cl
             if problem is not None:
                 different += 1
                 log.error("%s: SIM %s %s", changes.service_provider_name, change.iccid, problem)
+        reads.record(connection, instance_id)
     log.info(
         "%s: %s SIMs read back, of which %s by the list of modified SIMs; %s differ",
         changes.service_provider_name,
@@ -58,7 +61,7 @@ def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, cl
 
 
 def _read_list(
-    connection: WarehouseConnection, changes: InstanceChanges, client: CarrierClient, clock: Clock
+    connection: WarehouseConnection, changes: InstanceChanges, client: CountedReads, clock: Clock
 ) -> tuple[int, list[AppliedChange]]:
     """Read back by a list if lists checked the changes; return how many it verified, and the changes to read alone."""
     instance_id = changes.instance_id

@@ -59,6 +59,7 @@ def test_five_hundred_changes_cost_five_hundred_writes_and_few_reads(warehouse_d
         verified = sum(change["verified_at"] is not None for change in world.changes(instance_id).values())
         assert world.read_back(instance_id) == {"verified": 500 - verified, "different": 0}
         assert (world.calls(), world.pages()) == ({"GET": 0, "PUT": 0}, 2)
+        assert world.row(instance_id)["changes_read_count"] == 1 + read_first + first + 9 * 2 + 2
         assert all(
             change["verified_rate_plan"] == change["to_rate_plan"] for change in world.changes(instance_id).values()
         )
