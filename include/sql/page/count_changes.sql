@@ -1,6 +1,6 @@
 -- Purpose: return the number of plan changes of an instance that match a filter.
--- Parameters: instance_id, state (null = all; waiting = proposed and waiting for a later one), search (text, null = all;
---   the start of an ICCID or a part of a rate plan's name).
+-- Parameters: instance_id, state (null = all; waiting = proposed and waiting for a later one), search (text, null =
+--   all; the start of an ICCID or a part of a rate plan's name).
 -- Locks: none, reads only.
 -- Repeatable: yes.
 SELECT count(*) AS matches

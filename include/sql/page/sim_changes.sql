@@ -7,7 +7,10 @@ SELECT
     instance.session_id,
     change.from_rate_plan,
     change.to_rate_plan,
-    CASE WHEN change.state = 'proposed' AND change.waits_reason IS NOT NULL THEN 'waiting' ELSE change.state END AS state,
+    CASE
+        WHEN change.state = 'proposed' AND change.waits_reason IS NOT NULL THEN 'waiting'
+        ELSE change.state
+    END AS state,
     change.decided_by,
     change.decided_at,
     change.applied_at,

@@ -8,14 +8,8 @@ SELECT
     provider.doubtful_changes,
     provider.optimization_start_hour_local,
     latest.longest_session,
-    (
-        SELECT count(*) FROM amop.rate_plan_change AS change
-        WHERE change.instance_id = instance.id AND change.state = 'proposed'
-    ) AS change_count,
-    (
-        SELECT count(*) FROM amop.rate_plan_change AS change
-        WHERE change.instance_id = instance.id AND change.state = 'proposed' AND change.is_doubtful
-    ) AS doubtful_count
+    counted.change_count,
+    counted.doubtful_count
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id
@@ -31,4 +25,11 @@ CROSS JOIN LATERAL (
         LIMIT %(sessions)s
     ) AS complete
 ) AS latest
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS change_count,
+        count(*) FILTER (WHERE change.is_doubtful) AS doubtful_count
+    FROM amop.rate_plan_change AS change
+    WHERE change.instance_id = instance.id AND change.state = 'proposed'
+) AS counted
 WHERE instance.id = %(instance_id)s

@@ -157,8 +157,10 @@ def _let_doubtful_wait(connection: WarehouseConnection, changes: InstanceChanges
     Where nothing may be sent by the settings, nothing waits: a later instance would not send it either.
     """
     facts = store.timing_facts(connection, instance_id=changes.instance_id, sessions=LATEST_SESSIONS)
+    if facts is None or not facts.doubtful_count:
+        return changes
     later = None
-    if facts is not None and _refusal_by_settings(changes) is None and facts.doubtful_count:
+    if _refusal_by_settings(changes) is None:
         later = last_fitting_run(
             facts,
             now=pace.now,
@@ -171,7 +173,7 @@ def _let_doubtful_wait(connection: WarehouseConnection, changes: InstanceChanges
         connection,
         instance_id=changes.instance_id,
         reason=None if later is None else later.reason,
-        only_limited=facts is None or facts.doubtful_changes == DoubtfulChanges.WAIT_IF_LIMITED,
+        only_limited=facts.doubtful_changes == DoubtfulChanges.WAIT_IF_LIMITED,
         last_decision_at=None if later is None else later.decides_at,
         now=pace.now,
         monthly_limits=Jsonb(monthly_change_limits()),
