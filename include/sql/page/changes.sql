@@ -1,7 +1,8 @@
 -- Purpose: return a page of the plan changes of an instance, sorted by a column. The page is found in rate_plan_change
 --   alone; SIMs and results are joined to its rows only.
 -- Parameters: instance_id, state (null = all; waiting = proposed and waiting for a later one), search (text, null =
---   all; the start of an ICCID or a part of a rate plan's name), sort (identifier), descending (boolean), maximum, skipped.
+--   all; the start of an ICCID or a part of a rate plan's name), sort (identifier), descending (boolean), maximum,
+--   skipped.
 -- Locks: none, reads only.
 -- Repeatable: yes.
 SELECT

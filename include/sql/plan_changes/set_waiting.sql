@@ -1,7 +1,7 @@
 -- Purpose: decide which proposed plan changes of an instance wait for a later one: the doubtful ones, or those of them
 --   whose SIM's plan could not be changed again until then by the limits of provider and carrier.
--- Parameters: instance_id, reason (null = none waits), only_limited (boolean), last_decision_at (of the later one), now,
---   monthly_limits (jsonb, plan changes that a carrier accepts in a month by API family).
+-- Parameters: instance_id, reason (null = none waits), only_limited (boolean), last_decision_at (of the later one),
+--   now, monthly_limits (jsonb, plan changes that a carrier accepts in a month by API family).
 -- Locks: the rows.
 -- Repeatable: yes; changes that were decided stay as they are.
 WITH doubtful AS (
