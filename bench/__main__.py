@@ -27,6 +27,7 @@ from bench import (
     optimizer,
     orchestration,
     page,
+    price_lists,
     projection,
     risk_weight,
     scale,
@@ -96,6 +97,9 @@ def main(
 def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
     """Return the functions that measure the sections after the first one, by title."""
     return {
+        "Random price lists": lambda: price_lists.table(
+            [(10_000, 20)] if quick else [(10_000, 200), (100_000, 200), (1_000_000, 20)]
+        ),
         "Baselines": lambda: _baselines(1_000 if quick else 10_000),
         "Memory, determinism, warehouse": lambda: _resources(quick),
         "Plan changes": lambda: _changes(10_000 if quick else 100_000),

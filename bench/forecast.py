@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -58,8 +58,16 @@ class Outcome:
     """Mean of the interval's bills relative to the real one, less 1; 0 without an interval."""
 
 
-def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int = SCENARIOS) -> list[Outcome]:
-    """Return the outcome of every method and price list for one fleet, cut days before the period's end."""
+def outcomes(
+    generator: str,
+    seed: int,
+    cut: int,
+    *,
+    count: int,
+    scenarios: int = SCENARIOS,
+    methods: Collection[str] = METHODS,
+) -> list[Outcome]:
+    """Return the outcome of the methods and every price list for one fleet, cut days before the period's end."""
     fleet = GENERATORS[generator](seed, count)
     real = micro_mb(fleet.megabytes[:, BEFORE:].sum(axis=1))
     case = ForecastCase.of(fleet, cut)
@@ -73,8 +81,9 @@ def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int 
         eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
         truth = CostModel(devices_with(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
         best = _optimize(real, plans, eligibility).total_cost
-        chosen = {"point": _optimize(point, plans, eligibility).assignment}
         for method, usage in usages.items():
+            if method not in methods:
+                continue
             result = optimize_expected(
                 devices_with(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
             )
@@ -86,8 +95,9 @@ def outcomes(generator: str, seed: int, cut: int, *, count: int, scenarios: int 
                 risk = RiskFigures.merged(parts)
                 covered, bias = risk.quantile(5) <= bill <= risk.quantile(95), risk.expected() / bill - 1
             found.append(Outcome(generator, name, cut, method, bill / best - 1, covered, bias))
-        bill = truth.bill(chosen["point"])
-        found.append(Outcome(generator, name, cut, "point", bill / best - 1, None, 0.0))
+        if "point" in methods:
+            bill = truth.bill(_optimize(point, plans, eligibility).assignment)
+            found.append(Outcome(generator, name, cut, "point", bill / best - 1, None, 0.0))
     return found
 
 

@@ -93,12 +93,12 @@ def _rate_plans(rng: np.random.Generator, profile: str, count: int) -> RatePlans
         block_mb[members], per_mb[members] = block_mb[members[-1]], per_mb[members[-1]]
     return RatePlans(
         code=tuple(codes),
-        rate_charge=_micro(charge),
-        base_rate=_micro(np.where(number % 3 == 0, 0.15, 0.0)),
-        plan_micro_mb=_micro(plan_mb),
-        overage_rate=_micro(np.rint(block_mb * per_mb * 100) / 100),
-        block_micro_mb=_micro(block_mb),
-        sms_rate=_micro(np.where(number % 4 == 0, 0.01, 0.008)),
+        rate_charge=micro(charge),
+        base_rate=micro(np.where(number % 3 == 0, 0.15, 0.0)),
+        plan_micro_mb=micro(plan_mb),
+        overage_rate=micro(np.rint(block_mb * per_mb * 100) / 100),
+        block_micro_mb=micro(block_mb),
+        sms_rate=micro(np.where(number % 4 == 0, 0.01, 0.008)),
         pool=pool,
         pool_name=pool_name,
         is_retired=np.zeros(count, dtype=bool),
@@ -123,12 +123,12 @@ def _devices(rng: np.random.Generator, profile: str, count: int, allowed: np.nda
         usage = usage[:12][kind] if count >= 12 else usage
         communication_plan = kind % len(allowed)
         sms, days = np.zeros(count, dtype=np.int64), np.full(count, PERIOD_DAYS)
-    current = _current_plans(rng, allowed[communication_plan])
+    current = current_plans(rng, allowed[communication_plan])
     serial = rng.choice(10**9, count, replace=False) if count < 10**6 else rng.permutation(count)
     return Devices(
         device_id=np.array([f"8901170{number:012d}" for number in serial.tolist()], dtype="U19"),
         communication_plan=communication_plan,
-        usage_micro_mb=_micro(usage),
+        usage_micro_mb=micro(usage),
         sms_usage=sms,
         days_active=days,
         is_prorated=days < PERIOD_DAYS,
@@ -148,7 +148,7 @@ def _usage(rng: np.random.Generator, profile: str, count: int) -> np.ndarray:
     return np.minimum(usage, LARGEST_MB)
 
 
-def _current_plans(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
+def current_plans(rng: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
     """Return a random eligible plan for each SIM, unknown for one in fifty."""
     draw = np.where(allowed, rng.random(allowed.shape, dtype=np.float32), -1.0)
     return np.where(rng.random(len(allowed)) < 0.02, -1, draw.argmax(axis=1)).astype(np.int64)
@@ -159,7 +159,8 @@ def _falling(count: int) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _micro(values: np.ndarray) -> np.ndarray:
+def micro(values: np.ndarray) -> np.ndarray:
+    """Return currency or MB in 1e-6 units, rounded, int64."""
     return np.rint(np.asarray(values) * 1e6).astype(np.int64)
 
 

@@ -1,6 +1,7 @@
 """Plant the faults of mutants.toml one by one in a copy of the tree, and report which the tests find: `make mutants`.
 
-A mutant is found when its tests fail. With arguments only the mutants are planted whose name contains one of them.
+A mutant is found when its tests fail. With arguments only the mutants are planted whose name contains one of them. The
+results are written into the chapter of docs/reliability.md, where those of other mutants stay.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutants.toml")
+DOCUMENT = ROOT / "docs" / "reliability.md"
+HEADING = "\n## Planted faults\n"
 LONGEST_SECONDS = 900
 FEWEST_FOUND = 0.95
+FOUND, MISSED = "found", "**missed**"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,35 @@ def _fails(mutant: Mutant, tests: str, tree: Path) -> bool:
     return has_failed
 
 
+def with_results(document: str, results: Mapping[str, bool]) -> str:
+    """Return the document with a chapter of what became of each mutant.
+
+    Args:
+        document: Markdown; its chapter, if it has one, tells of the mutants that were not planted now.
+        results: name of a mutant → whether a test found it.
+    """
+    before, _, rest = document.partition(HEADING)
+    chapter, following, others = rest.partition("\n## ")
+    known = dict(re.findall(r"^\| (.+) \| (.+) \|$", chapter, re.MULTILINE))
+    known |= {name: FOUND if is_found else MISSED for name, is_found in results.items()}
+    rows = [(mutant.name, known[mutant.name]) for mutant in mutants() if mutant.name in known]
+    found = sum(word == FOUND for _, word in rows)
+    text = (
+        f"{HEADING}\nConditions of the code are switched off or inverted, one at a time, and the tests named in"
+        f" `tools/mutants.toml` run:\n`make mutants`. Of {len(mutants())} mutants {len(rows)} were planted, {found} of"
+        " them were found.\n\n| mutant | tests |\n|---|---|\n"
+    ) + "".join(f"| {name} | {word} |\n" for name, word in rows)
+    if not rest:
+        before, following, others = _before_the_last_chapter(document)
+    return before.rstrip("\n") + "\n" + text + following + others
+
+
+def _before_the_last_chapter(document: str) -> tuple[str, str, str]:
+    """Divide a document before its last chapter."""
+    before, following, others = document.rpartition("\n## ")
+    return (before, following, others) if following else (document, "", "")
+
+
 def main(words: Sequence[str]) -> int:
     """Plant the mutants and print what became of each; return 1 if fewer than 95 % were found."""
     chosen = [mutant for mutant in mutants() if not words or any(word in mutant.name for word in words)]
@@ -92,6 +125,9 @@ def main(words: Sequence[str]) -> int:
             found = is_found(mutant, tree)
             if not found:
                 missed.append(mutant.name)
+            DOCUMENT.write_text(
+                with_results(DOCUMENT.read_text(encoding="utf-8"), {mutant.name: found}), encoding="utf-8"
+            )
             print(f"{'found ' if found else 'MISSED'} {time.monotonic() - begin:5.0f} s  {mutant.name}", flush=True)
     share = 1 - len(missed) / len(chosen) if chosen else 1.0
     print(f"{len(chosen) - len(missed)} of {len(chosen)} mutants found ({share:.0%})")

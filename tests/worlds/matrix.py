@@ -85,7 +85,7 @@ def text_of(outcome: Outcome) -> str:
         lines.append(f"      followed: {outcome.followed[:300]}")
     if not outcome.is_right:
         for table, rows in (outcome.left or outcome.differences).items():
-            lines += [f"      {table}: {row[:600]}" for row in rows[:4]]
+            lines += [f"      {table}: {row[:4000]}" for row in rows[:4]]
     return "\n".join(lines)
 
 

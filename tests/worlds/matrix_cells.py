@@ -75,7 +75,7 @@ NOT_BEGUN: tuple[str, ...] = ("notification_sent_at", "archived_at", "report_mai
 """What is missing where a whole DAG run was marked failed: Airflow skips the reports that had not begun by then."""
 LEFT_TO_MAINTENANCE: tuple[str, ...] = ("archived_at",)
 """What the DAG ``maintenance`` does for a run that was resumed after its archive task."""
-WHILE_WAITING = "approval_lost_at"
-"""Says something only while plan changes wait for an approval."""
+WHILE_WAITING: tuple[str, ...] = ("approval_lost_at", "applying_lost_at")
+"""Say something only while plan changes wait for an approval, or approved ones to be sent."""
 OF_DETAILS: tuple[str, ...] = ("date_activated", "details_read_at", "imei", "imsi", "msisdn")
 """Columns that each sync fills for a few SIMs more."""

@@ -357,9 +357,8 @@ class Matrix:
                 tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
                 was_marked = outcome.cell.action is Action.MARK_FAILED
                 is_resumed = outcome.followed.startswith(Followed.RESUMED)
-                without = (
-                    WHILE_WAITING, *OF_DETAILS * is_new_sync, *NOT_BEGUN * was_marked, *LEFT_TO_MAINTENANCE * is_resumed
-                )  # fmt: skip
+                at_times = OF_DETAILS * is_new_sync + NOT_BEGUN * was_marked + LEFT_TO_MAINTENANCE * is_resumed
+                without = (*WHILE_WAITING, *at_times)
                 outcome.left = self._differences(connection, group, outcome.cell, tables, without)
 
     @contextmanager

@@ -28,7 +28,8 @@ from typing import Any
 
 import pytest
 
-from tests.worlds.matrix_table import kept_chapter
+from tests.worlds.matrix_table import HEADING as MATRIX
+from tools.mutants import HEADING as MUTANTS
 
 FILE_VARIABLE = "AMOP_RELIABILITY_FILE"
 SESSION_VARIABLE = "AMOP_TEST_DIRECTORY"
@@ -258,7 +259,14 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def kept_chapters(document: str) -> str:
+    """Return the chapters at the end of a document that other commands write."""
+    places = [document.find(heading) for heading in (MUTANTS, MATRIX)]
+    begin = min([place for place in places if place >= 0], default=len(document))
+    return document[begin:]
+
+
 if __name__ == "__main__":
     _lines, _table = map(Path, sys.argv[1:3])
-    _kept = kept_chapter(_table.read_text(encoding="utf-8"))
+    _kept = kept_chapters(_table.read_text(encoding="utf-8"))
     _table.write_text(table_of(_lines.read_text(encoding="utf-8")) + _kept, encoding="utf-8")

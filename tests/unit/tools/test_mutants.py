@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.mutants import ROOT, Mutant, mutants
+from tools.mutants import ROOT, Mutant, mutants, with_results
 
 
 def test_there_are_at_least_forty_mutants_of_every_part() -> None:
@@ -26,3 +26,15 @@ def test_a_mutant_can_be_planted_and_its_tests_exist(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text()
     assert mutant.planted(text) != text
     assert all((ROOT / path).exists() for path in mutant.tests)
+
+
+def test_the_results_of_a_part_replace_only_their_own_rows_of_the_chapter() -> None:
+    first, second, third = (mutant.name for mutant in mutants()[:3])
+    document = "# A\n\n## Kills\n\n1\n\n## What operators press\n\n3\n"
+    once = with_results(document, {first: True, third: False})
+    both = with_results(once, {second: True, third: True})
+    assert f"| {first} | found |\n| {third} | **missed** |\n" in once
+    assert f"Of {len(mutants())} mutants 2 were planted, 1 of them were found." in once
+    assert f"| {first} | found |\n| {second} | found |\n| {third} | found |\n\n## What operators press" in both
+    assert both.startswith("# A\n\n## Kills\n\n1\n\n## Planted faults\n") and both.endswith("\n3\n")
+    assert with_results("# A\n", {}).startswith("# A\n\n## Planted faults\n")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.worlds.matrix_table import HEADING
 from tests.worlds.reliability import (
     CHAPTERS,
     FILE_VARIABLE,
     HEAD,
     RecordFault,
     chapter_of,
+    kept_chapters,
     only_recording,
     record_fault,
     table_of,
@@ -89,8 +89,16 @@ def recording_tests() -> set[str]:
 
 
 def recorded_chapters() -> str:
-    """Return the committed document without the chapter that `make matrix` writes."""
-    return DOCUMENT.read_text(encoding="utf-8").partition(HEADING)[0]
+    """Return the committed document without the chapters that `make mutants` and `make matrix` write."""
+    document = DOCUMENT.read_text(encoding="utf-8")
+    return document.removesuffix(kept_chapters(document))
+
+
+def test_the_chapters_of_other_commands_are_kept_when_the_document_is_written_anew() -> None:
+    document = "# A\n\n## Kills\n\n1\n\n## Planted faults\n\n2\n\n## What operators press\n\n3\n"
+    assert kept_chapters(document) == "\n## Planted faults\n\n2\n\n## What operators press\n\n3\n"
+    assert kept_chapters(document.replace("## Planted faults", "")) == "\n## What operators press\n\n3\n"
+    assert kept_chapters("# A\n\n## Kills\n\n1\n") == ""
 
 
 def test_the_committed_document_shows_the_tests_that_there_are_no_more_and_no_fewer() -> None:
