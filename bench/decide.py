@@ -3,7 +3,7 @@
 Usage is known better every day, but the carrier may be out of reach on the last day, and then nothing is changed any
 more. For each fleet of `bench.forecast_fleets` and each price list, all SIMs begin on the plans that were best for the
 30 days before the period. A policy decides in sessions 7, 3 and 1 days before the end; the bill is that of the real
-usage. The doubt of a change is its value at stake relative to its saving (`amop.solver.stake`); a policy with a limit
+usage. The doubt of a change is its regret relative to its saving (`amop.solver.stake`); a policy with a limit
 lets changes above it wait for the last session. Where a SIM may change once, later sessions cannot correct a change.
 
     python -m bench.decide --first 501 --seeds 5 --doubts 0.05,0.1,0.2,0.5
@@ -34,6 +34,7 @@ LOST = 0.02
 """Probability with which a last session is lost, in the column that weighs both outcomes: one period in four years."""
 
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class _Case:
         self.any_plan = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
         # Group 0 may have every plan, group 1 + p keeps plan p.
         self.kept = Eligibility.of(np.vstack([np.ones((1, len(plans)), dtype=np.bool_), np.eye(len(plans)) > 0]))
-        self._known: dict[tuple[int, bytes, bytes], tuple[Integers, npt.NDArray[np.float64]]] = {}
+        self._known: dict[tuple[int, bytes, bytes], tuple[Integers, Numbers]] = {}
 
     def best(self, usage: Integers) -> tuple[Integers, int]:
         """Return the best plans of a usage that is known, and their bill."""
@@ -130,9 +131,7 @@ class _Case:
                 may_change = may_change & ~sent
         return path
 
-    def _choose(
-        self, cut: int, present: Integers, may_change: npt.NDArray[np.bool_]
-    ) -> tuple[Integers, npt.NDArray[np.float64]]:
+    def _choose(self, cut: int, present: Integers, may_change: npt.NDArray[np.bool_]) -> tuple[Integers, Numbers]:
         """Return the plan of each SIM that a session chooses, and the doubt of its change."""
         key = cut, present.tobytes(), may_change.tobytes()
         if key not in self._known:
@@ -146,7 +145,7 @@ class _Case:
                 devices, self.plans, self.kept, usage, period_days=PERIOD, uses_proration=False, time_limit=0
             )
             stakes = stakes_of(found.bills, found.certificate, found.assignment)
-            doubt = stakes.value / np.maximum(stakes.saving, 1e-9)
+            doubt = stakes.regret / np.maximum(stakes.saving, 1e-9)
             self._known[key] = found.assignment, np.where(stakes.may_stay, doubt, 0.0)
         return self._known[key]
 

@@ -11,15 +11,19 @@ COMMENT ON COLUMN amop.service_provider.doubtful_changes IS
 fits: all, none (at_once), or those of SIMs whose plan could not be changed again until then.';
 
 ALTER TABLE amop.optimization_device_forecast
+ADD COLUMN expected_regret bigint NOT NULL DEFAULT 0,
 ADD COLUMN expected_saving bigint NOT NULL DEFAULT 0,
 ADD COLUMN certainty bigint NOT NULL DEFAULT 1000000 CHECK (certainty BETWEEN 0 AND 1000000),
 ADD COLUMN is_doubtful bigint NOT NULL DEFAULT 0 CHECK (is_doubtful IN (0, 1));
+COMMENT ON COLUMN amop.optimization_device_forecast.expected_regret IS
+'Mean cost of the chosen plan less that of the cheapest one in the scenario, with the data of pools at its mean price,
+1e-6 of the currency.';
 COMMENT ON COLUMN amop.optimization_device_forecast.expected_saving IS
-'Mean cost of the present plan less that of the new one over the scenarios, 1e-6 of the currency; 0 without a choice.';
+'Mean cost of the present plan less that of the new one at these prices, 1e-6 of the currency; 0 without a choice.';
 COMMENT ON COLUMN amop.optimization_device_forecast.certainty IS
-'Share of the scenarios in which no plan is cheaper for the SIM than the chosen one, in 1e-6.';
+'Share of the scenarios in which no plan is cheaper for the SIM than the chosen one at these prices, in 1e-6.';
 COMMENT ON COLUMN amop.optimization_device_forecast.is_doubtful IS
-'1 for a plan change whose value at stake is high relative to its expected saving, else 0.';
+'1 for a plan change whose regret is high relative to its expected saving, else 0.';
 
 ALTER TABLE amop.rate_plan_change
 ADD COLUMN certainty numeric(7, 6),
@@ -28,7 +32,7 @@ ADD COLUMN waits_reason text;
 COMMENT ON COLUMN amop.rate_plan_change.certainty IS
 'Share of the scenarios in which no plan is cheaper for the SIM than the new one; null without scenarios.';
 COMMENT ON COLUMN amop.rate_plan_change.is_doubtful IS
-'True where the value at stake of the SIM is high relative to the expected saving of the change.';
+'True where the expected regret of the change is high relative to its expected saving.';
 COMMENT ON COLUMN amop.rate_plan_change.waits_reason IS
 'Why a proposed change is not sent by this instance but waits for a later one; null for one that does not wait.';
 

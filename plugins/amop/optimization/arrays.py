@@ -36,7 +36,7 @@ USAGE_PERCENTS = tuple(range(5, 100, 10))
 COPY_DEVICE_FORECASTS = (
     "COPY amop.optimization_device_forecast (instance_id, device_id, "
     + "".join(f"usage_{percent}_percent, " for percent in USAGE_PERCENTS)
-    + "value_at_stake, expected_saving, certainty, is_doubtful) FROM STDIN (FORMAT binary)"
+    + "value_at_stake, expected_regret, expected_saving, certainty, is_doubtful) FROM STDIN (FORMAT binary)"
 )
 COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 """For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
@@ -297,6 +297,7 @@ def write_device_forecasts(
         inputs.device_ids,
         *usage.T,
         stakes.value,
+        stakes.regret,
         stakes.saving,
         stakes.certainty,
         stakes.is_doubtful().astype(np.int64),

@@ -108,7 +108,7 @@ def test_each_change_has_its_certainty_and_is_doubtful_by_the_stored_figures(war
     assert rows  # the SIMs with bursts of 40 MB move to the larger plan
     for row in rows:
         assert row["of_change"] * MICRO == row["certainty"]
-        is_doubtful = row["value_at_stake"] > DOUBT_TO_WAIT * max(0, row["expected_saving"])
+        is_doubtful = row["expected_regret"] > DOUBT_TO_WAIT * max(0, row["expected_saving"])
         assert row["change_is_doubtful"] == bool(row["is_doubtful"]) == is_doubtful
         assert row["waits_reason"] is None  # nothing was decided yet
     others = world.execute("SELECT * FROM amop.optimization_device_forecast WHERE expected_saving = 0")

@@ -29,7 +29,7 @@ def test_a_change_that_is_better_in_every_scenario_is_never_doubtful(fleet: Case
     found, _ = stakes(fleet, seed, count)
     is_certain = found.certainty == MICRO
     assert not found.is_doubtful()[is_certain].any()
-    assert (found.value[is_certain] == 0).all()
+    assert (found.regret[is_certain] == 0).all()
 
 
 @quick
@@ -61,10 +61,11 @@ def test_a_higher_limit_lets_fewer_changes_wait(fleet: Case, seed: int, count: i
     assert not (found.is_doubtful(max(one, other)) & ~found.is_doubtful(min(one, other))).any()
 
 
-def test_the_limit_compares_the_value_at_stake_with_the_expected_saving() -> None:
+def test_the_limit_compares_the_regret_with_the_expected_saving() -> None:
     at_limit = round(DOUBT_TO_WAIT * MICRO)
     found = Stakes(
-        value=np.array([at_limit, at_limit + 1, at_limit + 1, 5, 0]),
+        value=np.zeros(5, dtype=np.int64),
+        regret=np.array([at_limit, at_limit + 1, at_limit + 1, 5, 0]),
         saving=np.array([MICRO, MICRO, MICRO, -MICRO, -MICRO]),
         certainty=np.full(5, MICRO // 2),
         may_stay=np.array([True, True, False, True, True]),
