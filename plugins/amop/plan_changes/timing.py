@@ -1,6 +1,6 @@
 """When plan changes are sent: certain ones at once, doubtful ones in the last optimization that still fits.
 
-A change is doubtful where its value at stake is high relative to its expected saving (`amop.solver.stake`).
+A change is doubtful where its regret is high relative to its expected saving (`amop.solver.stake`).
 Usage is known better with every day that passes, but a change that waits is lost with the session that was to send it.
 So nothing waits unless the first session of a later day leaves time for all changes, at the provider's measured pace.
 On the last day nothing waits: its later sessions are the reserve for a failure of the first one.

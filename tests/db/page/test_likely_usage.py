@@ -120,7 +120,7 @@ def test_the_page_of_a_sim_says_how_certain_its_plan_is_and_what_its_change_wait
     world = optimized(warehouse_dsn, projection_method="scenarios")
     (change,) = world.execute("SELECT * FROM amop.rate_plan_change ORDER BY id LIMIT 1")
     number = int(change["iccid"][-2:])
-    chance = f"{change['certainty']:.0%}".replace("%", " %")
+    chance = f"{change['certainty']:.0%}"
     sentence = f"Meter 500 is its cheapest plan with a probability of {chance}."
     assert sentence in view_of(world, number).sentences
     world.execute("UPDATE amop.rate_plan_change SET waits_reason = 'waits for Friday' WHERE id = %s", change["id"])
