@@ -4,7 +4,7 @@
 -- Locks: service_provider, optimization_device_forecast and rate_plan_change, exclusively and briefly.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.
 ALTER TABLE amop.service_provider
-ADD COLUMN doubtful_changes text NOT NULL DEFAULT 'wait_if_limited'
+ADD COLUMN doubtful_changes text NOT NULL DEFAULT 'at_once'
 CHECK (doubtful_changes IN ('wait_if_limited', 'wait', 'at_once'));
 COMMENT ON COLUMN amop.service_provider.doubtful_changes IS
 'With projection_method scenarios, whether doubtful plan changes wait for the last optimization of the period that still

@@ -25,7 +25,12 @@ WAITS = (
 @pytest.fixture
 def limited(world: ChangesWorld) -> ChangesWorld:
     """A provider in UTC whose SIMs may change their plan once in a period."""
-    world.set_provider(time_zone="UTC", optimization_start_hour_local=0, maximum_changes_per_sim=1)
+    world.set_provider(
+        time_zone="UTC",
+        optimization_start_hour_local=0,
+        maximum_changes_per_sim=1,
+        doubtful_changes="wait_if_limited",
+    )
     return world
 
 
