@@ -22,7 +22,7 @@ from amop.solver.model import MICRO, NONE, Flags, Integers
 from amop.solver.scenario_certificate import ScenarioCertificate
 from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
 
-DOUBT_TO_WAIT = 0.1
+DOUBT_TO_WAIT = 0.03
 """A plan change is doubtful if its regret is above this x its expected saving; measured in ADR 15."""
 TIE = 0.5
 """Costs that differ by less are the same, 1e-6 currency: the pools' data is priced in floating point."""
