@@ -77,5 +77,9 @@ LEFT_TO_MAINTENANCE: tuple[str, ...] = ("archived_at",)
 """What the DAG ``maintenance`` does for a run that was resumed after its archive task."""
 WHILE_WAITING: tuple[str, ...] = ("approval_lost_at", "applying_lost_at")
 """Say something only while plan changes wait for an approval, or approved ones to be sent."""
+AFTER_APPLYING: tuple[str, ...] = ("mail_report", "verify_changes")
+"""Tasks that fail beside or after the plan changes: a new optimization starts from the plans that were applied."""
+OF_PRESENT_PLANS: tuple[str, ...] = ("from_rate_plan", "from_cost", "reason")
+"""Columns of a SIM's result that follow from the plan that it has."""
 OF_DETAILS: tuple[str, ...] = ("date_activated", "details_read_at", "imei", "imsi", "msisdn")
 """Columns that each sync fills for a few SIMs more."""

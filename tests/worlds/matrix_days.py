@@ -25,9 +25,11 @@ from sandbox.world.lifecycle import amop_command
 from sandbox.world.world import World
 from tests.worlds.fault_switch import FaultSwitch
 from tests.worlds.matrix_cells import (
+    AFTER_APPLYING,
     LEFT_TO_MAINTENANCE,
     NOT_BEGUN,
     OF_DETAILS,
+    OF_PRESENT_PLANS,
     OWN_WORK,
     WHILE_WAITING,
     Action,
@@ -52,6 +54,8 @@ UNFINISHED_CHANGES = frozenset({"no_go", "waiting", "approved", "stopped"})
 
 OF_SIMS = ("device", "device_usage", "device_history", "device_missing", "communication_plan")
 """Tables that are compared after a new run: the counters of that run itself differ from those of a first one."""
+OF_PLANS = ("optimization_device_result",)
+"""Tables that are compared after a new optimization of SIMs whose plans were changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,11 +358,13 @@ class Matrix:
                 if not outcome.followed:
                     continue
                 is_new_sync = outcome.followed == Followed.NEW_RUN and group.tables is SYNC_TABLES
-                tables = {name: group.tables[name] for name in OF_SIMS} if is_new_sync else group.tables
+                is_of_new_plans = outcome.followed == Followed.NEW_RUN and outcome.cell.task in AFTER_APPLYING
+                names = OF_SIMS if is_new_sync else OF_PLANS if is_of_new_plans else group.tables
+                tables = {name: group.tables[name] for name in names}
                 was_marked = outcome.cell.action is Action.MARK_FAILED
                 is_resumed = outcome.followed.startswith(Followed.RESUMED)
                 at_times = OF_DETAILS * is_new_sync + NOT_BEGUN * was_marked + LEFT_TO_MAINTENANCE * is_resumed
-                without = (*WHILE_WAITING, *at_times)
+                without = (*WHILE_WAITING, *at_times, *OF_PRESENT_PLANS * is_of_new_plans)
                 outcome.left = self._differences(connection, group, outcome.cell, tables, without)
 
     @contextmanager
