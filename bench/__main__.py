@@ -21,6 +21,7 @@ from amop.solver import OptimizationResult
 from bench import (
     apply,
     baselines,
+    decide,
     forecast,
     ladders,
     merge,
@@ -29,6 +30,7 @@ from bench import (
     page,
     price_lists,
     projection,
+    risk_weight,
     scale,
     sync,
     waiting,
@@ -108,6 +110,8 @@ def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "Providers that wait": lambda: _waiting(50 if quick else 500),
         "Projection of usage: elapsed time and daily history": lambda: projection.table(projection.measure()),
         "Forecasts": lambda: forecast.section(seeds=1 if quick else 10),
+        "When to change plans": lambda: decide.section(seeds=1 if quick else 10),
+        "Risk weight": lambda: risk_weight.section(seeds=1 if quick else 10),
         "Sync: limits lifted": lambda: sync.limits_lifted(
             [10_000] if quick else [10_000, 100_000], 10_000 if quick else 50_000
         ),

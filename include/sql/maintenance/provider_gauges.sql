@@ -72,7 +72,7 @@ LEFT JOIN LATERAL (
         instance.savings,
         CASE WHEN instance.changes_status = 'waiting' THEN (
             SELECT count(*) FROM amop.rate_plan_change AS change
-            WHERE change.instance_id = instance.id AND change.state = 'proposed'
+            WHERE change.instance_id = instance.id AND change.state = 'proposed' AND change.waits_reason IS NULL
         ) ELSE 0 END AS waiting,
         (
             SELECT max(pool.usage_mb / nullif(pool.included_mb, 0)) * 100

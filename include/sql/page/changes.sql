@@ -1,7 +1,8 @@
 -- Purpose: return a page of the plan changes of an instance, sorted by a column. The page is found in rate_plan_change
 --   alone; SIMs and results are joined to its rows only.
--- Parameters: instance_id, state (null = all), search (text, null = all; the start of an ICCID or a part of a rate
---   plan's name), sort (identifier), descending (boolean), maximum, skipped.
+-- Parameters: instance_id, state (null = all; waiting = proposed and waiting for a later one), search (text, null =
+--   all; the start of an ICCID or a part of a rate plan's name), sort (identifier), descending (boolean), maximum,
+--   skipped.
 -- Locks: none, reads only.
 -- Repeatable: yes.
 SELECT
@@ -14,11 +15,15 @@ SELECT
     coalesce(listed.from_cost, result.from_cost) AS from_cost,
     coalesce(listed.to_cost, result.to_cost) AS to_cost,
     coalesce(listed.saving, result.from_cost - result.to_cost) AS saving,
-    listed.state,
+    CASE
+        WHEN listed.state = 'proposed' AND listed.waits_reason IS NOT NULL THEN 'waiting'
+        ELSE listed.state
+    END AS state,
     listed.decided_by,
     listed.decided_at,
     listed.applied_at,
-    coalesce(listed.error, listed.doubt) AS remark,
+    coalesce(listed.error, listed.doubt, listed.waits_reason) AS remark,
+    listed.certainty,
     result.reason
 FROM (
     SELECT change.*
@@ -30,7 +35,13 @@ FROM (
     ) AS change
     WHERE
         change.instance_id = %(instance_id)s
-        AND (%(state)s::text IS NULL OR change.state = %(state)s)
+        AND (
+            %(state)s::text IS NULL
+            OR (
+                change.state = CASE WHEN %(state)s = 'waiting' THEN 'proposed' ELSE %(state)s END
+                AND (change.state <> 'proposed' OR (change.waits_reason IS NOT NULL) = (%(state)s = 'waiting'))
+            )
+        )
         AND (
             %(search)s::text IS NULL
             OR starts_with(change.iccid, %(search)s)

@@ -166,13 +166,20 @@ LEFT JOIN LATERAL (
         asked.id AS session_id,
         asked.dag_run_deleted_at IS NOT NULL AS is_deleted,
         asked.approval_lost_at IS NOT NULL AS is_lost,
-        instance.savings,
+        CASE
+            WHEN waiting.change_count > 0 THEN coalesce(amop.saving_of_changes(instance.id, 'any'), instance.savings)
+            ELSE instance.savings
+        END AS savings,
         (
             SELECT count(*) FROM amop.rate_plan_change AS change
             WHERE change.instance_id = instance.id AND change.state = 'proposed'
-        ) AS change_count
+        ) - waiting.change_count AS change_count
     FROM amop.optimization_session AS asked
     INNER JOIN amop.optimization_instance AS instance ON asked.id = instance.session_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS change_count FROM amop.rate_plan_change AS change
+        WHERE change.instance_id = instance.id AND change.state = 'proposed' AND change.waits_reason IS NOT NULL
+    ) AS waiting
     WHERE
         asked.service_provider_id = provider.id
         AND instance.changes_status = 'waiting'

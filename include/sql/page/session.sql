@@ -33,6 +33,16 @@ SELECT
     instance.total_cost,
     instance.lower_bound,
     instance.savings,
+    CASE
+        WHEN instance.changes_status <> 'waiting' THEN NULL
+        WHEN
+            EXISTS (
+                SELECT FROM amop.rate_plan_change AS change
+                WHERE change.instance_id = instance.id AND change.waits_reason IS NOT NULL
+            )
+            THEN coalesce(amop.saving_of_changes(instance.id, 'any'), instance.savings)
+        ELSE instance.savings
+    END AS saving_to_approve,
     (instance.certificate #>> '{changes,most}')::int AS change_cap,
     instance.uncapped_change_count - (instance.certificate #>> '{changes,count}')::int AS uncapped_changes,
     instance.total_cost - instance.uncapped_cost AS uncapped_saving,

@@ -28,6 +28,8 @@ SELECT
     provider.upgrade_effect = 'whole_cycle' AND provider.downgrade_effect = 'whole_cycle' AS counts_for_whole_cycle,
     forecast.usage_mb AS likely_usage_mb,
     forecast.value_at_stake,
+    forecast.certainty,
+    change.waits_reason,
     result.to_rate_plan,
     result.from_cost,
     result.to_cost,
@@ -40,9 +42,12 @@ INNER JOIN amop.optimization_device AS sim ON instance.id = sim.instance_id AND 
 INNER JOIN amop.optimization_comm_group AS comm_group ON sim.comm_group_id = comm_group.id
 LEFT JOIN amop.optimization_device_result AS result
     ON instance.id = result.instance_id AND sim.device_id = result.device_id
+LEFT JOIN amop.rate_plan_change AS change
+    ON instance.id = change.instance_id AND sim.device_id = change.device_id AND change.state = 'proposed'
 LEFT JOIN LATERAL (
     SELECT
         sim_forecast.value_at_stake / 1000000.0 AS value_at_stake,
+        sim_forecast.certainty / 1000000.0 AS certainty,
         ARRAY[
             sim_forecast.usage_5_percent / 1000000.0,
             sim_forecast.usage_15_percent / 1000000.0,

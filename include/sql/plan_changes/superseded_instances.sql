@@ -1,8 +1,11 @@
--- Purpose: return the older instances whose open plan changes a newer one of the same provider has superseded.
+-- Purpose: return the older instances whose open plan changes a newer one of the same provider has superseded, and what
+--   was decided on them.
 -- Parameters: instance_id (the newer, completed one).
 -- Locks: the rows found, until the transaction ends, so that no two planners take the same ones.
 -- Repeatable: yes; an instance without open changes is not found again.
-SELECT older.id
+SELECT
+    older.id,
+    older.changes_status
 FROM amop.optimization_instance AS newer
 INNER JOIN amop.optimization_session AS newer_session ON newer.session_id = newer_session.id
 INNER JOIN amop.optimization_session AS older_session

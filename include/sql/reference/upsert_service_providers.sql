@@ -42,7 +42,8 @@ INSERT INTO amop.service_provider AS stored (
     approval_above_changes,
     approval_above_amount,
     projection_method,
-    risk_weight
+    risk_weight,
+    doubtful_changes
 )
 SELECT
     entry.id,
@@ -84,7 +85,8 @@ SELECT
     entry.approval_above_changes,
     entry.approval_above_amount,
     entry.projection_method,
-    entry.risk_weight
+    entry.risk_weight,
+    entry.doubtful_changes
 FROM
     jsonb_to_recordset(%(entries)s::jsonb)
         AS entry (
@@ -127,7 +129,8 @@ FROM
             approval_above_changes integer,
             approval_above_amount numeric,
             projection_method text,
-            risk_weight numeric
+            risk_weight numeric,
+            doubtful_changes text
         )
 INNER JOIN amop.integration AS integration ON entry.integration = integration.name
 ON CONFLICT (id) DO UPDATE
@@ -170,7 +173,8 @@ ON CONFLICT (id) DO UPDATE
         approval_above_changes = excluded.approval_above_changes,
         approval_above_amount = excluded.approval_above_amount,
         projection_method = excluded.projection_method,
-        risk_weight = excluded.risk_weight
+        risk_weight = excluded.risk_weight,
+        doubtful_changes = excluded.doubtful_changes
     WHERE
     (
         stored.tenant_id, stored.integration_id, stored.name, stored.connection_id, stored.time_zone,
@@ -187,7 +191,7 @@ ON CONFLICT (id) DO UPDATE
         stored.upgrade_effect, stored.downgrade_effect,
         stored.maximum_changes_per_sim, stored.minimum_days_on_plan,
         stored.approval_above_changes, stored.approval_above_amount, stored.projection_method,
-        stored.risk_weight
+        stored.risk_weight, stored.doubtful_changes
     ) IS DISTINCT FROM (
         excluded.tenant_id, excluded.integration_id, excluded.name, excluded.connection_id, excluded.time_zone,
         excluded.currency, excluded.is_active, excluded.bill_period_end_day, excluded.bill_period_end_hour,
@@ -203,6 +207,6 @@ ON CONFLICT (id) DO UPDATE
         excluded.upgrade_effect, excluded.downgrade_effect,
         excluded.maximum_changes_per_sim, excluded.minimum_days_on_plan,
         excluded.approval_above_changes, excluded.approval_above_amount, excluded.projection_method,
-        excluded.risk_weight
+        excluded.risk_weight, excluded.doubtful_changes
     )
 RETURNING stored.xmax = 0 AS was_inserted

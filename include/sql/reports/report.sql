@@ -51,7 +51,11 @@ SELECT
     sync.usage_as_of AS sync_usage_as_of,
     (
         SELECT count(*) FROM amop.rate_plan_change AS change WHERE change.instance_id = instance.id
-    ) AS change_count
+    ) AS change_count,
+    (
+        SELECT count(*) FROM amop.rate_plan_change AS change
+        WHERE change.instance_id = instance.id AND change.is_doubtful
+    ) AS doubtful_count
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
 INNER JOIN amop.service_provider AS provider ON session.service_provider_id = provider.id

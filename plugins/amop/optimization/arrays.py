@@ -23,6 +23,7 @@ from amop.reference.billing_period import days_in_period
 from amop.solver import Terms
 from amop.solver.mid_cycle import LeftPlans, MidCycle, mid_cycle_of
 from amop.solver.model import NONE, Devices, Eligibility, Flags, Integers, RatePlans, micro, pools_of
+from amop.solver.stake import Stakes
 
 COPY_BASE_ASSIGNMENT = (
     "COPY amop.optimization_base_assignment (instance_id, device_id, rate_plan_id) FROM STDIN (FORMAT binary)"
@@ -35,7 +36,7 @@ USAGE_PERCENTS = tuple(range(5, 100, 10))
 COPY_DEVICE_FORECASTS = (
     "COPY amop.optimization_device_forecast (instance_id, device_id, "
     + "".join(f"usage_{percent}_percent, " for percent in USAGE_PERCENTS)
-    + "value_at_stake) FROM STDIN (FORMAT binary)"
+    + "value_at_stake, expected_regret, expected_saving, certainty, is_doubtful) FROM STDIN (FORMAT binary)"
 )
 COPY_DEVICE_COSTS = "COPY device_cost (device_id, from_cost, to_cost) FROM STDIN (FORMAT binary)"
 """For `amop.database.columns.write_numbers`; ``device_cost`` is the table of `create_costs`."""
@@ -276,20 +277,31 @@ def write_solved_assignment(
 
 
 def write_device_forecasts(
-    connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, usage: Integers, stake: Integers
+    connection: WarehouseConnection, instance_id: int, inputs: InstanceInputs, usage: Integers, stakes: Stakes
 ) -> None:
-    """Replace how uncertain the usage of each billed SIM is.
+    """Replace how uncertain the usage and the plan of each billed SIM are.
 
     Args:
         connection: the caller's transaction.
         instance_id: the instance.
         inputs: its SIMs.
         usage: quantiles of each SIM's usage, shape (N, 10), 1e-6 MB.
-        stake: value at stake of each SIM, shape (N,), 1e-6 currency.
+        stakes: what is at stake for each SIM.
     """
     store.instances.delete_rows(connection, instance_id=instance_id, table="amop.optimization_device_forecast")
-    instance_ids = np.full(len(stake), instance_id, dtype=np.int64)
-    write_numbers(connection, COPY_DEVICE_FORECASTS, instance_ids, inputs.device_ids, *usage.T, stake)
+    instance_ids = np.full(len(stakes.value), instance_id, dtype=np.int64)
+    write_numbers(
+        connection,
+        COPY_DEVICE_FORECASTS,
+        instance_ids,
+        inputs.device_ids,
+        *usage.T,
+        stakes.value,
+        stakes.regret,
+        stakes.saving,
+        stakes.certainty,
+        stakes.is_doubtful().astype(np.int64),
+    )
 
 
 def _copy_assignment(

@@ -38,7 +38,7 @@ from amop.solver.changes import count_changes
 from amop.solver.expected import ExpectedResult, optimize_expected
 from amop.solver.mid_cycle import PartedFleet, parts_as_chosen, parts_to_choose
 from amop.solver.model import Integers, from_micro
-from amop.solver.stake import usage_quantiles, value_at_stake
+from amop.solver.stake import stakes_of, usage_quantiles
 from amop.wording import money
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ def solve(conninfo: str, instance_id: int) -> None:
             write_solved_assignment(connection, instance_id, inputs, assignment)
         if expected is not None:
             usage = usage_quantiles(expected.bills, USAGE_PERCENTS)
-            stake = value_at_stake(expected.bills, expected.certificate, expected.assignment)
-            write_device_forecasts(connection, instance_id, inputs, usage, stake)
+            stakes = stakes_of(expected.bills, expected.certificate, expected.assignment)
+            write_device_forecasts(connection, instance_id, inputs, usage, stakes)
         store_proof(connection, instance, result, document)
         if uncapped is not None:
             store.results.set_uncapped(

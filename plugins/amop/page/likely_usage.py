@@ -44,6 +44,11 @@ def usage_sentences(result: SimResult, options: Sequence[PlanOption], currency: 
             sentences.append(f"Knowing its usage now would save {amount} on the mean.")
         else:
             sentences.append("Its plan hardly depends on how much it uses.")
+        if result.certainty is not None and result.to_rate_plan is not None:
+            chance = formatting.share(result.certainty, decimals=0)
+            sentences.append(f"{result.to_rate_plan} is its cheapest plan with a probability of {chance}.")
+    if result.waits_reason is not None:
+        sentences.append(f"The change to {result.to_rate_plan} {result.waits_reason}.")
     known = [(option.rate_plan, option.better) for option in options if option.better is not None]
     above = [(better.above, plan) for plan, better in known if better.above is not None]
     below = [(better.below, plan) for plan, better in known if better.below is not None]

@@ -16,7 +16,7 @@ from amop.plan_changes.store import Move
 from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 
 UNKNOWN_PLAN = "(no known plan)"
-CHANGE_STATES = ("proposed", "approved", "rejected", "applied", "conflict", "failed")
+CHANGE_STATES = ("proposed", "waiting", "approved", "rejected", "applied", "conflict", "failed")
 
 GROUPED, PLACED, RESULTS = 30, 40, 100
 """Percent of a session at which its comm groups, its excluded SIMs and its results are known."""
@@ -96,6 +96,7 @@ CHANGE_COLUMNS: tuple[Column[ChangeRow], ...] = (
     Column("from_cost", "Cost before", lambda row: row.from_cost, kind="money"),
     Column("to_cost", "Cost after", lambda row: row.to_cost, kind="money"),
     Column("saving", "Saving", lambda row: row.saving, kind="money"),
+    Column("certainty", "Certainty", lambda row: row.certainty, kind="share"),
     Column("state", "State", lambda row: row.state, kind="state", note=lambda row: _note(row.remark)),
     Column("decided_by", "Decided by", lambda row: row.decided_by),
     Column("applied_at", "Applied", lambda row: row.applied_at, kind="moment"),

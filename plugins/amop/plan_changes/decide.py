@@ -11,9 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg.types.json import Jsonb
+
 from amop.database.connection import WarehouseConnection, transaction
+from amop.families import monthly_change_limits
 from amop.plan_changes import store
 from amop.plan_changes.approval_request import ApprovalRequest, approval_body, approval_subject
+from amop.plan_changes.pace import measured_rate
 from amop.plan_changes.rules import (
     ChangesStatus,
     Decision,
@@ -25,9 +29,11 @@ from amop.plan_changes.rules import (
     time_needed,
 )
 from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, load_instance_changes
+from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, last_fitting_run
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
 from amop.runs.store.sync_runs import warnings_of_instance
+from amop.wording import several
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +66,8 @@ def plan_changes(
 ) -> ChangesStatus:
     """Supersede older proposals of the provider, then decide on this instance's and store decision and reason.
 
+    Doubtful changes may wait for a later instance (`amop.plan_changes.timing`); the decision is on the others.
+
     Args:
         conninfo: the warehouse.
         instance_id: a completed instance.
@@ -78,25 +86,24 @@ def plan_changes(
         _supersede_older(connection, changes, now)
         if changes.changes_status not in UNDECIDED:
             return ChangesStatus(changes.changes_status or "")
+        pace = _Pace(connection, call_rate, now)
+        changes = _let_doubtful_wait(connection, changes, pace)
         warnings = warnings_of_instance(connection, instance_id=instance_id)
-        decision = _decide(changes, len(warnings), call_rate, can_wait, now)
+        decision = _decide(changes, len(warnings), pace, can_wait)
         deadline = None
         if decision.status in {ChangesStatus.WAITING, ChangesStatus.APPROVED, ChangesStatus.NO_GO}:
-            rate = call_rate(changes.connection_id, changes.service_provider_name, changes.integration)
-            deadline = latest_start(changes.cycle_end, changes.change_count, rate)
+            deadline = latest_start(changes.cycle_end, changes.change_count, pace.of(changes))
         _store(connection, changes, decision, SYSTEM_ACTOR, now, deadline=deadline, planned_by=planned_by)
     return decision.status
 
 
-def approval_request(conninfo: str, instance_id: int, *, call_rate: CallRate) -> ApprovalRequest:
+def approval_request(conninfo: str, instance_id: int, *, call_rate: CallRate, now: datetime) -> ApprovalRequest:
     """Return the approval request for the changes of a waiting instance."""
     with transaction(conninfo, application_name="amop approval_request") as connection:
         changes = load_instance_changes(connection, instance_id)
         moves = store.moves(connection, instance_id=instance_id)
         warnings = warnings_of_instance(connection, instance_id=instance_id)
-    needed = time_needed(
-        changes.change_count, call_rate(changes.connection_id, changes.service_provider_name, changes.integration)
-    )
+        needed = time_needed(changes.change_count, _Pace(connection, call_rate, now).of(changes))
     return ApprovalRequest(approval_subject(changes), approval_body(changes, moves, warnings, needed=needed))
 
 
@@ -125,17 +132,72 @@ def settle_approval(
                 changes.changes_reason,
             )
             return ChangesStatus(changes.changes_status or "")
-        decision = _settled(changes, answer, call_rate, now)
+        decision = _settled(changes, answer, _Pace(connection, call_rate, now))
         _store(connection, changes, decision, answer.by or SYSTEM_ACTOR, now)
     return decision.status
 
 
-def _decide(changes: InstanceChanges, warnings: int, call_rate: CallRate, can_wait: bool, now: datetime) -> Decision:
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """The pace at which changes are applied, and the present time that it is used at."""
+
+    connection: WarehouseConnection
+    call_rate: CallRate
+    now: datetime
+
+    def of(self, changes: InstanceChanges) -> float:
+        """Return the measured calls a second of the provider, at most what its account allows."""
+        allowed = self.call_rate(changes.connection_id, changes.service_provider_name, changes.integration)
+        return measured_rate(self.connection, changes.service_provider_id, allowed, now=self.now)
+
+
+def _let_doubtful_wait(connection: WarehouseConnection, changes: InstanceChanges, pace: _Pace) -> InstanceChanges:
+    """Mark the changes that wait for a later instance; return the changes with their counts.
+
+    Where nothing may be sent by the settings, nothing waits: a later instance would not send it either.
+    """
+    facts = store.timing_facts(connection, instance_id=changes.instance_id, sessions=LATEST_SESSIONS)
+    if facts is None or not facts.doubtful_count:
+        return changes
+    later = None
+    if _refusal_by_settings(changes) is None:
+        later = last_fitting_run(
+            facts,
+            now=pace.now,
+            cycle_end=changes.cycle_end,
+            time_zone=changes.time_zone,
+            calls_per_second=pace.of(changes),
+            may_need_approval=(changes.approval_above_changes, changes.approval_above_amount) != (None, None),
+        )
+    store.set_waiting(
+        connection,
+        instance_id=changes.instance_id,
+        reason=None if later is None else later.reason,
+        only_limited=facts.doubtful_changes == DoubtfulChanges.WAIT_IF_LIMITED,
+        last_decision_at=None if later is None else later.decides_at,
+        now=pace.now,
+        monthly_limits=Jsonb(monthly_change_limits()),
+    )
+    return load_instance_changes(connection, changes.instance_id)
+
+
+def _decide(changes: InstanceChanges, warnings: int, pace: _Pace, can_wait: bool) -> Decision:
+    """Return the decision on the changes that do not wait, with the number of those that do."""
+    decision = _decide_on_others(changes, warnings, pace, can_wait)
+    if not changes.waiting_count or decision.status == ChangesStatus.SUPERSEDED:
+        return decision
+    waiting = several(changes.waiting_count, "doubtful change", "doubtful changes")
+    if not changes.change_count:
+        return Decision(ChangesStatus.PROPOSED_ONLY, f"only proposed: each of {waiting} {changes.waits_reason}")
+    return Decision(decision.status, f"{decision.reason}; each of {waiting} {changes.waits_reason}")
+
+
+def _decide_on_others(changes: InstanceChanges, warnings: int, pace: _Pace, can_wait: bool) -> Decision:
     if not changes.change_count:
         if changes.upgrade_effect == changes.downgrade_effect == "next_cycle":
             return Decision(ChangesStatus.NOTHING_TO_CHANGE, "plan changes count from the next billing period only")
         return Decision(ChangesStatus.NOTHING_TO_CHANGE, "every SIM is on its cheapest rate plan")
-    refused = _refused(changes, call_rate, now)
+    refused = _refused(changes, pace)
     if refused is not None:
         return refused
     exceeded = reason_to_request_approval(
@@ -153,37 +215,41 @@ def _decide(changes: InstanceChanges, warnings: int, call_rate: CallRate, can_wa
     return Decision(ChangesStatus.WAITING, exceeded)
 
 
-def _refused(changes: InstanceChanges, call_rate: CallRate, now: datetime) -> Decision | None:
+def _refused(changes: InstanceChanges, pace: _Pace) -> Decision | None:
     """Return the decision not to send anything now, None if the changes may be sent."""
     if changes.newer_instance_id is not None:
         return Decision(ChangesStatus.SUPERSEDED, superseded_text(changes.newer_instance_id))
-    settings = refusal_by_settings(
-        apply_changes=changes.apply_changes,
-        write_is_enabled=changes.write_is_enabled,
-        can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
-    )
+    settings = _refusal_by_settings(changes)
     if settings is not None:
         return Decision(ChangesStatus.PROPOSED_ONLY, f"only proposed: {settings}")
     time = refusal_by_time(
         cycle_end=changes.cycle_end,
         changes=changes.change_count,
-        calls_per_second=call_rate(changes.connection_id, changes.service_provider_name, changes.integration),
-        now=now,
+        calls_per_second=pace.of(changes),
+        now=pace.now,
     )
     return None if time is None else Decision(ChangesStatus.NO_GO, time)
 
 
-def _settled(changes: InstanceChanges, answer: Answer, call_rate: CallRate, now: datetime) -> Decision:
+def _refusal_by_settings(changes: InstanceChanges) -> str | None:
+    return refusal_by_settings(
+        apply_changes=changes.apply_changes,
+        write_is_enabled=changes.write_is_enabled,
+        can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
+    )
+
+
+def _settled(changes: InstanceChanges, answer: Answer, pace: _Pace) -> Decision:
     comment = f": {answer.comment}" if answer.comment else ""
     if answer.by is not None and not answer.is_approval:
         return Decision(ChangesStatus.REJECTED, f"rejected by {answer.by}{comment}")
-    refused = _refused(changes, call_rate, now)
+    refused = _refused(changes, pace)
     if answer.by is None:
         if refused is not None and refused.status == ChangesStatus.SUPERSEDED:
             return refused
         return Decision(
             ChangesStatus.NO_GO,
-            f"no go: no answer by {now:%Y-%m-%d %H:%M} UTC, and too little time is left in the billing period",
+            f"no go: no answer by {pace.now:%Y-%m-%d %H:%M} UTC, and too little time is left in the billing period",
         )
     if refused is not None:
         return Decision(refused.status, f"approved by {answer.by}, but {refused.reason}")
@@ -229,17 +295,18 @@ def _store(
 def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, now: datetime) -> None:
     """Reject the open changes of older instances: they were computed from outdated inputs."""
     reason = superseded_text(changes.instance_id)
-    for older_id in store.superseded_instances(connection, instance_id=changes.instance_id):
-        store.set_status(
-            connection,
-            instance_id=older_id,
-            status=ChangesStatus.SUPERSEDED,
-            reason=reason,
-            decided_by=SYSTEM_ACTOR,
-            now=now,
-        )
-        count = store.reject(connection, instance_id=older_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
-        log.info("%s: %s plan changes of instance %s are %s", changes.service_provider_name, count, older_id, reason)
+    for older in store.superseded_instances(connection, instance_id=changes.instance_id):
+        if older.changes_status != ChangesStatus.APPLIED:  # of those only the changes that waited are open
+            store.set_status(
+                connection,
+                instance_id=older.id,
+                status=ChangesStatus.SUPERSEDED,
+                reason=reason,
+                decided_by=SYSTEM_ACTOR,
+                now=now,
+            )
+        count = store.reject(connection, instance_id=older.id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
+        log.info("%s: %s plan changes of instance %s are %s", changes.service_provider_name, count, older.id, reason)
 
 
 def _lock_changes(connection: WarehouseConnection, instance_id: int) -> InstanceChanges:

@@ -84,7 +84,7 @@ def refusal_by_time(*, cycle_end: datetime, changes: int, calls_per_second: floa
         return None
     needed, left = time_needed(changes, calls_per_second), max(timedelta(0), cycle_end - now)
     return (
-        f"no go: {several(changes, 'change takes', 'changes take')} {describe_span(needed)} at {calls_per_second:g} "
+        f"no go: {several(changes, 'change takes', 'changes take')} {describe_span(needed)} at {calls_per_second:.3g} "
         f"calls a second, plus {describe_span(RESERVE)}, but the billing period ends in {describe_span(left)}"
     )
 

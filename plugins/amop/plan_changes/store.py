@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from psycopg.types.json import Jsonb
@@ -27,6 +27,7 @@ class InstanceChanges:
     """``provider_setting`` or ``never``."""
     current_cost: Decimal
     savings: Decimal
+    """Of the changes that do not wait."""
     change_cap: int | None
     """Limit on the number of plan changes (maximum_changes); None = no limit."""
     uncapped_changes: int | None
@@ -55,8 +56,43 @@ class InstanceChanges:
     newer_instance_id: int | None
     """A newer instance of the provider that supersedes these changes."""
     change_count: int
+    """Changes that do not wait for a later instance."""
     amount: Decimal
-    """Sum of |cost on the new plan - cost on the present plan|."""
+    """Sum of |cost on the new plan - cost on the present plan| of these changes."""
+    waiting_count: int
+    """Changes that wait for a later instance."""
+    waits_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimingFacts:
+    """What decides whether doubtful changes of an instance wait for a later one."""
+
+    doubtful_changes: str
+    """An `amop.plan_changes.timing.DoubtfulChanges`."""
+    optimization_start_hour_local: int
+    longest_session: timedelta | None
+    """Of the provider's latest complete sessions, from the start of the device sync to the results; None = none."""
+    change_count: int
+    """Proposed changes, the doubtful ones included."""
+    doubtful_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePace:
+    """How fast the latest changes of a provider followed each other."""
+
+    interval_count: int
+    seconds: float | None
+    """Sum of the intervals; None without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class OlderInstance:
+    """An instance whose open changes a newer one has superseded."""
+
+    id: int
+    changes_status: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +214,40 @@ def find_instance_changes(connection: WarehouseConnection, *, instance_id: int) 
     """Return what decides on the changes of an instance, None if there is no such instance."""
 
 
+@statement("plan_changes/timing_facts")
+def timing_facts(connection: WarehouseConnection, *, instance_id: int, sessions: int) -> TimingFacts | None:
+    """Return what decides whether doubtful changes of an instance wait, None if there is no such instance."""
+
+
+@statement("plan_changes/set_waiting")
+def set_waiting(
+    connection: WarehouseConnection,
+    *,
+    instance_id: int,
+    reason: str | None,
+    only_limited: bool,
+    last_decision_at: datetime | None,
+    now: datetime,
+    monthly_limits: Jsonb,
+) -> None:
+    """Let doubtful proposed changes of an instance wait for a later one; a reason of None lets none wait."""
+
+
+@statement("plan_changes/change_pace")
+def change_pace(
+    connection: WarehouseConnection,
+    *,
+    service_provider_id: int,
+    since: datetime,
+    longest_interval: timedelta,
+    maximum: int,
+) -> ChangePace:
+    """Return how fast the latest changes of a provider followed each other."""
+
+
 @statement("plan_changes/moves")
 def moves(connection: WarehouseConnection, *, instance_id: int) -> list[Move]:
-    """Return the changes of an instance summed up by plan, the largest savings first."""
+    """Return the changes of an instance that do not wait, summed up by plan, the largest savings first."""
 
 
 @statement("plan_changes/set_status")
@@ -200,7 +267,7 @@ def set_status(
 
 @statement("plan_changes/approve")
 def approve(connection: WarehouseConnection, *, instance_id: int, decided_by: str, now: datetime) -> RowCount:
-    """Approve the proposed changes of an instance."""
+    """Approve the proposed changes of an instance that do not wait."""
 
 
 @statement("plan_changes/reject")
@@ -211,7 +278,7 @@ def reject(
 
 
 @statement("plan_changes/superseded_instances")
-def superseded_instances(connection: WarehouseConnection, *, instance_id: int) -> list[int]:
+def superseded_instances(connection: WarehouseConnection, *, instance_id: int) -> list[OlderInstance]:
     """Return the older instances whose open changes this one has superseded, and lock them."""
 
 
@@ -315,7 +382,7 @@ def set_outcome(
 
 @statement("plan_changes/count_states")
 def count_states(connection: WarehouseConnection, *, instance_id: int) -> list[StateCount]:
-    """Return the number of changes of an instance by state."""
+    """Return the number of changes of an instance by state; proposed ones that wait are ``waiting``."""
 
 
 @statement("plan_changes/sample")

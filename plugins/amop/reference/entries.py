@@ -179,6 +179,7 @@ class ServiceProviderEntry(_Entry):
     approval_above_amount: PositiveMoney | None = None
     projection_method: Literal["daily_history", "elapsed_time", "scenarios"] = "daily_history"
     risk_weight: RiskWeight = Decimal(0)
+    doubtful_changes: Literal["wait_if_limited", "wait", "at_once"] = "at_once"
     rate_plans: list[RatePlanEntry] = Field(default_factory=list)
     communication_plans: list[CommunicationPlanEntry] | None = None
 

@@ -63,6 +63,8 @@ class StoredReport:
     """End of the last complete device sync of the provider."""
     sync_usage_as_of: datetime | None
     change_count: int
+    doubtful_count: int
+    """Changes that are doubtful: they may wait for a later optimization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,10 @@ class ChangeRow:
     saving: float
     state: str
     reason: str | None
+    certainty: float | None
+    """Share of the scenarios in which no plan is cheaper for the SIM; None without scenarios."""
+    timing: str | None
+    """Why the change waits or may wait; None for a certain one."""
 
 
 @dataclass(frozen=True, slots=True)

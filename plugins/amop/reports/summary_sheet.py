@@ -96,6 +96,7 @@ def _result(report: Report) -> list[Line]:
         ("Gap: largest possible further saving", report.total_cost - report.lower_bound, "money"),
         ("Gap, share of the optimized cost", report.gap, "share"),
         ("Plan changes proposed", report.stored.change_count, "count"),
+        ("   of them doubtful: they may wait for a later optimization", report.stored.doubtful_count, "count"),
     ]
 
 

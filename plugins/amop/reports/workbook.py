@@ -94,6 +94,8 @@ CHANGES = [
     Column("Saving", "money"),
     Column("State", width=12),
     Column("Reason", width=62),
+    Column("Certainty", "share", 10),
+    Column("Waits", width=62),
 ]
 EXCLUDED = [
     Column("ICCID", width=23),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from amop.reference.time_zone import load_time_zone
 
@@ -83,6 +83,18 @@ def start_of_local_day(now: datetime, time_zone: str) -> datetime:
     zone = load_time_zone(time_zone)
     today = now.astimezone(zone)
     return datetime(today.year, today.month, today.day, tzinfo=zone, fold=0).astimezone(UTC)
+
+
+def next_daily_session(now: datetime, *, time_zone: str, optimization_start_hour_local: int) -> datetime:
+    """Return when the first session of the provider's next local day is due, UTC.
+
+    Raises:
+        ValueError: an unknown time zone.
+    """
+    zone = load_time_zone(time_zone)
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    hour = time(optimization_start_hour_local)
+    return datetime.combine(tomorrow, hour, tzinfo=zone).astimezone(UTC)
 
 
 def session_is_due(

@@ -18,7 +18,7 @@ from airflow.triggers.base import TriggerEvent
 
 from amop import ids, time_limits
 from amop.plan_changes.store import approval_state
-from amop.tasks.connections import carrier_account, conninfo_of, warehouse_conninfo
+from amop.tasks.connections import carrier_account, conninfo_of, warehouse_conninfo, warehouse_now
 from amop.tasks.polling import polling_connection
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class PlanChangeApproval(HITLOperator):
         from amop.tasks.approval_mail import ApprovalMail
 
         instance_id = self.instance["instance_id"]
-        request = approval_request(warehouse_conninfo(), instance_id, call_rate=calls_per_second)
+        request = approval_request(warehouse_conninfo(), instance_id, call_rate=calls_per_second, now=warehouse_now())
         self.subject, self.body = request.subject, request.body
         self.notifiers = [ApprovalMail()]  # made here: every process that reads the DAG would have to load boto3
         try:

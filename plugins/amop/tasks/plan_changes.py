@@ -95,17 +95,20 @@ def verify_changes(instance: InstanceOfSession) -> dict[str, int]:
 
 @contextmanager
 def _client(instance_id: int) -> Iterator[tuple[CarrierClient, float]]:
-    """Yield a client of the instance's provider, which may write only where the provider's settings say so.
+    """Yield a client of the instance's provider, which may write only where its settings say so, and the measured pace.
 
     Raises:
         AirflowRescheduleException: the carrier is away; the task gives its slot back until it may be called again, at
             the latest until the billing period ends.
     """
     from amop.plan_changes.decide import load_changes
+    from amop.plan_changes.pace import read_measured_rate
 
     changes = load_changes(warehouse_conninfo(), instance_id)
     account = changes.connection_id, changes.service_provider_name, changes.integration
-    pace = calls_per_second(*account)
+    pace = read_measured_rate(
+        warehouse_conninfo(), changes.service_provider_id, calls_per_second(*account), now=warehouse_now()
+    )
     with carrier_client(*account, may_write=changes.write_is_enabled) as client:
         try:
             yield client, pace

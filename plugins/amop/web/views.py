@@ -98,7 +98,7 @@ def session_changes(
     integrations: Integrations,
     orders: Orders,
     session_id: Id,
-    state: Literal["", "proposed", "approved", "rejected", "applied", "conflict", "failed"] = "",
+    state: Literal["", "proposed", "waiting", "approved", "rejected", "applied", "conflict", "failed"] = "",
     q: Search = "",
     page: Page = 1,
     csv: Csv = None,

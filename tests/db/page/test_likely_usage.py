@@ -7,6 +7,7 @@ from typing import Any
 
 from amop.database.connection import connect
 from amop.page.sim import SimView, read_sim
+from amop.solver.stake import DOUBT_TO_WAIT
 from tests.worlds.history_world import AS_OF, ONE_DAY, History, daily
 from tests.worlds.optimization_world import MEGABYTE
 
@@ -95,3 +96,36 @@ def test_the_page_names_the_usage_up_to_which_a_smaller_plan_would_be_better(war
     used = view.result.usage_mb if view.result else Decimal(0)
     sentence = "Meter 50 would be better if it used no more than 250.00 MB."
     assert (sentence in view.sentences) is (used <= 250)
+
+
+def test_each_change_has_its_certainty_and_is_doubtful_by_the_stored_figures(warehouse_dsn: str) -> None:
+    world = optimized(warehouse_dsn, projection_method="scenarios")
+    rows = world.execute(
+        "SELECT change.certainty AS of_change, change.is_doubtful AS change_is_doubtful, change.waits_reason,"
+        " forecast.* FROM amop.rate_plan_change AS change JOIN amop.optimization_device_forecast AS forecast"
+        " USING (instance_id, device_id)"
+    )
+    assert rows  # the SIMs with bursts of 40 MB move to the larger plan
+    for row in rows:
+        assert row["of_change"] * MICRO == row["certainty"]
+        is_doubtful = row["expected_regret"] > DOUBT_TO_WAIT * max(0, row["expected_saving"])
+        assert row["change_is_doubtful"] == bool(row["is_doubtful"]) == is_doubtful
+        assert row["waits_reason"] is None  # nothing was decided yet
+    others = world.execute("SELECT * FROM amop.optimization_device_forecast WHERE expected_saving = 0")
+    assert len(others) == 9 - len(rows)
+    assert not any(row["is_doubtful"] for row in others)
+
+
+def test_the_page_of_a_sim_says_how_certain_its_plan_is_and_what_its_change_waits_for(warehouse_dsn: str) -> None:
+    world = optimized(warehouse_dsn, projection_method="scenarios")
+    (change,) = world.execute("SELECT * FROM amop.rate_plan_change ORDER BY id LIMIT 1")
+    number = int(change["iccid"][-2:])
+    chance = f"{change['certainty']:.0%}"
+    sentence = f"Meter 500 is its cheapest plan with a probability of {chance}."
+    assert sentence in view_of(world, number).sentences
+    world.execute("UPDATE amop.rate_plan_change SET waits_reason = 'waits for Friday' WHERE id = %s", change["id"])
+    view = view_of(world, number)
+    assert "The change to Meter 500 waits for Friday." in view.sentences
+    assert [(row.state, row.remark) for row in view.changes.rows] == [("waiting", "waits for Friday")]
+    world.execute("UPDATE amop.rate_plan_change SET state = 'approved', waits_reason = NULL")
+    assert not any("waits" in sentence for sentence in view_of(world, number).sentences)

@@ -335,7 +335,10 @@ def test_a_cap_on_plan_changes_is_named_with_what_it_costs(world: OptimizationWo
     note = "capped by maximum_changes = 2; without the cap 3 more changes would save USD 24.00"
     mail = mail_to_send(world.dsn, row["id"], sender="a@b.example", recipients="c@d.example", links={})
     assert all(f"The plan changes are {note}." in part.get_content() for part in mail.iter_parts())
-    assert f"The plan changes are {note}." in approval_request(world.dsn, row["id"], call_rate=lambda *_: 5.0).body
+    assert (
+        f"The plan changes are {note}."
+        in approval_request(world.dsn, row["id"], call_rate=lambda *_: 5.0, now=NOW).body
+    )
     world.execute("UPDATE amop.optimization_instance SET changes_status = 'applied'")
     (provider,) = read(world).table.rows
     assert (provider.possible_saving, provider.cap_note) == (Decimal(0), note)

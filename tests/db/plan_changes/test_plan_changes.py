@@ -78,7 +78,7 @@ def test_above_a_limit_the_changes_wait_for_approval(
     assert world.plan(instance_id) == "waiting"
     assert world.row(instance_id)["changes_reason"] == reason
     assert world.states(instance_id) == ["proposed"] * 3
-    request = approval_request(world.dsn, instance_id, call_rate=lambda *_: 5.0)
+    request = approval_request(world.dsn, instance_id, call_rate=lambda *_: 5.0, now=NOW)
     assert request.subject == "AT&T Control Center: apply 3 rate plan changes that save USD 6.00?"
     assert reason in request.body and f"`instance_id` {instance_id}" in request.body
 
@@ -93,7 +93,7 @@ def test_changes_built_on_a_sync_with_warnings_wait_for_a_person_who_sees_them_i
         "the carrier's answers that the changes are built on were implausible: 1 warning of the device sync"
     )
     assert world.states(instance_id) == ["proposed"]
-    body = approval_request(world.dsn, instance_id, call_rate=lambda *_: 5.0).body
+    body = approval_request(world.dsn, instance_id, call_rate=lambda *_: 5.0, now=NOW).body
     assert "* 96 of 120 SIMs with DATA usage have none \\<b\\>now\\</b\\> (device sync run " in body
 
 

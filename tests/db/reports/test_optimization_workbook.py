@@ -180,6 +180,33 @@ def test_changes_and_excluded_sims_are_listed_with_their_reason(book: Workbook, 
     ]
 
 
+def test_doubtful_changes_are_marked_with_their_certainty_and_what_they_wait_for(warehouse_dsn: str) -> None:
+    world = OptimizationWorld(warehouse_dsn)
+    add_odd_fleet(world)
+    instance_id = world.optimize()["id"]
+    first, second, third = (
+        row["id"] for row in world.execute("SELECT id FROM amop.rate_plan_change ORDER BY id LIMIT 3")
+    )
+    change = "UPDATE amop.rate_plan_change SET is_doubtful = true, certainty = 0.25, waits_reason = %s WHERE id = %s"
+    world.execute(change, None, first)
+    world.execute(change, "waits for Friday", second)
+
+    def timing() -> dict[int, tuple[float | None, str | None]]:
+        iccids = world.execute("SELECT id, iccid FROM amop.rate_plan_change")
+        numbers = {row["iccid"]: row["id"] for row in iccids}
+        rows = rows_of(workbook_of(world, instance_id), "Proposed changes")
+        return {numbers[row["ICCID"]]: (row["Certainty"], row["Waits"]) for row in rows}
+
+    found = timing()
+    assert found[first] == (0.25, "doubtful: it may wait for a later optimization")
+    assert found[second] == (0.25, "waits for Friday")
+    assert found[third] == (None, None)
+    world.execute("UPDATE amop.optimization_instance SET changes_status = 'approved'")
+    assert timing()[first] == (0.25, "doubtful, but does not wait")
+    summary = {row[0].value: row[1].value for row in workbook_of(world, instance_id)["Summary"].iter_rows()}
+    assert summary["   of them doubtful: they may wait for a later optimization"] == 2
+
+
 def test_text_stays_text_whatever_it_begins_with(book: Workbook) -> None:
     (row,) = [row for row in book["SIMs"].iter_rows() if row[0].value == "8901170000000999990"]
     assert (row[0].data_type, row[0].number_format) in {("s", "@"), ("inlineStr", "@")}

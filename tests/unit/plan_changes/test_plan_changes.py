@@ -183,6 +183,8 @@ CHANGES = InstanceChanges(
     newer_instance_id=None,
     change_count=1200,
     amount=Decimal("300"),
+    waiting_count=0,
+    waits_reason=None,
 )
 
 

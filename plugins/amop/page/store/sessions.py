@@ -18,6 +18,7 @@ ChangeSort = Literal[
     "projected_usage_mb",
     "from_cost",
     "to_cost",
+    "certainty",
     "saving",
     "state",
     "decided_by",
@@ -81,6 +82,8 @@ class StoredSession:
     total_cost: Decimal | None
     lower_bound: Decimal | None
     savings: Decimal | None
+    saving_to_approve: Decimal | None
+    """Of the changes that wait for an approval; None without a request."""
     change_cap: int | None
     """Limit on the number of plan changes (maximum_changes); None = no limit."""
     uncapped_changes: int | None
@@ -165,6 +168,8 @@ class ChangeRow:
     decided_at: datetime | None
     applied_at: datetime | None
     remark: str | None
+    certainty: Decimal | None
+    """Share of the scenarios in which no plan is cheaper for the SIM; None without scenarios."""
     reason: str | None
 
 

@@ -116,6 +116,10 @@ class SimResult:
     likely_usage_mb: list[Decimal] | None
     """Ten equally likely usages of the billing period, ascending; None where no scenarios chose the plans."""
     value_at_stake: Decimal | None
+    certainty: Decimal | None
+    """Share of the scenarios in which no plan is cheaper for the SIM; None where no scenarios chose the plans."""
+    waits_reason: str | None
+    """Why the proposed change of its plan waits for a later optimization; None where it does not."""
     """What knowing the usage would save on the mean."""
     to_rate_plan: str | None
     from_cost: Decimal | None

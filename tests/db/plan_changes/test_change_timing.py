@@ -1,0 +1,233 @@
+"""Doubtful plan changes wait for the last optimization that fits: what is sent, what waits, and what is shown of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from amop.database.connection import connect
+from amop.page.session_tables import read_changes
+from amop.plan_changes.decide import Answer, approval_request
+from amop.plan_changes.pace import FEWEST_INTERVALS, read_measured_rate
+from amop.plan_changes.rules import ChangesStatus
+from amop.plan_changes.store import changes_by_state
+from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld
+
+WAITS = (
+    "waits for the optimization of 2026-11-15, the last one that leaves time for all changes: another plan may be "
+    "better by the end of the period"
+)
+"""The period ends on 15 November at 12:00 UTC; a session of the day before would fit as well."""
+
+
+@pytest.fixture
+def limited(world: ChangesWorld) -> ChangesWorld:
+    """A provider in UTC whose SIMs may change their plan once in a period."""
+    world.set_provider(
+        time_zone="UTC",
+        optimization_start_hour_local=0,
+        maximum_changes_per_sim=1,
+        doubtful_changes="wait_if_limited",
+    )
+    return world
+
+
+def instance_with_doubt(world: ChangesWorld, count: int, doubtful: int) -> tuple[int, list[dict[str, Any]]]:
+    """Return an instance of which the first changes are doubtful, and its SIMs; they save 1, 2, 3 … in their order."""
+    sims = world.sims(count)
+    instance_id = world.instance(sims)
+    world.execute(
+        "UPDATE amop.rate_plan_change SET certainty = 0.5, is_doubtful = true WHERE id IN (SELECT id FROM "
+        "amop.rate_plan_change WHERE instance_id = %s ORDER BY id LIMIT %s)",
+        instance_id,
+        doubtful,
+    )
+    return instance_id, sims
+
+
+def waiting(world: ChangesWorld, instance_id: int) -> list[str | None]:
+    rows = world.execute(
+        "SELECT waits_reason FROM amop.rate_plan_change WHERE instance_id = %s ORDER BY id", instance_id
+    )
+    return [row["waits_reason"] for row in rows]
+
+
+def test_certain_changes_are_sent_at_once_and_doubtful_ones_wait_with_the_reason(limited: ChangesWorld) -> None:
+    instance_id, sims = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id) == "approved"
+    assert waiting(limited, instance_id) == [WAITS, WAITS, None, None, None]
+    assert limited.states(instance_id) == ["proposed", "proposed", "approved", "approved", "approved"]
+    row = limited.row(instance_id)
+    assert row["changes_reason"] == (
+        f"within the provider's limits: no approval needed; each of 2 doubtful changes {WAITS}"
+    )
+    # 3 changes take 9 calls, 2 s at 5 a second, and ten minutes are kept.
+    assert row["changes_deadline"] == CYCLE_END - timedelta(seconds=602)
+    before = limited.plans()
+    assert limited.apply(instance_id) == {"applied": 3, "waiting": 2}
+    assert limited.row(instance_id)["changes_status"] == "applied"
+    moved = {iccid for iccid, plan in limited.plans().items() if plan != before[iccid]}
+    assert moved == {sim["iccid"] for sim in sims[2:]}
+
+
+def test_the_next_optimization_takes_over_what_waits_and_the_applied_changes_stay_applied(
+    limited: ChangesWorld,
+) -> None:
+    older, sims = instance_with_doubt(limited, 3, 1)
+    limited.plan(older)
+    limited.apply(older)
+    newer = limited.instance(sims[:1])
+    assert limited.plan(newer, now=NOW + timedelta(days=1)) == "approved"
+    assert limited.states(older) == ["rejected", "applied", "applied"]
+    row = limited.row(older)
+    assert (row["changes_status"], row["changes_reason"]) == ("applied", "2 applied, 1 waiting")
+    assert limited.changes(older)[sims[0]["iccid"]]["error"] == f"superseded by instance {newer} of the same provider"
+    assert limited.apply(newer, now=NOW + timedelta(days=1)) == {"applied": 1}
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        datetime.fromisoformat("2026-11-15T00:00:00+00:00"),
+        CYCLE_END - timedelta(minutes=11),
+    ],
+)
+def test_the_last_run_that_fits_proposes_everything(limited: ChangesWorld, now: datetime) -> None:
+    instance_id, _ = instance_with_doubt(limited, 4, 4)
+    assert limited.plan(instance_id, now=now) == "approved"
+    assert waiting(limited, instance_id) == [None] * 4
+    assert limited.row(instance_id)["changes_reason"] == "within the provider's limits: no approval needed"
+
+
+def test_a_slow_carrier_or_a_long_session_brings_the_last_run_forward(limited: ChangesWorld) -> None:
+    limited.execute(
+        "INSERT INTO amop.optimization_session (service_provider_id, billing_period_id, opened_by, status, progress, "
+        "started_at, ended_at) VALUES (%s, %s, 'long', 'complete', 100, %s, %s)",
+        limited.provider.id,
+        limited.billing_period_id,
+        NOW - timedelta(hours=13),
+        NOW,
+    )
+    instance_id, _ = instance_with_doubt(limited, 2, 1)
+    limited.plan(instance_id)
+    # 13 hours from midnight are later than noon: the last session that fits is that of the day before.
+    assert "optimization of 2026-11-14," in (waiting(limited, instance_id)[0] or "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "waits"),
+    [
+        ({"doubtful_changes": "at_once"}, False),
+        ({"maximum_changes_per_sim": None}, False),  # a later run can correct the change
+        ({"maximum_changes_per_sim": None, "doubtful_changes": "wait"}, True),
+        ({"maximum_changes_per_sim": 2}, False),
+        ({"maximum_changes_per_sim": None, "minimum_days_on_plan": 4}, False),  # until the 14th
+        ({"maximum_changes_per_sim": None, "minimum_days_on_plan": 5}, True),
+        ({"can_auto_update_rate_plans": False}, False),  # a later run would not send it either
+    ],
+)
+def test_the_setting_and_the_limits_decide_whether_a_doubtful_change_waits(
+    limited: ChangesWorld, settings: dict[str, Any], waits: bool
+) -> None:
+    limited.set_provider(**settings)
+    instance_id, _ = instance_with_doubt(limited, 2, 1)
+    limited.plan(instance_id)
+    assert waiting(limited, instance_id) == [WAITS if waits else None, None]
+
+
+def test_a_sim_waits_with_the_last_change_that_it_may_have(limited: ChangesWorld) -> None:
+    limited.set_provider(maximum_changes_per_sim=2)
+    first, sims = instance_with_doubt(limited, 2, 0)
+    limited.plan(first)
+    limited.apply(first)
+    back = [{**sim, "rate_plan": sim["target"], "target": sim["rate_plan"]} for sim in sims]
+    again = limited.instance([*back, *limited.sims(1)])
+    limited.execute("UPDATE amop.rate_plan_change SET is_doubtful = true WHERE instance_id = %s", again)
+    limited.plan(again, now=NOW + timedelta(hours=1))
+    assert waiting(limited, again) == [WAITS, WAITS, None]
+
+
+def test_if_all_changes_wait_nothing_is_sent_and_planning_again_on_the_last_day_sends_them(
+    limited: ChangesWorld,
+) -> None:
+    instance_id, _ = instance_with_doubt(limited, 2, 2)
+    assert limited.plan(instance_id) == "proposed_only"
+    assert limited.row(instance_id)["changes_reason"] == f"only proposed: each of 2 doubtful changes {WAITS}"
+    assert limited.plan(instance_id, now=CYCLE_END - timedelta(hours=3)) == "approved"
+    assert limited.states(instance_id) == ["approved", "approved"]
+
+
+def test_an_approval_is_requested_for_the_changes_that_do_not_wait(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=2)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id) == "waiting"
+    request = approval_request(limited.dsn, instance_id, call_rate=lambda *_: 5.0, now=NOW)
+    # The first two would save 1 and 2.
+    assert request.subject.endswith(": apply 3 rate plan changes that save USD 12.00?")
+    assert f"each of 2 doubtful changes {WAITS}" in request.body
+    assert limited.answer(instance_id, Answer(is_approval=True, by="anna")) == "approved"
+    assert limited.states(instance_id) == ["proposed", "proposed", "approved", "approved", "approved"]
+    within, _ = instance_with_doubt(limited, 4, 2)
+    assert limited.plan(within, now=NOW + timedelta(hours=3)) == "approved"
+
+
+def test_the_page_lists_what_waits_with_certainty_and_reason(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 3, 1)
+    limited.plan(instance_id)
+    with connect(limited.dsn) as connection:
+        assert changes_by_state(connection, instance_id) == {"approved": 2, "waiting": 1}
+        table = read_changes(connection, instance_id, currency="USD", state="waiting")
+        (row,) = table.rows
+        assert (row.state, row.remark, row.certainty, table.matches) == ("waiting", WAITS, Decimal("0.5"), 1)
+        assert [each.state for each in read_changes(connection, instance_id, currency="USD").rows] == [
+            "approved",
+            "approved",
+            "waiting",
+        ]
+        assert not read_changes(connection, instance_id, currency="USD", state="proposed").rows
+
+
+def apply_with_intervals(world: ChangesWorld, seconds: list[float]) -> None:
+    """Add an applied instance whose changes followed each other after these seconds."""
+    instance_id = world.instance(world.sims(len(seconds) + 1))
+    moments = [NOW - timedelta(hours=5)]
+    for pause in seconds:
+        moments.append(moments[-1] + timedelta(seconds=pause))
+    rows = world.execute("SELECT id FROM amop.rate_plan_change WHERE instance_id = %s ORDER BY id", instance_id)
+    for row, moment in zip(rows, moments, strict=True):
+        world.execute(
+            "UPDATE amop.rate_plan_change SET state = 'applied', sent_at = %s, applied_at = %s WHERE id = %s",
+            moment,
+            moment,
+            row["id"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"),
+    [
+        ([2.0] * FEWEST_INTERVALS, 1.0),  # two calls in two seconds
+        ([2.0] * FEWEST_INTERVALS + [3600.0], 1.0),  # an outage is no pace
+        ([2.0] * (FEWEST_INTERVALS - 1), 5.0),
+        ([0.1] * FEWEST_INTERVALS, 5.0),
+        ([], 5.0),
+    ],
+)
+def test_the_pace_is_measured_in_the_changes_that_were_applied(
+    world: ChangesWorld, seconds: list[float], rate: float
+) -> None:
+    apply_with_intervals(world, seconds)
+    assert read_measured_rate(world.dsn, world.provider.id, 5.0, now=NOW) == pytest.approx(rate)
+
+
+def test_the_go_and_no_go_use_the_measured_pace(world: ChangesWorld) -> None:
+    apply_with_intervals(world, [20.0] * FEWEST_INTERVALS)
+    instance_id = world.instance(world.sims(10))
+    # 10 changes take 30 calls: 6 s by the account, 300 s as measured.
+    latest = CYCLE_END - timedelta(seconds=900)
+    assert world.plan(instance_id, now=latest + timedelta(milliseconds=1)) == ChangesStatus.NO_GO
+    assert world.row(instance_id)["changes_reason"].startswith("no go: 10 changes take 5 min at 0.1 calls a second")
+    assert world.plan(world.instance(world.sims(10)), now=latest) == "approved"
