@@ -175,7 +175,9 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
             return run.usage_updated
         require_step(run, "merge_devices", is_done=run.devices_merged_at is not None)
         provider_id = run.service_provider_id
+        merges.set_nested_loops(connection, setting="off")
         records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
+        merges.set_nested_loops(connection, setting="on")
         updated = merge_staged_usage(connection, run, now=now)
         warn_of_unusual_counters(connection, run)
         unconfirmed = merges.mark_unconfirmed_usage(connection)

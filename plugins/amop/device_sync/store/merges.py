@@ -14,6 +14,11 @@ def lock_provider(connection: WarehouseConnection, *, service_provider_id: int) 
     """Take the provider's lock until the transaction ends."""
 
 
+@statement("device_sync/set_nested_loops")
+def set_nested_loops(connection: WarehouseConnection, *, setting: str) -> None:
+    """Allow (``on``) or avoid (``off``) nested loops until the transaction ends."""
+
+
 @statement("device_sync/prepare_for_all_devices")
 def prepare_for_all_devices(connection: WarehouseConnection) -> None:
     """Give the transaction the memory and the plans of joins over all SIMs."""
