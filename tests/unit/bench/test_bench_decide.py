@@ -10,14 +10,14 @@ from bench.decide import EARLY, EVERY, LAST, ONCE, SESSIONS, Outcome, outcomes, 
 
 def test_a_policy_that_lets_nothing_wait_is_that_without_a_limit_and_each_has_a_line() -> None:
     policies = policies_with([0.1])
-    found = outcomes("studies", 1, [*policies.values(), replace(ONCE, doubt=1e12)], count=201)
+    found = outcomes("studies", 1, [*policies.values(), replace(ONCE, doubt=1e30)], count=201)
     by_policy: dict[object, list[Outcome]] = {}
     for one in found:
         by_policy.setdefault(one.policy, []).append(one)
     assert all(len(mine) == 3 and min(one.loss for one in mine) >= -1e-9 for mine in by_policy.values())
     figures = [
         [(one.loss, one.loss_without_last, one.changes) for one in by_policy[policy]]
-        for policy in (ONCE, replace(ONCE, doubt=1e12))
+        for policy in (ONCE, replace(ONCE, doubt=1e30))
     ]
     assert figures[0] == figures[1]
     early = by_policy[EARLY]
