@@ -19,6 +19,7 @@ from rich.console import Console
 
 from amop.solver import OptimizationResult
 from bench import (
+    apply,
     baselines,
     decide,
     forecast,
@@ -103,6 +104,7 @@ def _sections(quick: bool) -> dict[str, Callable[[], list[str]]]:
         "Baselines": lambda: _baselines(1_000 if quick else 10_000),
         "Memory, determinism, warehouse": lambda: _resources(quick),
         "Plan changes": lambda: _changes(10_000 if quick else 100_000),
+        "Applying plan changes": lambda: apply.section(2_000 if quick else 20_000, 10_000 if quick else 100_000),
         "What-if ladders": lambda: _ladders(10_000 if quick else 100_000),
         "Operators' page and findings": lambda: page.section(20_000 if quick else 1_000_000),
         "Providers that wait": lambda: _waiting(50 if quick else 500),

@@ -17,6 +17,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from amop.carriers.account import HIGHEST_CALLS_PER_SECOND
 from amop.carriers.call_gate import PostgresCallGate
 from amop.carriers.control_center import ControlCenterClient
 from amop.device_sync import fetch
@@ -54,7 +55,7 @@ def main(
     conninfo: Annotated[str, typer.Argument(help="Migrated warehouse with one provider.")],
     base_url: Annotated[str, typer.Argument(help="Address of the carrier.")],
     name: Annotated[str, typer.Argument(help="Id of the run.")],
-    calls_per_second: Annotated[float, typer.Option(help="Limit that the gate keeps.")] = 1000.0,
+    calls_per_second: Annotated[float, typer.Option(help="Limit that the gate keeps.")] = HIGHEST_CALLS_PER_SECOND,
 ) -> None:
     """Run the sync and print its cost."""
     request = SyncRequest(INTEGRATION, "device_sync_jasper", name, optimization="never", full_sync=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from amop.carriers.account import HIGHEST_CALLS_PER_SECOND
 from amop.database.migrations import migrate
 from bench.account import PLANS
 from bench.sync_process import SyncCost
@@ -70,7 +71,7 @@ def warehouse() -> Iterator[Warehouse]:
             yield Warehouse(server)
 
 
-def sync(conninfo: str, base_url: str, name: str, *, calls_per_second: float = 1000.0) -> SyncCost:
+def sync(conninfo: str, base_url: str, name: str, *, calls_per_second: float = HIGHEST_CALLS_PER_SECOND) -> SyncCost:
     """Sync in a process of its own and return what it cost."""
     command = [sys.executable, "-m", "bench.sync_process", conninfo, base_url, name]
     done = subprocess.run(

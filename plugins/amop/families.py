@@ -74,6 +74,8 @@ class Capabilities:
     """Usage of all SIMs of a rate plan in pages."""
     writes: bool = False
     """Plan changes."""
+    modified_list: bool = False
+    """A device list of the SIMs modified since a moment, in order of modification, with their rate plans."""
 
 
 SIM_FIELDS = frozenset({"status", "rate plan", "communication plan", "date of activation"})
@@ -118,7 +120,7 @@ FAMILIES: dict[str, Family] = {
             "jasper_devices",
             usage_types=("DATA", "SMS", "VOICE"),
             limits=CONTROL_CENTER_LIMITS,
-            capabilities=Capabilities(bulk_usage=True, writes=True),
+            capabilities=Capabilities(bulk_usage=True, writes=True, modified_list=True),
         ),
         Family(
             "thingspace",

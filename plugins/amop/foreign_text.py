@@ -97,17 +97,19 @@ class SecretScrubber:
 
     def _is_in(self, document: Any) -> bool:
         """Return True if a text of the document holds a secret, at any depth."""
+        texts: set[str] = set()
         waiting = [document]
         while waiting:
             value = waiting.pop()
             if isinstance(value, str):
-                if not self._is_clean(value):
-                    return True
+                texts.add(value)
             elif isinstance(value, dict):
-                waiting += [*value.keys(), *value.values()]
+                texts.update(value)
+                waiting += value.values()
             elif isinstance(value, list):
                 waiting += value
-        return False
+        # Names that come again with every SIM are judged once.
+        return not all(map(self._is_clean, texts - self._clean))
 
     def _is_clean(self, text: str) -> bool:
         """Return True if a text holds no secret. Names that come again with every SIM are remembered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -79,8 +79,11 @@ class CarrierAccount:
         *,
         list_limit: ListLimit = ListLimit.NONE,
         usage_attribution: UsageAttribution = UsageAttribution.PRESENT_PLAN,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Serve a fleet; ``clock`` gives the present time, which dates modifications."""
         self.name = fleet.account
+        self._clock = clock
         self.list_limit = list_limit
         self.usage_attribution = usage_attribution
         self.fleet = fleet
@@ -127,7 +130,7 @@ class CarrierAccount:
         Raises:
             RequestRefusedError: 400 with the vendor's code, the window exceeds the account's limit.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         begin, end = (since, till or now) if self.list_limit is ListLimit.SPAN else (since, now)
         if self.list_limit in (ListLimit.AGE, ListLimit.SPAN) and end - begin > LIST_YEAR:
             raise RequestRefusedError(400, "The modification dates must be within one year.", "10000045")
@@ -222,10 +225,13 @@ class CarrierAccount:
         """Mark SIMs as modified now, which moves each of them to the end of the list."""
         for iccid in iccids:
             sim = self.sim(iccid)
-            now = datetime.now(UTC)
+            now = self._clock()
             self._latest = max(self._latest + MILLISECOND, now.replace(microsecond=now.microsecond // 1000 * 1000))
+            if self._order is not None:
+                del self._order[bisect.bisect_left(self._order, (sim.date_updated, iccid))]
+                self._order.append((self._latest, iccid))
             sim.date_updated = self._latest
-        self._clear_indexes()
+        self._by_plan = None
 
     def change(self, iccid: str, values: dict[str, Any]) -> None:
         """Set fields of a SIM by their names in `Sim` and mark it as modified; ``extra`` sets raw JSON values.

@@ -156,7 +156,7 @@ class Demo:
     def _wait_for_optimizations(self, syncs: dict[str, str]) -> None:
         runs = [_optimization_run(row) for row in self._progress(syncs.values())]
         deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-        with self.console.status("Sending the plan changes and verifying a sample"):
+        with self.console.status("Sending the plan changes and reading them back"):
             self._update_states(runs)
             while not all(self.states[run] in ENDED for run in runs):
                 self._check_time(deadline)

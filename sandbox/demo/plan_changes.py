@@ -21,6 +21,7 @@ SELECT DISTINCT ON (session.service_provider_id)
     instance.changes_status,
     instance.changes_reason,
     instance.changes_decided_by,
+    instance.changes_read_count AS reads,
     counted.*,
     earlier.before
 FROM amop.optimization_instance AS instance

@@ -211,7 +211,7 @@ def _sync_response_count(stats: dict[str, Any], changes: dict[int, dict[str, Any
         for endpoint, calls in account["calls_by_endpoint"].items()
         if endpoint.startswith(READS) and endpoint not in UNSTORED_READS
     )
-    return int(read) - sum(int(row["applied"] + row["refused"] + row["verified"]) for row in changes.values())
+    return int(read) - sum(int(row["reads"]) for row in changes.values())
 
 
 def _archived_response_count(world: World, runs: list[dict[str, Any]]) -> int:

@@ -35,8 +35,8 @@ class Interrupted:
         if name != self._method:
             return call
 
-        def and_then(*arguments: Any) -> Any:
-            result = call(*arguments)
+        def and_then(*arguments: Any, **named: Any) -> Any:
+            result = call(*arguments, **named)
             self._left -= 1
             if self._left == 0:
                 self._do()
@@ -54,11 +54,11 @@ class Dying:
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._client, name)
 
-        def die_or_call(*arguments: Any) -> Any:
+        def die_or_call(*arguments: Any, **named: Any) -> Any:
             is_here, self._at = self._at == 0, self._at - 1
             if is_here and self._before:
                 raise Killed
-            result = call(*arguments)
+            result = call(*arguments, **named)
             if is_here:
                 raise Killed
             return result

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 DATABASE_NOW = NOW - timedelta(days=1)
 """Start of the database's clock. It runs while `NOW` is fixed, and no time of the day may lie in its future."""
+INPUTS_ARE_READ_AT_THE_MOMENT = f"""
+CREATE FUNCTION amop.test_inputs_read_at() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.inputs_read_at := '{NOW.isoformat()}'; RETURN NEW; END $$;
+CREATE TRIGGER test_inputs_read_at BEFORE UPDATE OF inputs_read_at ON amop.optimization_instance
+FOR EACH ROW EXECUTE FUNCTION amop.test_inputs_read_at()
+"""
+"""The database's clock gives this moment, a day before the list of the same day was merged, and no list would count."""
 SIMS = 110
 """Three pages of the device list."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,3 +198,4 @@ def _furnish(dsn: str) -> None:
             "UPDATE amop.service_provider SET write_is_enabled = true, can_auto_update_rate_plans = true,"
             " detail_calls_per_run = 4, maximum_changes = 5"
         )
+        connection.execute(INPUTS_ARE_READ_AT_THE_MOMENT)

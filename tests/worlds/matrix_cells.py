@@ -38,7 +38,7 @@ OPTIMIZATION_TASKS: dict[str, str] = {
     "approve_changes": "",
     "record_approval": "amop.plan_changes.decide:settle_approval",
     "apply_changes": "amop.plan_changes.apply:apply_changes",
-    "verify_changes": "amop.plan_changes.apply:verify_changes",
+    "verify_changes": "amop.plan_changes.verify:verify_changes",
 }
 """Task of ``carrier_optimization_<integration>`` → where it fails."""
 

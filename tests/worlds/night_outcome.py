@@ -59,9 +59,11 @@ HAVING device.ctd_data_usage <> coalesce(sum(daily.data_usage), 0)
 """
 DEVICES = "SELECT iccid, status, rate_plan, ctd_data_usage FROM amop.device"
 DIFFERS = re.compile(
-    r'"(\w+_at|as_of|last_usage_date|doubt\w*|run_id|instance_id|row_number|page_number)": ("(\\.|[^"\\])*"|[^,}]*)'
+    r'"(\w+_at|as_of|last_usage_date|doubt\w*|is_read_first|run_id|instance_id|row_number|page_number)": '
+    r'("(\\.|[^"\\])*"|[^,}]*)'
 )
-"""What differs between nights that end equally: moments, which run wrote a row, and doubts that were settled."""
+"""What differs between nights that end equally: moments, which run wrote a row, doubts that were settled, and how a
+plan change was checked."""
 PROJECTED = frozenset({"optimization_device_result", "optimization_comm_group"})
 """Tables with figures that follow from the minute at which the usage was read."""
 PROJECTION = re.compile(r'"(projected_usage_mb|from_cost|to_cost|own_saving|from_excess_mb|to_excess_mb)": [^,}]*')

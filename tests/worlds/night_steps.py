@@ -25,9 +25,10 @@ from amop.messages.store import ClaimedReport
 from amop.messages.undelivered_reports import ReportKind, record_undelivered
 from amop.optimization import inputs, results, solve
 from amop.optimization.instances import OptimizationRequest, open_instance
-from amop.plan_changes.apply import apply_changes, verify_changes
+from amop.plan_changes.apply import apply_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
+from amop.plan_changes.verify import verify_changes
 from amop.runs.opening import SyncRequest, open_runs
 from sandbox.amop.running import RunningAmop
 from sandbox.carrier.running import RunningCarrier

@@ -20,6 +20,13 @@ class OpenGate:
         self.calls += 1
         yield
 
+    @contextmanager
+    def consecutive_calls(self) -> Iterator[None]:
+        yield
+
+    def end_turn(self) -> None:
+        """Nothing is held."""
+
     def record_success(self) -> None:
         self.outcomes.append("success")
 

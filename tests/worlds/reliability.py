@@ -76,6 +76,7 @@ CHAPTERS: Sequence[Chapter] = (
             "chaos/*/test_family_faults.py::*dies*",
             "e2e/test_killed_daemons.py::*killed*",
             "db/*/test_apply_changes.py",
+            "db/*/test_changes_by_list.py",
         ),
     ),
     Chapter(

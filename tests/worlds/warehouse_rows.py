@@ -29,7 +29,10 @@ NOT_COMPARED = {
         "api_user": "a hash of the carrier's address; its port differs every day",
     },
     "communication_plan": {"added_at": "the database's clock, where the reference file added it"},
-    "optimization_instance": {"inputs_read_at": "the database's clock"},
+    "optimization_instance": {
+        "inputs_read_at": "the database's clock",
+        "changes_read_count": "counts the reads that a killed task repeats",
+    },
     "optimization_session": {
         "session_guid": "random",
         "heartbeat_at": "the database's clock",
@@ -46,6 +49,7 @@ NOT_COMPARED = {
     "rate_plan_change": {
         "id": "given by a sequence; its changes are identified by SIM",
         "doubt_since": "a change that is sent by a killed process is in doubt until it is read",
+        "is_read_first": "a change that a killed process left unsent is read before it is sent",
     },
 }
 """Table → column → why it is not compared."""

@@ -1,26 +1,23 @@
--- Purpose: merge staged SIMs into amop.device: insert new ones, update changed ones, leave the rest unchanged. The
---   details of a SIM that was activated since count as never read; `merge_details` follows.
--- Parameters: run_id, service_provider_id, iccids (text[], only these SIMs; null = all), now.
+-- Purpose: merge the listed SIMs that differ into amop.device: insert new ones, update changed ones. The details of a
+--   SIM that was activated since count as never read; `merge_details` follows.
+-- Parameters: service_provider_id, now; needs list_change of the same transaction.
 -- Locks: the rows that change; the caller holds the provider's advisory lock.
--- Repeatable: writes only rows that differ, so a second run writes nothing.
+-- Repeatable: list_change has only what differs, so a second merge writes nothing. New SIMs are inserted in the order
+--   of their ICCIDs, which is that of the indexes.
 MERGE INTO amop.device AS device
 USING (
     SELECT
+        device_id,
         iccid,
         status,
         rate_plan,
         communication_plan,
-        run_id * 100000000000 + page_number::bigint * 100000 + row_number AS modification_order
-    FROM amop.latest_staged_device
-    WHERE
-        run_id = %(run_id)s
-        AND (%(iccids)s::text[] IS NULL OR iccid = any(%(iccids)s::text[]))
-) AS staged ON device.service_provider_id = %(service_provider_id)s AND device.iccid = staged.iccid
-WHEN MATCHED AND (
-    device.status, device.rate_plan, device.communication_plan, device.is_active
-) IS DISTINCT FROM (
-    staged.status, staged.rate_plan, staged.communication_plan, true
-) THEN UPDATE SET
+        modification_order
+    FROM list_change
+    WHERE is_listed
+    ORDER BY iccid
+) AS staged ON device.id = staged.device_id
+WHEN MATCHED THEN UPDATE SET
     status = staged.status,
     rate_plan = staged.rate_plan,
     communication_plan = staged.communication_plan,

@@ -1,33 +1,20 @@
--- Purpose: write status, rate plan and communication plan of the listed SIMs to history where they differ from the
+-- Purpose: write status, rate plan and communication plan of the observed SIMs to history where they differ from the
 --   history of that day. An earlier reading never replaces a later one of the same day. If a later day was read already
 --   and had no change, that day keeps its previous history.
--- Parameters: run_id, service_provider_id, usage_date, as_of, next_date and next_as_of (the next day that was read, or
---   null).
+-- Parameters: usage_date, as_of, next_date and next_as_of (the next day that was read, or null); needs observed_device.
 -- Locks: the rows that are written.
 -- Repeatable: an equal row is not written again.
-WITH seen AS (
+WITH changed AS (
     SELECT
-        device.id AS device_id,
-        staged.status,
-        staged.rate_plan,
-        staged.communication_plan
-    FROM amop.latest_staged_device AS staged
-    INNER JOIN amop.device AS device
-        ON device.service_provider_id = %(service_provider_id)s AND staged.iccid = device.iccid
-    WHERE staged.run_id = %(run_id)s
-),
-
-changed AS (
-    SELECT
-        seen.*,
+        observed.*,
         known.device_id IS NOT NULL AS is_known,
         known.status AS status_before,
         known.rate_plan AS rate_plan_before,
         known.communication_plan AS communication_plan_before
-    FROM seen
+    FROM observed_device AS observed
     LEFT JOIN LATERAL (
         SELECT earlier.* FROM amop.device_history AS earlier
-        WHERE earlier.device_id = seen.device_id AND earlier.valid_from <= %(usage_date)s
+        WHERE earlier.device_id = observed.device_id AND earlier.valid_from <= %(usage_date)s
         ORDER BY earlier.valid_from DESC
         LIMIT 1
     ) AS known ON true
@@ -36,7 +23,7 @@ changed AS (
         OR (
             (known.valid_from < %(usage_date)s OR known.as_of <= %(as_of)s)
             AND (known.status, known.rate_plan, known.communication_plan) IS DISTINCT FROM (
-                seen.status, seen.rate_plan, seen.communication_plan
+                observed.status, observed.rate_plan, observed.communication_plan
             )
         )
 ),

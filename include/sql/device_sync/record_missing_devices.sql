@@ -1,6 +1,6 @@
 -- Purpose: record the active SIMs that are missing from an exact full list. A separate table keeps the device rows
 --   unwritten. A SIM whose record is quarantined counts as listed.
--- Parameters: run_id, service_provider_id, now.
+-- Parameters: run_id, now; needs list_change of a full list in the same transaction.
 -- Locks: none beyond the new rows.
 -- Repeatable: the first run that missed a SIM is kept, unless that run failed or was refused.
 INSERT INTO amop.device_missing AS known (device_id, run_id, missing_since)
@@ -8,14 +8,11 @@ SELECT
     device.id,
     %(run_id)s,
     %(now)s
-FROM amop.device AS device
+FROM list_change AS unlisted
+INNER JOIN amop.device AS device ON unlisted.device_id = device.id
 WHERE
-    device.service_provider_id = %(service_provider_id)s
+    NOT unlisted.is_listed
     AND device.is_active
-    AND NOT EXISTS (
-        SELECT 1 FROM amop.device_staging AS staged
-        WHERE staged.run_id = %(run_id)s AND staged.iccid = device.iccid
-    )
     AND NOT EXISTS (
         SELECT 1 FROM amop.device_quarantine AS rejected
         WHERE

@@ -7,7 +7,8 @@ SELECT
     change.id,
     device.iccid,
     change.from_rate_plan,
-    change.to_rate_plan
+    change.to_rate_plan,
+    change.is_read_first
 FROM amop.rate_plan_change AS change
 INNER JOIN amop.device AS device ON change.device_id = device.id
 WHERE

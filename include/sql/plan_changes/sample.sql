@@ -6,12 +6,14 @@
 SELECT
     sampled.id,
     sampled.iccid,
-    sampled.to_rate_plan
+    sampled.to_rate_plan,
+    sampled.sent_at
 FROM (
     SELECT
         change.id,
         device.iccid,
         change.to_rate_plan,
+        change.sent_at,
         change.verified_at
     FROM amop.rate_plan_change AS change
     INNER JOIN amop.device AS device ON change.device_id = device.id

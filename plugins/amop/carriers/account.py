@@ -16,6 +16,9 @@ from amop.families import CONTROL_CENTER_LIMITS
 
 DEFAULT_CALLS_PER_SECOND = CONTROL_CENTER_LIMITS.calls_per_second
 
+HIGHEST_CALLS_PER_SECOND = 10_000
+"""More than a client can make one after another: stands for a carrier without a limit."""
+
 DOCUMENTED_PATH = re.compile(r"/(rws(/api(/v1)?)?|api(/(m2m/)?v1)?)$", re.IGNORECASE)
 """The path of the base URL in the vendors' documentation, such as ``https://host/rws/api/v1``: the client adds it."""
 
@@ -89,8 +92,10 @@ class CarrierAccount:
             pace = float(extra.get("calls_per_second", calls_per_second))
         except (TypeError, ValueError):
             pace = 0.0
-        if not 0 < pace <= 1000:
-            raise CarrierConnectionError(f"{where}: extra calls_per_second must be a number above 0, at most 1000")
+        if not 0 < pace <= HIGHEST_CALLS_PER_SECOND:
+            raise CarrierConnectionError(
+                f"{where}: extra calls_per_second must be a number above 0, at most {HIGHEST_CALLS_PER_SECOND}"
+            )
         try:
             limits = _list_limits(extra)
         except (TypeError, ValueError):

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from typing import TypeVar
 
 import psycopg
 
 from amop import time_limits
 from amop.carriers import store
 from amop.carriers.circuit_breaker import Circuit, CircuitOpenError, after_failure, is_open
+from amop.carriers.held_turn import HeldTurn
 from amop.carriers.store import CallTurn, FailingApiUser
 from amop.clock import Clock
 from amop.database.connection import WarehouseConnection, open_session, session_settings, transaction
@@ -32,8 +34,14 @@ GROWTH = 1.0002
 """The known fastest call grows by this factor with each call: after some thousand calls it has followed a carrier that
 has become slower for good. A faster call replaces it at once."""
 
+TURN_SECONDS = 0.2
+"""Longest turn of consecutive calls. Other processes of the API user wait for it, and a killed process delays the next
+call by no more."""
+
 MAXIMUM_CALLS = 20
 """Calls that are remembered; a higher limit is kept in shorter windows, which together never exceed it."""
+
+Begun = TypeVar("Begun")
 
 
 class PostgresCallGate:
@@ -45,6 +53,9 @@ class PostgresCallGate:
     delays either of them. Only the spread of the response times is lost, and a call that was unusually slow delays the
     next ones by all that it was slower. The advisory lock belongs to the gate's database session, so a killed process
     releases it.
+
+    Consecutive calls (`consecutive_calls`) need no statement each: the process holds the lock and keeps the pace itself
+    for a moment. What a killed process has called in that moment counts as a full window of calls at its end.
 
     Args:
         conninfo: libpq connection string of the warehouse.
@@ -74,6 +85,8 @@ class PostgresCallGate:
         self._circuit = Circuit()
         self._is_answered = False
         self._connection: WarehouseConnection | None = None
+        self._held: HeldTurn | None = None
+        self._held_session: WarehouseConnection | None = None
         self._api_user = key
         self._account = account
         self._calls, self._window_seconds = window_of(calls_per_second)
@@ -85,16 +98,53 @@ class PostgresCallGate:
         Raises:
             CircuitOpenError: the carrier is failing; no call is allowed before the moment in the error.
         """
-        connection = self._begun()
+        held = self._waited_turn()
+        connection = self._begun() if held is None else self._connected()
         self._is_answered = False
         began = self._monotonic()
         try:
             yield
         finally:
-            seconds = self._monotonic() - began if self._is_answered else None
-            with self._unlocked_on_error(connection), connection.pipeline():
-                store.end_call(connection, api_user=self._api_user, seconds=seconds, growth=GROWTH)
-                store.unlock_api_user(connection, api_user=self._api_user)
+            ended = self._monotonic()
+            seconds = ended - began if self._is_answered else None
+            if held is None:
+                with self._unlocked_on_error(connection), connection.pipeline():
+                    store.end_call(connection, api_user=self._api_user, seconds=seconds, growth=GROWTH)
+                    store.unlock_api_user(connection, api_user=self._api_user)
+            else:
+                held.end_call(ended, seconds)
+                if seconds is None:  # the carrier is failing or throttles: the next call asks the warehouse again
+                    self.end_turn()
+
+    @contextmanager
+    def consecutive_calls(self) -> Iterator[None]:
+        """Hold this API user's turn for the calls of the body: one round trip before and after all of them.
+
+        The turn lasts `TURN_SECONDS`; later calls of the body ask the warehouse one by one, and so do all of them while
+        the circuit is open or the carrier asked for a pause.
+        """
+        self._on_live_session(self._begin_turn)
+        try:
+            yield
+        finally:
+            self.end_turn()
+
+    def end_turn(self) -> None:
+        """Record the calls of the turn that this process holds, and let others call; do nothing without one."""
+        held, self._held = self._held, None
+        connection, self._held_session = self._held_session, None
+        if held is None or connection is None:
+            return
+        with self._unlocked_on_error(connection), connection.pipeline():
+            store.end_turn(
+                connection,
+                api_user=self._api_user,
+                ages=held.ages(self._monotonic()),
+                answered=held.answered,
+                fastest=held.fastest,
+                growth=GROWTH,
+            )
+            store.unlock_api_user(connection, api_user=self._api_user)
 
     def record_success(self) -> None:
         """Close the circuit: the carrier has responded. Call it within `call`."""
@@ -148,19 +198,67 @@ class PostgresCallGate:
                 turn = self._turn(connection)
 
     def _locked_turn(self) -> CallTurn:
-        """Take the API user's lock and begin the call if it is allowed; replace a session that was lost while idle."""
+        """Take the API user's lock and begin the call if it is allowed."""
+
+        def begin(connection: WarehouseConnection) -> CallTurn:
+            # One round trip. The lock belongs to the session, not to the transaction of the pipeline.
+            with self._unlocked_on_error(connection), connection.pipeline():
+                store.lock_api_user(connection, api_user=self._api_user)
+                return self._turn(connection)
+
+        return self._on_live_session(begin)
+
+    def _on_live_session(self, begin: Callable[[WarehouseConnection], Begun]) -> Begun:
+        """Begin something on the gate's session; replace a session that was lost while idle."""
         try:
-            return self._lock(self._connected())
+            return begin(self._connected())
         except psycopg.OperationalError:
             if self._connection is None or not self._connection.closed:
                 raise
-            return self._lock(self._connected())
+            return begin(self._connected())
 
-    def _lock(self, connection: WarehouseConnection) -> CallTurn:
-        # One round trip. The lock belongs to the session, not to the transaction of the pipeline.
-        with self._unlocked_on_error(connection), connection.pipeline():
+    def _begin_turn(self, connection: WarehouseConnection) -> None:
+        """Take the API user's lock for consecutive calls, and keep it if they are allowed now."""
+        with self._unlocked_on_error(connection):
             store.lock_api_user(connection, api_user=self._api_user)
-            return self._turn(connection)
+            sent = self._monotonic()
+            turn = store.begin_turn(
+                connection,
+                api_user=self._api_user,
+                calls=self._calls,
+                turn_seconds=TURN_SECONDS,
+                calls_to_learn=CALLS_TO_LEARN,
+                counted_share=COUNTED_SHARE,
+                now=self._clock() if self._clock else None,
+            )
+            received = self._monotonic()
+            self._circuit = Circuit(turn.failures, turn.failing_since, turn.open_until, turn.last_failure)
+            if not turn.is_begun:
+                store.unlock_api_user(connection, api_user=self._api_user)
+                return
+        self._held_session = connection
+        self._held = HeldTurn(
+            turn.ages,
+            turn.fastest_seconds,
+            calls=self._calls,
+            window_seconds=self._window_seconds,
+            counted_share=COUNTED_SHARE,
+            sent=sent,
+            received=received,
+            seconds=TURN_SECONDS,
+        )
+
+    def _waited_turn(self) -> HeldTurn | None:
+        """Wait for the next call of the turn that this process holds; return the turn, None without one any more."""
+        while self._held is not None:
+            seconds = self._held.seconds_to_wait(self._monotonic())
+            if seconds is None:
+                self.end_turn()
+            elif seconds <= 0:
+                break
+            else:
+                self._sleep(seconds)
+        return self._held
 
     @contextmanager
     def _unlocked_on_error(self, connection: WarehouseConnection) -> Iterator[None]:

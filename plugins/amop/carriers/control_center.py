@@ -92,8 +92,6 @@ class ControlCenterClient(HttpCarrierClient):
         kind, words = answer.kind, answer.describe(self._scrubber)
         if kind is AnswerKind.WRONG_CREDENTIALS or (kind is AnswerKind.REFUSED and answer.has_error_body):
             self._raise_final(answer, about)
-        if kind is AnswerKind.THROTTLED:
-            self._block(answer)
         if kind is not AnswerKind.SUCCESS:
             raise CarrierWriteInDoubtError(
                 f"{about}: the carrier returned {words}; whether it did the change is not known",

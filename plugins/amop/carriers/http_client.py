@@ -27,6 +27,7 @@ from amop.carriers.errors import (
     CarrierWriteForbiddenError,
 )
 from amop.carriers.http_deadline import limited_session
+from amop.carriers.http_reads import ReadSender
 from amop.carriers.http_response import ResponseBodyError, read_json_body, retry_after_seconds
 from amop.carriers.malformed import EmptyPageError, MissingFieldError, TransientError
 from amop.carriers.protocol import ListLimits
@@ -54,6 +55,14 @@ class CallGate(Protocol):
 
     def call(self) -> AbstractContextManager[None]:
         """Return the context for one call; entering it raises `CircuitOpenError` while no call is allowed."""
+        ...
+
+    def consecutive_calls(self) -> AbstractContextManager[None]:
+        """Return the context for calls one after another, which may then wait less; each still has its own context."""
+        ...
+
+    def end_turn(self) -> None:
+        """Let others call before the consecutive calls have ended, because the next one will be late."""
         ...
 
     def record_success(self) -> None:
@@ -126,6 +135,7 @@ class HttpCarrierClient:
         self._scrubber = SecretScrubber(account.api_key, account.client_secret, user=account.user)
         self._backoff = wait_random_exponential(multiplier=0.5, max=30)
         self._session, self._deadline = limited_session(lambda: CALL_DEADLINE_SECONDS, monotonic)
+        self._reads = ReadSender(self._session)
         self._session.trust_env = not account.is_loopback
         self._session.verify = account.verify
         self._session.headers.update({"Accept": "application/json"})
@@ -146,6 +156,10 @@ class HttpCarrierClient:
         """See `CarrierClient`."""
         return self._account.list_limits
 
+    def consecutive_calls(self) -> AbstractContextManager[None]:
+        """See `CarrierClient`."""
+        return self._gate.consecutive_calls()
+
     def _about(self, request: Request) -> str:
         """Return account and request, for messages."""
         what = f" ({request.what})" if request.what else ""
@@ -164,7 +178,7 @@ class HttpCarrierClient:
             retry=retry_if_exception_type(TransientError),
             stop=stop,
             wait=self._wait,
-            sleep=self._sleep,
+            sleep=self._pause,
             reraise=True,
             before_sleep=lambda state: log.warning(
                 "%s: %s; retrying in %.1f s (attempt %s failed)",
@@ -214,8 +228,6 @@ class HttpCarrierClient:
             self._raise_final(answer, self._about(request))
         seconds = retry_after_seconds(answer.retry_after, now=self._clock())
         is_throttle = answer.kind is AnswerKind.THROTTLED
-        if is_throttle:
-            self._block(answer)
         if answer.kind is AnswerKind.UNREADABLE and not answer.has_error_body:
             raise TransientError("the response body is not a JSON object")
         raise TransientError(
@@ -237,18 +249,7 @@ class HttpCarrierClient:
             )
         with self._gate.call():
             try:
-                with self._session.request(
-                    request.method,
-                    f"{self._account.base_url}{request.path}",
-                    params=request.parameters,
-                    json=request.body,
-                    data=request.form,
-                    headers=request.headers,
-                    auth=request.auth,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                ) as response:
+                with self._sent(request) as response:
                     document = read_json_body(response, deadline=self._deadline.moment, monotonic=self._monotonic)
                     status, retry_after = response.status_code, response.headers.get("Retry-After")
             except (requests.RequestException, HTTPError, ResponseBodyError) as error:
@@ -260,9 +261,31 @@ class HttpCarrierClient:
             if answer.kind is AnswerKind.FAILING:
                 reason = f"the carrier returned {answer.describe(self._scrubber)}"
                 self._record_failure(reason, is_write=request.is_write)
-            elif answer.kind is not AnswerKind.THROTTLED:  # a throttled carrier is not failing: `block` handles it
+            elif answer.kind is AnswerKind.THROTTLED:
+                # A throttled carrier is not failing. Within the turn, so that no other process calls before the pause.
+                self._block(answer)
+            else:
                 self._gate.record_success()
         return answer
+
+    def _sent(self, request: Request) -> requests.Response:
+        """Send a request and return its response, whose body has not been read."""
+        address = f"{self._account.base_url}{request.path}"
+        timeout = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+        if request.method == "GET" and request.auth is None and request.body is None and request.form is None:
+            return self._reads.get(address, request.parameters, request.headers, timeout=timeout)
+        return self._session.request(
+            request.method,
+            address,
+            params=request.parameters,
+            json=request.body,
+            data=request.form,
+            headers=request.headers,
+            auth=request.auth,
+            stream=True,
+            allow_redirects=False,
+            timeout=timeout,
+        )
 
     def _record_failure(self, reason: str, *, is_write: bool) -> None:
         """Record a failure in the circuit; one that a write has opened shows with the next call."""
@@ -286,6 +309,10 @@ class HttpCarrierClient:
             status=answer.status,
             error_message=answer.error_text(self._scrubber),
         )
+
+    def _pause(self, seconds: float) -> None:
+        self._gate.end_turn()
+        self._sleep(seconds)
 
     def _wait(self, state: RetryCallState) -> float:
         error = _exception(state)

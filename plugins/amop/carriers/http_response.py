@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from amop.carriers.page import ReceivedDocument
 from amop.foreign_text import cut_nesting
 
 MAXIMUM_BYTES = 16 * 1024 * 1024
@@ -53,24 +54,47 @@ def read_json_body(response: requests.Response, *, deadline: float, monotonic: C
 
 
 def _parse(body: bytes) -> Any:
-    """Return a JSON document; a value that is nested too deeply, or a number that is too long, becomes a text."""
-    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    """Return a JSON document; a value that is nested too deeply, or a number that is too long, becomes a text.
+
+    An object that no value of was replaced remembers its body.
+    """
+    encoding = json.detect_encoding(body)
+    text = body.decode(encoding, "surrogatepass")
     text = text.removeprefix("\ufeff")
+    numbers = _Numbers()
     try:
-        return json.loads(text, parse_constant=str, parse_float=_finite, parse_int=_integer)
+        document = numbers.parse(text)
     except RecursionError:
-        return json.loads(cut_nesting(text), parse_constant=str, parse_float=_finite, parse_int=_integer)
+        return numbers.parse(cut_nesting(text))
+    if isinstance(document, dict) and encoding == "utf-8" and not numbers.are_replaced:
+        return ReceivedDocument(document, body)
+    return document
 
 
-def _integer(text: str) -> int | str:
-    """Return an integer, or its text if it is too long to be converted; no counter is that long."""
-    return int(text) if len(text.lstrip("-")) <= LONGEST_INTEGER else text
+class _Numbers:
+    """Parses JSON; numbers that PostgreSQL or Python cannot hold become texts."""
 
+    def __init__(self) -> None:
+        self.are_replaced = False
+        """True after the first such number."""
 
-def _finite(text: str) -> float | str:
-    """Return a number, or its text if it exceeds a double: PostgreSQL's jsonb has no infinity."""
-    number = float(text)
-    return number if math.isfinite(number) else text
+    def parse(self, text: str) -> Any:
+        """Return the document of a text."""
+        return json.loads(text, parse_constant=self._constant, parse_float=self._finite, parse_int=self._integer)
+
+    def _constant(self, text: str) -> str:
+        """Return NaN or infinity as a text."""
+        self.are_replaced = True
+        return text
+
+    def _integer(self, text: str) -> int | str:
+        """Return an integer, or its text if it is too long to be converted; no counter is that long."""
+        return int(text) if len(text.lstrip("-")) <= LONGEST_INTEGER else self._constant(text)
+
+    def _finite(self, text: str) -> float | str:
+        """Return a number, or its text if it exceeds a double: PostgreSQL's jsonb has no infinity."""
+        number = float(text)
+        return number if math.isfinite(number) else self._constant(text)
 
 
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:

@@ -7,6 +7,22 @@ from datetime import datetime
 from typing import Any
 
 
+class ReceivedDocument(dict[str, Any]):
+    """A JSON object with the bytes that it was parsed from, so that it need not be written as JSON again.
+
+    Args:
+        document: the object.
+        body: the response body, UTF-8; parsing it again gives the same object. A changed copy of the object is an
+            ordinary dict.
+    """
+
+    __slots__ = ("body",)
+
+    def __init__(self, document: dict[str, Any], body: bytes) -> None:
+        super().__init__(document)
+        self.body = body
+
+
 @dataclass(frozen=True, slots=True)
 class CarrierPage:
     """One response with its request."""

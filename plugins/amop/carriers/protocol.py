@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
@@ -82,6 +83,13 @@ class CarrierClient(Protocol):
     @property
     def list_limits(self) -> ListLimits:
         """Return the limits of the account's device lists."""
+        ...
+
+    def consecutive_calls(self) -> AbstractContextManager[None]:
+        """Return a context whose calls follow one another at once: the client may reserve its turn for all of them.
+
+        Its body calls the carrier and does nothing else, and ends after a fraction of a second.
+        """
         ...
 
     def list_devices_page(

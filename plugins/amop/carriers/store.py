@@ -35,6 +35,23 @@ class CallTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunTurn:
+    """Whether an API user may make consecutive calls now, and what the process needs to keep their pace."""
+
+    failures: int
+    failing_since: datetime | None
+    open_until: datetime | None
+    last_failure: str | None
+    now: datetime
+    """Present time of the circuit breaker."""
+    is_begun: bool
+    fastest_seconds: float
+    """Duration that counts as that of the fastest call; 0 = none is known."""
+    ages: list[float]
+    """Seconds since the end of each of the latest calls, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailingApiUser:
     """An API user whose carrier is failing."""
 
@@ -76,6 +93,33 @@ def begin_call(
 @statement("carriers/end_call")
 def end_call(connection: WarehouseConnection, *, api_user: str, seconds: float | None, growth: float) -> None:
     """Record the end of the latest call, and its duration if it was answered."""
+
+
+@statement("carriers/begin_turn")
+def begin_turn(
+    connection: WarehouseConnection,
+    *,
+    api_user: str,
+    calls: int,
+    turn_seconds: float,
+    calls_to_learn: int,
+    counted_share: float,
+    now: datetime | None,
+) -> BegunTurn:
+    """Begin a turn of consecutive calls if it is allowed. ``now`` None is the database's clock."""
+
+
+@statement("carriers/end_turn")
+def end_turn(
+    connection: WarehouseConnection,
+    *,
+    api_user: str,
+    ages: list[float],
+    answered: int,
+    fastest: float | None,
+    growth: float,
+) -> None:
+    """Record the ends of the latest calls of a turn, and its fastest answered call."""
 
 
 @statement("carriers/block_api_user")

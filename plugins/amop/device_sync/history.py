@@ -42,14 +42,26 @@ def record_device_history(connection: WarehouseConnection, run: SyncRun) -> int:
 
     The caller holds the provider's lock; the SIMs have their rows in ``amop.device``.
     """
+    merges.observe_listed_devices(connection, run_id=run.id, service_provider_id=run.service_provider_id)
+    return _write_devices_of(connection, run)
+
+
+def record_changed_devices(connection: WarehouseConnection, run: SyncRun) -> int:
+    """Write the SIMs that the merge of a live sync has changed to history; return the number of rows written.
+
+    Reads ``list_change`` of the caller's transaction, which holds the provider's lock and has merged it.
+    """
+    merges.observe_changed_devices(connection, run_id=run.id, service_provider_id=run.service_provider_id)
+    return _write_devices_of(connection, run)
+
+
+def _write_devices_of(connection: WarehouseConnection, run: SyncRun) -> int:
     usage_date = usage_date_of(run)
     next_day = merges.find_next_synced_day(
         connection, service_provider_id=run.service_provider_id, time_zone=run.time_zone, usage_date=usage_date
     )
     return merges.record_device_history(
         connection,
-        run_id=run.id,
-        service_provider_id=run.service_provider_id,
         usage_date=usage_date,
         as_of=_usage_moment_of(run),
         next_date=next_day.usage_date if next_day else None,

@@ -1,12 +1,14 @@
 """Stage several pages of a device list in one transaction, while the carrier is fast.
 
-A commit for each page costs more than the call where a carrier answers within milliseconds. A carrier at the vendor's
-limit of five calls a second is never fast in this sense: each of its pages is committed when it has been received.
+A commit for each page costs more than the call where a carrier answers within milliseconds. So the pages of a moment
+are committed together, and while they are written the next ones are read. A carrier at the vendor's limit of five calls
+a second is never fast in this sense: each of its pages is committed when it has been received.
 """
 
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from math import inf
 
@@ -29,9 +31,10 @@ FAST_PAGES = 20
 FAST_SECONDS = 0.05
 """A page within this time is fast, waiting for the rate limit included."""
 
-LONGEST_BATCH = timedelta(seconds=0.15)
-"""Pages that are read within this time are committed together: what a killed process has to read again."""
-LARGEST_BATCH = 10_000
+LONGEST_BATCH = timedelta(seconds=0.08)
+"""Pages that are read within this time are committed together. A killed process has to read again the pages that it was
+writing and those that it had read meanwhile: twice as long."""
+LARGEST_BATCH = 5_000
 """SIMs of one transaction, so that memory does not depend on the size of a page."""
 
 
@@ -67,36 +70,76 @@ def stage_fast_pages(
     clock: Clock,
     speed: CarrierSpeed,
 ) -> None:
-    """Stage and commit the next pages of the last window together, as many as arrive within `LONGEST_BATCH`.
+    """Stage and commit the next pages of the last window, batch by batch, until the carrier is slow or the list ends.
 
     If the carrier fails meanwhile, the pages before are committed and the error is raised. A page that stays empty is
-    left to the caller, which reads it again separately.
+    left to the caller, which reads it again separately. The connection belongs to this function until it returns.
     """
-    listed: list[ListedPage] = []
-    begin = clock()
-    try:
-        while _has_room(listed, speed, clock() - begin):
-            page_number = position.next_page + len(listed)
-            began = clock()
-            after = listed[-1].page.next_after if listed else position.next_after
-            page = request_page(client, window, page_number - (window.first_page or 1) + 1, after)
-            received = clock()
-            speed.observe((received - began).total_seconds())
-            listed.append(ListedPage(page_number, page, received))
-    except CarrierEmptyPageError:
-        speed.observe(inf)
-    finally:
-        if listed:
-            _stage(connection, run, position.scan_pass, listed)
+    reader = _BatchReader(position, window, client, clock, speed)
+    with ThreadPoolExecutor(1, thread_name_prefix="amop staging") as writer:
+        written: Future[None] | None = None
+        while not reader.is_at_end:
+            try:
+                reader.read()
+            finally:
+                # In the order of the pages: a batch is written when the one before it is committed.
+                if written is not None:
+                    written.result()
+                batch = reader.take()
+                written = writer.submit(_stage, connection, run, position.scan_pass, batch) if batch else None
+        if written is not None:
+            written.result()
 
 
-def _has_room(listed: list[ListedPage], speed: CarrierSpeed, spent: timedelta) -> bool:
+class _BatchReader:
+    """Reads the next pages of a window, batch by batch."""
+
+    def __init__(
+        self, position: ScanPosition, window: ListWindow, client: CarrierClient, clock: Clock, speed: CarrierSpeed
+    ) -> None:
+        self._window, self._client, self._clock, self._speed = window, client, clock, speed
+        self._next_page, self._next_after = position.next_page, position.next_after
+        self._listed: list[ListedPage] = []
+        self.is_at_end = False
+        """True when the list has ended, the carrier is slow, or a page stays empty."""
+
+    def take(self) -> list[ListedPage]:
+        """Return the pages that have been read since the last time."""
+        listed, self._listed = self._listed, []
+        return listed
+
+    def read(self) -> None:
+        """Read one batch.
+
+        Raises:
+            CarrierError: the pages before can be taken all the same.
+        """
+        begin = self._clock()
+        try:
+            with self._client.consecutive_calls():
+                while not self.is_at_end and _has_room(self._listed, self._clock() - begin):
+                    self._read_page()
+        except CarrierEmptyPageError:
+            self._speed.observe(inf)
+            self.is_at_end = True
+
+    def _read_page(self) -> None:
+        began, number = self._clock(), self._next_page
+        page = request_page(self._client, self._window, number - (self._window.first_page or 1) + 1, self._next_after)
+        received = self._clock()
+        self._speed.observe((received - began).total_seconds())
+        self._listed.append(ListedPage(number, page, received))
+        self._next_page, self._next_after = number + 1, page.next_after
+        self.is_at_end = page.is_last_page or not self._speed.is_fast
+
+
+def _has_room(listed: list[ListedPage], spent: timedelta) -> bool:
     """Return True if one more page may belong to the same transaction."""
     if not listed:
         return True
     is_end = listed[-1].page.is_last_page or listed[-1].page_number in CHECKED_PAGES
     count = sum(len(each.page.devices) for each in listed)
-    return not is_end and speed.is_fast and spent < LONGEST_BATCH and count < LARGEST_BATCH
+    return not is_end and spent < LONGEST_BATCH and count < LARGEST_BATCH
 
 
 def _stage(connection: WarehouseConnection, run: SyncRun, scan_pass: int, listed: list[ListedPage]) -> None:

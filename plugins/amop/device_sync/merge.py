@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.doubtful_usage import PROOF_READS
-from amop.device_sync.history import record_device_history, record_synced_usage
+from amop.device_sync.history import record_changed_devices, record_synced_usage
 from amop.device_sync.plausibility import refuse_implausible
 from amop.device_sync.progress import staging_progress
 from amop.device_sync.rows import DeviceCounts
@@ -60,10 +60,11 @@ def _lock_run(connection: WarehouseConnection, run_id: int) -> SyncRun:
 
 def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: datetime) -> DeviceCounts:
     refuse_unless_complete(connection, run)
+    collect_list_changes(connection, run)
     refuse_implausible(connection, run)
     provider_id = run.service_provider_id
-    inserted = merges.count_new_devices(connection, run_id=run.id, service_provider_id=provider_id)
-    written = merges.merge_devices(connection, run_id=run.id, service_provider_id=provider_id, iccids=None, now=now)
+    inserted = merges.count_new_devices(connection)
+    written = merges.merge_devices(connection, service_provider_id=provider_id, now=now)
     merges.record_imei_changes(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     merges.merge_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
     records.supersede_details(connection, run_id=run.id, service_provider_id=provider_id, now=now)
@@ -73,7 +74,7 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
     records.supersede_devices(
         connection, run_id=run.id, service_provider_id=provider_id, is_exact_full=is_exact_full, now=now
     )
-    record_device_history(connection, run)
+    record_changed_devices(connection, run)
     counts = DeviceCounts(inserted, written - inserted, vanished, missing)
     merges.record_device_merge(
         connection,
@@ -85,6 +86,19 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
         now=now,
     )
     return counts
+
+
+def collect_list_changes(connection: WarehouseConnection, run: SyncRun, *, iccids: list[str] | None = None) -> None:
+    """Create ``list_change``: the SIMs in which the run's list, or these SIMs of it, and the warehouse differ."""
+    merges.collect_list_changes(
+        connection,
+        run_id=run.id,
+        service_provider_id=run.service_provider_id,
+        is_full=run.is_full and iccids is None,
+        is_repeated=merges.find_repeated_device(connection, run_id=run.id),
+        iccids=iccids,
+    )
+    merges.analyze_list_changes(connection)
 
 
 def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> None:
@@ -101,7 +115,9 @@ def refuse_unless_complete(connection: WarehouseConnection, run: SyncRun) -> Non
         raise MergeRefusedError(
             f"{run.label}, run {run.id}: the sync is not complete ({work_rows_left} work rows left); nothing was merged"
         )
-    count = records.count_bad_records(connection, run_id=run.id, devices_seen=run.devices_seen)
+    count = records.count_bad_records(
+        connection, run_id=run.id, devices_seen=run.devices_seen, maximum_bad_share=run.maximum_bad_share
+    )
     for bad, read, where in (
         (count.devices_bad, count.devices_read, "the device list"),
         (count.sims_bad, count.sims_read, "the device list or their usage"),
@@ -126,7 +142,7 @@ def _deactivate_vanished(connection: WarehouseConnection, run: SyncRun, now: dat
     provider_id = run.service_provider_id
     fleet = merges.count_active_devices(connection, service_provider_id=provider_id)
     vanished = merges.deactivate_vanished_devices(connection, run_id=run.id, service_provider_id=provider_id, now=now)
-    missing = merges.record_missing_devices(connection, run_id=run.id, service_provider_id=provider_id, now=now)
+    missing = merges.record_missing_devices(connection, run_id=run.id, now=now)
     if Decimal(vanished) / max(fleet, 1) > run.maximum_vanished_share and not run.allows_mass_deactivation:
         # The transaction is rolled back: neither these SIMs nor anything else of this run is written.
         raise MergeRefusedError(

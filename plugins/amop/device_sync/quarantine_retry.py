@@ -14,7 +14,7 @@ from datetime import datetime
 from amop.carriers.control_center_pages import usage_of
 from amop.database.connection import WarehouseConnection, transaction
 from amop.device_sync.history import record_device_history
-from amop.device_sync.merge import merge_staged_usage
+from amop.device_sync.merge import collect_list_changes, merge_staged_usage
 from amop.device_sync.quarantine import QuarantineFilter, find_records, list_records
 from amop.device_sync.rows import QuarantinedRecord, StagedDevice, StagedUsage
 from amop.device_sync.staging import REFUSED_DETAILS, staged_counters, staged_device
@@ -136,13 +136,8 @@ def _merge_devices(
     if rows:
         provider_id = run.service_provider_id
         reads.copy_devices.write(connection, rows)
-        merges.merge_devices(
-            connection,
-            run_id=run.id,
-            service_provider_id=provider_id,
-            iccids=[row.iccid for row in rows],
-            now=now,
-        )
+        collect_list_changes(connection, run, iccids=[row.iccid for row in rows])
+        merges.merge_devices(connection, service_provider_id=provider_id, now=now)
         record_device_history(connection, run)
         merges.clear_missing_devices(connection, run_id=run.id, service_provider_id=provider_id)
         merges.insert_communication_plans(connection, run_id=run.id, service_provider_id=provider_id, now=now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,7 @@ class BadRecordCount:
     devices_read: int
     devices_bad: int
     sims_read: int
+    """Those of the list alone where their share of bad ones is within the limit anyway."""
     sims_bad: int
 
 
@@ -339,8 +340,7 @@ class HistorianLine:
     SyncDate: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class StagedDevice:
+class StagedDevice(NamedTuple):
     """A row of ``amop.device_staging``: a SIM at its place in the device list."""
 
     run_id: int
@@ -353,8 +353,7 @@ class StagedDevice:
     communication_plan: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StagedUsage:
+class StagedUsage(NamedTuple):
     """A row of ``amop.device_usage_staging``: the counter of a SIM in one zone."""
 
     run_id: int

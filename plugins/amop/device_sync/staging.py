@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from amop.carriers.page import CarrierPage
+from amop.carriers.page import CarrierPage, ReceivedDocument
 from amop.carriers.protocol import DevicePage, UsagePage
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.quarantine import BadRecord, quarantine_record, storable_form
@@ -64,7 +64,8 @@ def answer_to(work: WorkRow, document: object, now: datetime, *, is_refusal: boo
 
 def store_answer(connection: WarehouseConnection, run_id: int, answer: CarrierPage) -> None:
     """Store an answer as received until it is archived, in the transaction that stages it."""
-    document = _json(answer.document).encode()
+    given = answer.document
+    document = given.body if isinstance(given, ReceivedDocument) else _json(given).encode()
     reads.insert_carrier_page(
         connection,
         run_id=run_id,
@@ -175,16 +176,7 @@ def _insert_list_page(
 
 def staged_device(run_id: int, scan_pass: int, page_number: int, row_number: int, device: ListedDevice) -> StagedDevice:
     """Return the staging row of a SIM at its place in the list."""
-    return StagedDevice(
-        run_id=run_id,
-        scan_pass=scan_pass,
-        page_number=page_number,
-        row_number=row_number,
-        iccid=device.iccid,
-        status=device.status,
-        rate_plan=device.rate_plan,
-        communication_plan=device.communication_plan,
-    )
+    return StagedDevice(run_id, scan_pass, page_number, row_number, *device)
 
 
 def stage_usage_page(

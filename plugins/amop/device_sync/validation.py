@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from amop.carriers.protocol import ABSENT, DEVICE_KEYS
 from amop.families import ICCID, IdentifierRule
@@ -20,6 +21,9 @@ LONGEST_TEXT = LONGEST_NAME
 """Longest text in characters; longer than any status, plan or number of a carrier."""
 LONGEST_KEY = 64
 
+REMEMBERED_ATTRIBUTES = 4096
+"""Combinations of status and plans that are judged once; a fleet has far fewer than SIMs."""
+
 KNOWN_STATUSES = frozenset(
     {
         "INVENTORY", "TEST_READY", "ACTIVATION_READY", "ACTIVATED", "DEACTIVATED", "RETIRED", "PURGED", "REPLACED",
@@ -27,6 +31,10 @@ KNOWN_STATUSES = frozenset(
     }
 )  # fmt: skip
 """Statuses of a SIM: those of Control Center, and SUSPENDED of the other API families."""
+
+
+Attributes = tuple[str | None, str | None, str | None]
+"""Status, rate plan and communication plan of a SIM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +45,7 @@ class Rejected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListedDevice:
+class ListedDevice(NamedTuple):
     """A SIM of the device list."""
 
     iccid: str
@@ -104,22 +111,34 @@ def validate_listed_device(raw: object, identifier: IdentifierRule = ICCID) -> L
     if not isinstance(raw, Mapping):
         return Rejected(record_key(raw), f"a device is a JSON object, not {_kind(raw)}")
     iccid = raw.get("iccid")
+    usable = usable_iccid(iccid, identifier)
+    try:
+        known = usable_attributes(raw["status"], raw["ratePlan"], raw["communicationPlan"])
+    except (KeyError, TypeError):  # absent, or a list or an object
+        known = None
+    if usable is not None and known is not None:
+        return ListedDevice(usable, *known)
+    return _rejected_device(raw, iccid, identifier)
+
+
+@functools.lru_cache(maxsize=REMEMBERED_ATTRIBUTES)
+def usable_attributes(status: object, rate_plan: object, communication_plan: object) -> Attributes | None:
+    """Return status, rate plan and communication plan as they are staged, None if one of them is unusable."""
+    if any(_text_fault(value) is not None for value in (status, rate_plan, communication_plan)):
+        return None
+    return canonical_status(_text(status)), _text(rate_plan), _text(communication_plan)
+
+
+def _rejected_device(raw: Mapping[str, object], iccid: object, identifier: IdentifierRule) -> Rejected:
+    """Return why a listed SIM is unusable."""
     if usable_iccid(iccid, identifier) is None:
         return Rejected(record_key(raw), f"{identifier.name} is {_shown(iccid)}, not {identifier.form}")
     absent = [name for name in DEVICE_KEYS if name not in raw]
     if absent:
         return Rejected(record_key(raw), f"{' and '.join(absent)} absent; a SIM without one has null")
-    fields = {name: raw[name] for name in DEVICE_KEYS if name != "iccid"}
-    for name, value in fields.items():
-        reason = _text_fault(value)
-        if reason is not None:
-            return Rejected(record_key(raw), f"{name} {reason}")
-    return ListedDevice(
-        iccid=str(iccid),
-        status=canonical_status(_text(fields["status"])),
-        rate_plan=_text(fields["ratePlan"]),
-        communication_plan=_text(fields["communicationPlan"]),
-    )
+    faults = ((name, _text_fault(raw[name])) for name in DEVICE_KEYS if name != "iccid")
+    name, reason = next((name, reason) for name, reason in faults if reason is not None)
+    return Rejected(record_key(raw), f"{name} {reason}")
 
 
 def validate_usage(value: object) -> int | str:

@@ -1,4 +1,7 @@
-"""Apply approved plan changes at the carrier: read, write and record one SIM after another; read a sample back.
+"""Apply approved plan changes at the carrier: check, write and record one SIM after another.
+
+Before its change a SIM is read, or the carrier's list of modified SIMs has shown that it was not modified since the
+device list that the change is built on (`amop.plan_changes.list_check`).
 
 A process that was killed at any instant continues where it stopped when it is run again. Each change's row has the
 state for that: ``sent_at`` is committed before the write request is sent, so that a change that is approved and sent is
@@ -31,8 +34,9 @@ from amop.families import monthly_change_limits
 from amop.foreign_text import clean_text
 from amop.log_lines import figures
 from amop.plan_changes import store
+from amop.plan_changes.counted_reads import CountedReads
+from amop.plan_changes.list_check import ListCheck
 from amop.plan_changes.rules import (
-    VERIFICATION_SAMPLE,
     ChangesStatus,
     check_present_plan,
     present_plan,
@@ -111,14 +115,20 @@ def apply_changes(
     with connect(conninfo, application_name="amop apply_changes", autocommit=True) as connection:
         changes = load_instance_changes(connection, instance_id)
         _lock_provider(connection, changes)
+        reads = CountedReads(client)
         store.find_lost_answers(connection, instance_id=instance_id, now=clock())
-        _settle_doubts(connection, instance_id, client, clock, sleep)
+        _settle_doubts(connection, instance_id, reads, clock, sleep)
+        check = ListCheck(connection, changes, reads, clock)
         failures = 0
         while batch := _next_batch(connection, instance_id, calls_per_second, clock()):
-            failures = _apply_batch(connection, changes, batch, client, clock, failures)
-            if len(batch) < BATCH_SIZE or _doubts(connection, instance_id, MAXIMUM_CONSECUTIVE_DOUBTS):
-                _settle_doubts(connection, instance_id, client, clock, sleep)
-        _settle_doubts(connection, instance_id, client, clock, sleep)
+            is_last = len(batch) < BATCH_SIZE
+            batch = check.prepare(batch)
+            failures = _apply_batch(connection, changes, batch, reads, check, clock, failures)
+            reads.record(connection, instance_id)
+            if is_last or _doubts(connection, instance_id, MAXIMUM_CONSECUTIVE_DOUBTS):
+                _settle_doubts(connection, instance_id, reads, clock, sleep)
+        _settle_doubts(connection, instance_id, reads, clock, sleep)
+        reads.record(connection, instance_id)
         return _finish(connection, instance_id, clock())
 
 
@@ -131,7 +141,8 @@ def _apply_batch(
     connection: WarehouseConnection,
     changes: InstanceChanges,
     batch: list[PlanChange],
-    client: CarrierClient,
+    client: CountedReads,
+    check: ListCheck,
     clock: Clock,
     failures: int,
 ) -> int:
@@ -141,8 +152,11 @@ def _apply_batch(
         ChangesStoppedError: too many consecutive refusals, those of earlier batches included.
     """
     doubts = 0
-    for change in batch:
-        state, error = _apply(connection, change, client, clock)
+    for number, change in enumerate(batch):
+        if number and check.is_over():
+            break
+        state, error = _apply(connection, change, client, clock, is_checked=check.may_write(change))
+        check.count(1)
         failures = failures + 1 if state == "failed" else 0
         doubts = doubts + 1 if state == IN_DOUBT else 0
         if failures >= MAXIMUM_CONSECUTIVE_FAILURES:
@@ -163,35 +177,6 @@ def stop_changes(conninfo: str, instance_id: int, reason: str, *, now: datetime 
             store.set_status(connection, instance_id=instance_id, status=ChangesStatus.STOPPED, reason=reason, now=now)
 
 
-def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, clock: Clock = utc_now) -> dict[str, int]:
-    """Read a sample of the applied changes back; a SIM on another plan than the target becomes a conflict.
-
-    Returns:
-        ``verified``, the number of SIMs read now, and ``different``, the number of SIMs on another plan.
-    """
-    verified = different = 0
-    with connect(conninfo, application_name="amop verify_changes", autocommit=True) as connection:
-        changes = load_instance_changes(connection, instance_id)
-        if changes.newer_instance_id is not None:
-            log.info("Instance %s may have changed these SIMs again: nothing to verify", changes.newer_instance_id)
-            return {"verified": 0, "different": 0}
-        for change in store.sample(connection, instance_id=instance_id, sample_size=VERIFICATION_SAMPLE):
-            try:
-                shown = present_plan(client.device_details(change.iccid))
-            except CarrierRequestError as error:
-                log.warning("SIM %s could not be read back: %s", change.iccid, error)
-                continue
-            verified += 1
-            is_kept = shown == change.to_rate_plan
-            problem = None if is_kept else f"was applied, but the carrier shows rate plan {shown!r} afterwards"
-            store.set_verified(connection, change_id=change.id, rate_plan=shown, error=problem, now=clock())
-            if problem is not None:
-                different += 1
-                log.error("%s: SIM %s %s", changes.service_provider_name, change.iccid, problem)
-    log.info("%s: %s SIMs read back, %s differ", changes.service_provider_name, verified, different)
-    return {"verified": verified, "different": different}
-
-
 def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) -> None:
     try:
         store.lock_provider(connection, service_provider_id=changes.service_provider_id)
@@ -205,7 +190,7 @@ def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) ->
 def _settle_doubts(
     connection: WarehouseConnection,
     instance_id: int,
-    client: CarrierClient,
+    client: CountedReads,
     clock: Clock,
     sleep: Callable[[float], None],
 ) -> None:
@@ -220,7 +205,7 @@ def _settle_doubts(
             _settle(connection, change, client, clock)
 
 
-def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: CarrierClient, clock: Clock) -> None:
+def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: CountedReads, clock: Clock) -> None:
     """Settle one doubt: the change was done, was not sent (it is sent again after the usual check), or has failed."""
     try:
         shown = present_plan(client.device_details(change.iccid))
@@ -284,19 +269,21 @@ def _reject_unsent(
 
 
 def _apply(
-    connection: WarehouseConnection, change: PlanChange, client: CarrierClient, clock: Clock
+    connection: WarehouseConnection, change: PlanChange, client: CountedReads, clock: Clock, *, is_checked: bool
 ) -> tuple[str, str | None]:
-    """Check and change one SIM; return its state and the reason.
+    """Check and change one SIM; return its state and the reason. ``is_checked``: the SIM is on its old plan, by a list.
 
     The state is ``withdrawn`` for a change that may no longer be sent, and ``in_doubt`` after an unclear answer.
     """
+    is_done, conflict = False, None
     try:
-        is_done, conflict = check_present_plan(
-            client.device_details(change.iccid),
-            iccid=change.iccid,
-            from_rate_plan=change.from_rate_plan,
-            to_rate_plan=change.to_rate_plan,
-        )
+        if not is_checked:
+            is_done, conflict = check_present_plan(
+                client.device_details(change.iccid),
+                iccid=change.iccid,
+                from_rate_plan=change.from_rate_plan,
+                to_rate_plan=change.to_rate_plan,
+            )
         if is_done and (applied_by := store.session_that_applied(connection, change_id=change.id)) is not None:
             reason = f"session {applied_by} applied the same change meanwhile; the saving is that session's"
             store.set_outcome(connection, change_id=change.id, state="rejected", error=reason, now=clock())
@@ -331,7 +318,7 @@ def _refusal_by_limits(connection: WarehouseConnection, change: PlanChange, now:
     return refusal_by_limits(**asdict(limits), now=now)
 
 
-def _write(connection: WarehouseConnection, change: PlanChange, client: CarrierClient) -> None:
+def _write(connection: WarehouseConnection, change: PlanChange, client: CountedReads) -> None:
     """Send the write request, or record that it was not sent."""
     try:
         client.change_rate_plan(change.iccid, change.to_rate_plan)

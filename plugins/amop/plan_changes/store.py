@@ -114,6 +114,34 @@ class PlanChange:
     iccid: str
     from_rate_plan: str | None
     to_rate_plan: str
+    is_read_first: bool
+    """True: the SIM is read alone before the change is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """The device list that the changes of an instance are built on, and the lists of modified SIMs read since."""
+
+    began_at: datetime | None
+    """None: no sync of the provider was merged before the inputs of the instance were read."""
+    is_certain: bool
+    """True: every modification at the carrier before ``began_at`` is in the warehouse."""
+    device_count: int
+    """Active SIMs of the provider."""
+    daily_modified_count: int | None
+    """SIMs modified in a day, by the latest incremental list; None without one."""
+    listed_at: datetime | None
+    """``sent_at`` of the newest change that a list of modified SIMs has shown; None: none was read."""
+    refusal: str | None
+    """Why the list of modified SIMs is not used any more; None: it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentWrite:
+    """A change whose write request the carrier confirmed."""
+
+    iccid: str
+    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +186,8 @@ class AppliedChange:
     id: int
     iccid: str
     to_rate_plan: str
+    sent_at: datetime | None
+    """None: the SIM was on the target plan already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +300,40 @@ def next_batch(connection: WarehouseConnection, *, instance_id: int, batch_size:
     """Return the next approved changes that were not sent, in the order of sending."""
 
 
+@statement("plan_changes/device_list")
+def device_list(connection: WarehouseConnection, *, instance_id: int) -> DeviceList:
+    """Return the device list that the changes of an instance are built on."""
+
+
+@statement("plan_changes/mark_uncertain")
+def mark_uncertain(connection: WarehouseConnection, *, instance_id: int, final_statuses: list[str]) -> RowCount:
+    """Mark the unsent changes of SIMs whose plan the device list does not say for certain: they are read first."""
+
+
+@statement("plan_changes/recent_writes")
+def recent_writes(connection: WarehouseConnection, *, instance_id: int, batch_size: int) -> list[RecentWrite]:
+    """Return the latest changes whose write request was confirmed at once, the newest first."""
+
+
+@statement("plan_changes/record_modified")
+def record_modified(
+    connection: WarehouseConnection,
+    *,
+    instance_id: int,
+    iccids: list[str],
+    rate_plans: list[str | None],
+    now: datetime,
+) -> RowCount:
+    """Record what a list of modified SIMs shows: which unsent changes are read first, which applied ones are kept."""
+
+
+@statement("plan_changes/set_listed")
+def set_listed(
+    connection: WarehouseConnection, *, instance_id: int, listed_at: datetime | None, refusal: str | None
+) -> None:
+    """Record how far the list of modified SIMs was read, or why it is not used; None keeps the stored value."""
+
+
 @statement("plan_changes/change_limits")
 def change_limits(
     connection: WarehouseConnection, *, change_id: int, now: datetime, monthly_limits: Jsonb
@@ -331,6 +395,16 @@ def set_verified(
     connection: WarehouseConnection, *, change_id: int, rate_plan: str | None, error: str | None, now: datetime
 ) -> None:
     """Store which plan the carrier shows for an applied change; an error makes it a conflict."""
+
+
+@statement("plan_changes/add_reads")
+def add_reads(connection: WarehouseConnection, *, instance_id: int, read_count: int) -> None:
+    """Count reads at the carrier that checked changes or read them back."""
+
+
+@statement("plan_changes/unverified")
+def unverified(connection: WarehouseConnection, *, instance_id: int) -> list[AppliedChange]:
+    """Return the applied changes that were not read back yet."""
 
 
 # --- Wrappers ---------------------------------------------------------------------------------------------------------

@@ -239,6 +239,8 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     for first in range(0, len(model.devices), CHUNK_ROWS):
         chunk = slice(first, min(first + CHUNK_ROWS, len(model.devices)))
         fits = np.arange(chunk.start, chunk.stop)[~overflows[chunk]] if overflows[chunk].any() else chunk
+        if overflows[chunk].all():
+            continue  # not even the price of a change may fit
         total += exact_sum(_least_costs(model, fits, price, scale, change_price, np.int64))
     total += exact_sum(_least_costs(model, np.flatnonzero(overflows), price, scale, change_price, object))
     return -(-total // scale)

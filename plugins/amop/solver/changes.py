@@ -53,7 +53,8 @@ def assignment_without_changes(model: CostModel, assignment: Integers) -> Intege
 def keep_current_plans_on_ties(model: CostModel, assignment: Integers) -> Integers:
     """Return an assignment of the same bill that undoes changes without effect, shape (N,).
 
-    Undone are changes that leave own cost and pool excess as they are, and swaps among duplicate SIMs.
+    Undone are changes that leave own cost and pool excess as they are, swaps among duplicate SIMs, and swaps within a
+    pool.
     """
     kept = assignment.copy()
     rows = np.flatnonzero(is_changed(model, assignment))
@@ -68,21 +69,57 @@ def keep_current_plans_on_ties(model: CostModel, assignment: Integers) -> Intege
     undo[maybe] = model.own_costs(rows[maybe], current[maybe]) == model.own_costs(rows[maybe], new[maybe])
     kept[rows[undo]] = current[undo]
     rows = rows[~undo]
-    undo_swaps(model, rows, kept, [model.devices.usage_micro_mb[rows]])
+    undo_swaps(model, rows, kept, [model.devices.usage_micro_mb[rows], model.devices.sms_usage[rows]])
+    undo_swaps_in_pools(model, kept)
     return kept
 
 
-def undo_swaps(model: CostModel, rows: Integers, assignment: Integers, usage: Sequence[Integers]) -> None:
-    """Keep as many duplicate SIMs on their current plan as the assignment puts there.
+def undo_swaps_in_pools(model: CostModel, assignment: Integers) -> None:
+    """Keep as many SIMs of each pool on their current plan as the assignment puts there, whatever data they use.
+
+    SIMs of one tariff bring the same allowance and charge with a plan, and the pool only counts the sum of their usage.
+    They differ by their SMS, where the plans of the pool have different rates for it, and by the plans that their comm
+    group allows: between two of these, only SIMs that swap their plans with each other keep them.
 
     Args:
         model: the fleet.
-        rows: the SIMs.
         assignment: plan of each SIM of the fleet, shape (N,); it is modified.
-        usage: columns that are equal for SIMs of the same usage, of the length of ``rows``.
+    """
+    current = model.devices.current_rate_plan
+    rows = np.flatnonzero((assignment != current) & (assignment >= 0) & (current >= 0))
+    pool = model.pool[model.group[rows], assignment[rows]]
+    rows, pool = rows[pool != NONE], pool[pool != NONE]
+    if not len(rows):
+        return
+    groups, plans = np.nonzero(model.pool != NONE)
+    rate, member = model.rate_plans.sms_rate[plans], model.pool[groups, plans]
+    highest, lowest = np.zeros(model.pool_count, dtype=np.int64), np.full(model.pool_count, rate.max())
+    np.maximum.at(highest, member, rate)
+    np.minimum.at(lowest, member, rate)
+    sms = np.where((highest != lowest)[pool], model.devices.sms_usage[rows], 0)
+    undo_swaps(model, rows, assignment, [pool, sms])
+    changed = is_changed(model, assignment)[rows] & (model.pool[model.group[rows], current[rows]] == pool)
+    rows, pool, sms = rows[changed], pool[changed], sms[changed]
+    plan_pair = np.sort(np.stack((current[rows], assignment[rows])), axis=0)
+    _, pair = np.unique(np.stack((pool, sms, model.tariff[rows], *plan_pair)), axis=1, return_inverse=True)
+    place = 2 * pair.reshape(-1) + (current[rows] < assignment[rows])
+    order = np.argsort(place, kind="stable")
+    there_and_back = np.bincount(place, minlength=2 * (int(place.max(initial=0)) // 2 + 1)).reshape(-1, 2).min(axis=1)
+    stays = rows[order][rank_in_run(place[order]) < there_and_back[place[order] // 2]]
+    assignment[stays] = current[stays]
+
+
+def undo_swaps(model: CostModel, rows: Integers, assignment: Integers, alike: Sequence[Integers]) -> None:
+    """Keep as many SIMs that cost the same on every plan on their current plan as the assignment puts there.
+
+    Args:
+        model: the fleet.
+        rows: the SIMs; their current plan is known.
+        assignment: plan of each SIM of the fleet, shape (N,); it is modified.
+        alike: columns that are equal, beside comm group and tariff, for SIMs whose plans may be swapped.
     """
     devices, plans = model.devices, len(model.rate_plans)
-    columns = (*usage, model.group[rows], model.tariff[rows], devices.sms_usage[rows])
+    columns = (*alike, model.group[rows], model.tariff[rows])
     order, kind = _duplicate_sims(columns)
     if not len(order):
         return

@@ -16,7 +16,7 @@ import numpy as np
 
 from amop.solver.bill import CostModel, Terms
 from amop.solver.canonical import CanonicalProblem
-from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps
+from amop.solver.changes import assignment_without_changes, count_changes, is_changed, undo_swaps, undo_swaps_in_pools
 from amop.solver.components import Doubles
 from amop.solver.hashing import SEED, mix
 from amop.solver.model import NONE, Devices, Eligibility, Integers, RatePlans
@@ -264,7 +264,7 @@ def _canonical_columns(bills: ScenarioBills, row: Integers) -> Integers:
 
 
 def _keep_current_plans_on_ties(bills: ScenarioBills, assignment: Integers, min_saving: int) -> Integers:
-    """Return an assignment of the same total that undoes changes without effect, and swaps among duplicate SIMs."""
+    """Return an assignment of the same total that undoes changes without effect, swaps of equal SIMs and in pools."""
     model = bills.model
     rows = np.flatnonzero(is_changed(model, assignment))
     if not len(rows):
@@ -284,7 +284,8 @@ def _keep_current_plans_on_ties(bills: ScenarioBills, assignment: Integers, min_
     usage = bills.usage(others)
     factors = mix(np.arange(1, 2 * bills.count + 1, dtype=np.uint64) * np.uint64(SEED)).reshape(2, -1)
     keys = [(mix(usage.view(np.uint64)) * factor).sum(axis=1, dtype=np.uint64).view(np.int64) for factor in factors]
-    undo_swaps(model, others, swapped, keys)
+    undo_swaps(model, others, swapped, [*keys, model.devices.sms_usage[others]])
+    undo_swaps_in_pools(model, swapped)
     # SIMs are compared by hashes of their scenarios: keep the swaps only if they cost nothing.
     fewer = count_changes(model, swapped) <= count_changes(model, kept)
     same_cost = scenario_objective(bills, swapped, min_saving) <= scenario_objective(bills, kept, min_saving)

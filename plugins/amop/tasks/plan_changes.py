@@ -86,7 +86,7 @@ def apply_changes_task(instance: InstanceOfSession) -> dict[str, int]:
 @task(execution_timeout=time_limits.BULK_TASK)
 def verify_changes(instance: InstanceOfSession) -> dict[str, int]:
     """Read a sample of the applied changes back from the carrier and record every difference."""
-    from amop.plan_changes.apply import verify_changes as verify
+    from amop.plan_changes.verify import verify_changes as verify
 
     with _client(instance["instance_id"]) as (client, _pace):
         conninfo = warehouse_conninfo()

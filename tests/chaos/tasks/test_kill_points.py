@@ -73,17 +73,23 @@ POINTS = {
                   Statement("runs/set_session_progress", has_run=True)),
     ),
     Step.CHANGES: (
-        # In doubt, the carrier is asked; then all goes as before every change.
+        # In doubt, the carrier is asked; then all goes as before every change. A process that continues reads the list
+        # of modified SIMs again.
         KillPoint("apply_changes", "change noted as sent, not sent",
                   Call("amop.carriers.control_center:ControlCenterClient.change_rate_plan", nth=2),
-                  calls_again={SIM: 2}),
-        KillPoint("apply_changes", "change made by the carrier, its answer not read",
-                  Call("amop.carriers.http_client:read_json_body", nth=2), calls_again={SIM: 1}),
+                  calls_again={SIM: 2, LIST: 1}),
+        KillPoint("apply_changes", "first change made by the carrier, its answer not read",
+                  Call("amop.carriers.http_client:read_json_body", nth=2), calls_again={SIM: 2}),
+        KillPoint("apply_changes", "list of modified SIMs read, not noted",
+                  Statement("plan_changes/record_modified"), calls_again={LIST: 1}),
+        KillPoint("apply_changes", "list of modified SIMs noted, not committed",
+                  Statement("plan_changes/set_listed", has_run=True), calls_again={LIST: 1}),
         KillPoint("apply_changes", "change answered, not noted",
-                  Statement("plan_changes/set_outcome", nth=2), calls_again={SIM: 1}),
-        KillPoint("apply_changes", "between two changes", Statement("plan_changes/set_outcome", nth=2, has_run=True)),
-        KillPoint("verify_changes", "change read back, not noted",
-                  Statement("plan_changes/set_verified", nth=2), calls_again={SIM: 1}),
+                  Statement("plan_changes/set_outcome", nth=2), calls_again={SIM: 1, LIST: 1}),
+        KillPoint("apply_changes", "between two changes", Statement("plan_changes/set_outcome", nth=2, has_run=True),
+                  calls_again={LIST: 1}),
+        KillPoint("verify_changes", "changes read back, not noted",
+                  Statement("plan_changes/record_modified"), calls_again={LIST: 1}),
     ),
     Step.MAINTENANCE: (
         KillPoint("remove_staging", "staging deleted by half", Statement("maintenance/delete_rows_of_run", nth=3)),
@@ -164,7 +170,7 @@ def test_what_is_compared_is_a_whole_day_and_tells_a_difference(world: KillWorld
     assert [text.count('"Progress": ') for text in day.messages].count(1) == 6
     assert len(day.objects) == 4 and all(day.objects.values())
     assert (day.optimization_runs, day.notifications, day.messages_again) == (1, 1, 0)
-    assert day.calls[LIST] == 3 and day.calls["PUT /devices/{iccid}"] == 5
+    assert day.calls[LIST] == 3 + 2 and day.calls["PUT /devices/{iccid}"] == 5
     before, after = world.undisturbed(Step.SYNC), day
     with pytest.raises(AssertionError):
         _require_same(before, after)

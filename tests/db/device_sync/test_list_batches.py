@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from amop.carriers.errors import CarrierEmptyPageError
+from amop.database.statements import Statement
 from amop.device_sync import fetch, list_batches
 from sandbox.carrier.running import running_carrier
 from tests.worlds.moments import present
@@ -45,6 +48,9 @@ class TimedClient:
     def now(self) -> datetime:
         return self._now
 
+    def consecutive_calls(self) -> Any:
+        return self._client.consecutive_calls()
+
     def list_devices_page(self, **arguments: Any) -> Any:
         self.calls += 1
         self._now += timedelta(seconds=self._seconds)
@@ -79,13 +85,94 @@ def test_pages_of_a_fast_carrier_are_committed_together_once_it_has_been_fast_fo
     assert world.carrier.stats("api_jasper")["calls"] == PAGES
 
 
-def test_a_batch_ends_after_015_seconds(world: SyncWorld) -> None:
+def test_a_batch_has_a_fixed_number_of_statements_and_two_for_each_page(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.open("counted")
+    fetch.queue_sync(world.dsn, run_id)
+    names: list[str] = []
+    run, stage = Statement.__call__, list_batches.stage_fast_pages
+
+    def noted(self: Statement[..., Any], *args: Any, **kwargs: Any) -> Any:
+        names.append(self.name)
+        return run(self, *args, **kwargs)
+
+    def counted(*args: Any) -> None:
+        names.clear()
+        stage(*args)
+        found.update(names)
+
+    found: Counter[str] = Counter()
+    monkeypatch.setattr(Statement, "__call__", noted)
+    monkeypatch.setattr("amop.device_sync.list_scan.stage_fast_pages", counted)
+    with world.client() as client:
+        read_list(world, run_id, TimedClient(client, 0.001))
+    batch = PAGES - FAST_PAGES
+    assert found == {
+        "carriers/lock_api_user": 1, "carriers/begin_turn": 1, "carriers/end_turn": 1, "carriers/unlock_api_user": 1,
+        "device_sync/insert_list_page": batch, "device_sync/insert_carrier_page": batch, "runs/record_progress": 1,
+    }  # fmt: skip
+
+
+def test_one_batch_is_read_while_the_one_before_it_is_written_and_no_more(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.open("ahead")
+    fetch.queue_sync(world.dsn, run_id)
+    stage = list_batches._stage
+    ahead: list[int] = []
+    with world.client() as client:
+        timed = TimedClient(client, 0.04)  # a batch has two pages
+
+        def slow(connection: Any, run: Any, scan_pass: int, listed: Any) -> None:
+            if not ahead:
+                read = listed[-1].page_number + 2
+                waited = threading.Event()
+                for _ in range(100):
+                    if timed.calls >= read:
+                        break
+                    waited.wait(0.05)
+                waited.wait(0.2)
+                ahead.append(timed.calls - listed[-1].page_number)
+            stage(connection, run, scan_pass, listed)
+
+        monkeypatch.setattr(list_batches, "_stage", slow)
+        assert read_list(world, run_id, timed) == SIMS
+    assert ahead == [2]
+    pages = world.rows("SELECT page_number FROM amop.device_sync_page ORDER BY page_number")
+    assert [row["page_number"] for row in pages] == list(range(1, PAGES + 1))
+
+
+def test_a_batch_that_cannot_be_written_ends_the_read_and_none_after_it_is_written(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.open("ended")
+    fetch.queue_sync(world.dsn, run_id)
+    stage, numbers = list_batches._stage, []
+
+    def broken(connection: Any, run: Any, scan_pass: int, listed: Any) -> None:
+        numbers.append(listed[0].page_number)
+        if len(numbers) == 2:
+            raise Killed
+        stage(connection, run, scan_pass, listed)
+
+    monkeypatch.setattr(list_batches, "_stage", broken)
+    with world.client() as client:
+        with pytest.raises(Killed):
+            read_list(world, run_id, TimedClient(client, 0.04))
+        assert world.count("device_sync_page") == FAST_PAGES + 2
+        monkeypatch.setattr(list_batches, "_stage", stage)
+        assert read_list(world, run_id, TimedClient(client, 0.04)) == SIMS
+    assert numbers == [FAST_PAGES + 1, FAST_PAGES + 3]
+
+
+def test_a_batch_ends_after_008_seconds(world: SyncWorld) -> None:
     run_id = world.open("medium")
     fetch.queue_sync(world.dsn, run_id)
     with world.client() as client:
-        read_list(world, run_id, TimedClient(client, 0.05))
-    # After three single pages: 3 + 3 pages of 0.05 seconds each, and the last one.
-    assert transactions(world, run_id) == FAST_PAGES + 3
+        read_list(world, run_id, TimedClient(client, 0.04))
+    # After three single pages: 2 + 2 + 2 pages of 0.04 seconds each, and the last one.
+    assert transactions(world, run_id) == FAST_PAGES + 4
 
 
 def test_each_page_of_a_slow_carrier_is_committed_when_it_has_been_received(world: SyncWorld) -> None:

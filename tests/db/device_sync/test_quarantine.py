@@ -65,9 +65,16 @@ def usage(**zones: dict[int, Any]) -> dict[tuple[str, str], list[list[Any]]]:
 
 
 @pytest.fixture
-def longer_texts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that makes the rules accept texts of 300 characters, as a later version might."""
-    return lambda: monkeypatch.setattr(validation, "LONGEST_TEXT", 1000)
+def longer_texts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yield a function that makes the rules accept texts of 300 characters, as a later version might."""
+
+    def change() -> None:
+        monkeypatch.setattr(validation, "LONGEST_TEXT", 1000)
+        validation.usable_attributes.cache_clear()
+
+    validation.usable_attributes.cache_clear()
+    yield change
+    validation.usable_attributes.cache_clear()
 
 
 @pytest.fixture

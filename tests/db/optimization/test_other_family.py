@@ -22,9 +22,10 @@ from amop.device_sync.merge import merge_devices, merge_usage
 from amop.families import Limits
 from amop.optimization import inputs, results, solve
 from amop.optimization.instances import OptimizationRequest, check_request, open_instance
-from amop.plan_changes.apply import apply_changes, verify_changes
+from amop.plan_changes.apply import apply_changes
 from amop.plan_changes.decide import plan_changes
 from amop.plan_changes.rules import ChangesStatus
+from amop.plan_changes.verify import verify_changes
 from amop.runs.opening import ProviderRun, SyncRequest, open_runs
 from sandbox.carrier.account import CarrierAccount as SandboxAccount
 from sandbox.carrier.catalogue import provider_of

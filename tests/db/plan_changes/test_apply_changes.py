@@ -10,9 +10,10 @@ from amop.carriers.errors import CarrierAuthenticationError, CarrierWriteForbidd
 from amop.config import INTEGRATIONS
 from amop.database.connection import connect
 from amop.plan_changes import apply as applying
-from amop.plan_changes.apply import ChangesBusyError, ChangesStoppedError, stop_changes, verify_changes
+from amop.plan_changes.apply import ChangesBusyError, ChangesStoppedError, stop_changes
 from amop.plan_changes.decide import Answer
 from amop.plan_changes.store import lock_provider
+from amop.plan_changes.verify import verify_changes
 from sandbox.carrier.running import RunningCarrier
 from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld, approved, device_path
 from tests.worlds.interrupted_client import Dying, Interrupted, Killed

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amop.carriers.call_gate import CALLS_TO_LEARN, COUNTED_SHARE, GROWTH, MARGIN_SECONDS, window_of
+from amop.carriers.held_turn import HeldTurn
 
 LIMIT = 5
 Delays = Callable[[random.Random], tuple[float, float]]
@@ -111,3 +112,37 @@ def test_the_pace_stays_near_the_floor(mean: float, times_the_floor: float) -> N
     found, spent, _ = arrivals(5_000, lambda dice: (0.0, mean * dice.uniform(0.75, 1.25)), seed=2)
     floor = len(found) / min(LIMIT, 1 / spent)
     assert found[-1] - found[0] <= times_the_floor * floor
+
+
+def arrivals_in_turns(calls: int, delays: Delays, limit: float, turn_seconds: float, seed: int) -> list[float]:
+    """Return when each call arrives if all are made in turns, between which the process does something else."""
+    dice, now, known, timed = random.Random(seed), 100.0, float("inf"), 0
+    window = window_of(limit)
+    found: list[float] = []
+    ends: list[float] = []
+    while len(found) < calls:
+        counted = COUNTED_SHARE * known if timed >= CALLS_TO_LEARN else 0.0
+        turn = HeldTurn(
+            [now - end for end in ends], counted, calls=window[0], window_seconds=window[1],
+            counted_share=COUNTED_SHARE, sent=now, received=now, seconds=turn_seconds,
+        )  # fmt: skip
+        while (wait := turn.seconds_to_wait(now)) is not None:
+            now += wait
+            before, after = delays(dice)
+            found.append(now + before)
+            now += before + after
+            turn.end_call(now, before + after)
+        ends = [now - age for age in turn.ages(now)]
+        if turn.fastest is not None:
+            known = min(turn.fastest, known * GROWTH**turn.answered)
+        timed += turn.answered
+        now += dice.uniform(0, 0.05)
+    return found
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 16, 200])
+@pytest.mark.parametrize("outlier_share", [0.0, 0.01])
+def test_calls_in_turns_keep_the_limit_wherever_their_delays_lie(limit: float, outlier_share: float) -> None:
+    found = arrivals_in_turns(5_000, adversary(0.004, 0.01, outlier_share), limit, 0.2, seed=3)
+    spans = [later - earlier for earlier, later in zip(found, found[int(limit) :], strict=False)]
+    assert min(spans) >= 1.0

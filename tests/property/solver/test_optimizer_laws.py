@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from amop.optimization.csv_table import Problems, Table
 from amop.solver import Certificate, CertificateError, CostModel, Eligibility, Terms, verify
+from amop.solver.model import NONE
 from bench.instances import PROFILES, make_instance
 from tests.worlds.optimizer_cases import Case, case, changes_of, plain_bill, random_case
 
@@ -279,3 +281,19 @@ def test_the_gap_of_a_fleet_of_one_pool_is_zero_where_no_block_is_wasted() -> No
     result = fleet.optimize(time_limit=0)
     assert result.total_cost == 18_000_000  # 4 SIMs include the 40 MB that 10 SIMs use
     assert result.lower_bound == 18_000_000
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_two_sims_swap_plans_of_a_pool_for_nothing(profile: str) -> None:
+    for seed in range(1, 9):
+        fleet = bench_case(profile, 30, seed)
+        model, current = fleet.model, fleet.model.devices.current_rate_plan
+        result = fleet.optimize(time_limit=0)
+        plan, rate = result.assignment, fleet.rate_plans.sms_rate
+        assert model.bill(plan) == result.total_cost
+        changed = np.flatnonzero(model.can_keep_plan() & (plan != current))
+        for one, other in itertools.combinations(changed, 2):
+            pool = model.pool[model.group[one], plan[one]]
+            alike = model.tariff[one] == model.tariff[other] and rate[plan[one]] == rate[plan[other]]
+            if pool != NONE and pool == model.pool[model.group[other], plan[other]] and alike:
+                assert (plan[one], plan[other]) != (current[other], current[one]), (seed, one, other)

@@ -141,7 +141,7 @@ def test_the_limits_that_are_described_are_those_of_the_code() -> None:
             extra=json.loads(json.dumps(extra)),
         )
 
-    assert account(calls_per_second=1000, list_window_days=3650).calls_per_second == 1000
-    for wrong in ({"calls_per_second": 1001}, {"calls_per_second": 0}, {"list_window_days": 1}):
+    assert account(calls_per_second=10_000, list_window_days=3650).calls_per_second == 10_000
+    for wrong in ({"calls_per_second": 10_001}, {"calls_per_second": 0}, {"list_window_days": 1}):
         with pytest.raises(Exception, match="extra"):
             account(**wrong)

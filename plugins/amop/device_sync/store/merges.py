@@ -24,16 +24,37 @@ def count_active_devices(connection: WarehouseConnection, *, service_provider_id
     """Count the active SIMs of a provider."""
 
 
-@statement("device_sync/count_new_devices")
-def count_new_devices(connection: WarehouseConnection, *, run_id: int, service_provider_id: int) -> int:
-    """Count the staged SIMs that the provider does not have yet."""
+@statement("device_sync/find_repeated_device")
+def find_repeated_device(connection: WarehouseConnection, *, run_id: int) -> bool:
+    """Return True if a run has staged a SIM twice."""
 
 
-@statement("device_sync/merge_devices")
-def merge_devices(
-    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, iccids: list[str] | None, now: datetime
-) -> RowCount:
-    """Merge staged SIMs into ``amop.device``, all of them or only those given; return how many changed."""
+@statement("device_sync/collect_list_changes")
+def collect_list_changes(
+    connection: WarehouseConnection,
+    *,
+    run_id: int,
+    service_provider_id: int,
+    is_full: bool,
+    is_repeated: bool,
+    iccids: list[str] | None,
+) -> None:
+    """Create ``list_change``: the SIMs in which a run's list, or these SIMs of it, and ``amop.device`` differ."""
+
+
+@statement("device_sync/analyze_list_changes", needs=["device_sync/collect_list_changes"])
+def analyze_list_changes(connection: WarehouseConnection) -> None:
+    """Gather statistics of ``list_change`` for the planner."""
+
+
+@statement("device_sync/count_new_devices", needs=["device_sync/collect_list_changes"])
+def count_new_devices(connection: WarehouseConnection) -> int:
+    """Count the SIMs of ``list_change`` that the provider does not have yet."""
+
+
+@statement("device_sync/merge_devices", needs=["device_sync/collect_list_changes"])
+def merge_devices(connection: WarehouseConnection, *, service_provider_id: int, now: datetime) -> RowCount:
+    """Merge the listed SIMs of ``list_change`` into ``amop.device``; return how many changed."""
 
 
 @statement("device_sync/record_imei_changes")
@@ -70,11 +91,9 @@ def deactivate_vanished_devices(
     """Deactivate the SIMs missing from two exact full lists in a row."""
 
 
-@statement("device_sync/record_missing_devices")
-def record_missing_devices(
-    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, now: datetime
-) -> RowCount:
-    """Record the active SIMs missing from an exact full list."""
+@statement("device_sync/record_missing_devices", needs=["device_sync/collect_list_changes"])
+def record_missing_devices(connection: WarehouseConnection, *, run_id: int, now: datetime) -> RowCount:
+    """Record the active SIMs of ``list_change`` that are missing from an exact full list."""
 
 
 @statement("device_sync/clear_missing_devices")
@@ -139,18 +158,26 @@ def find_next_synced_day(
     """Return the next local day on which a sync read the provider's SIMs, None if there is none."""
 
 
-@statement("device_sync/record_device_history")
+@statement("device_sync/observe_listed_devices")
+def observe_listed_devices(connection: WarehouseConnection, *, run_id: int, service_provider_id: int) -> None:
+    """Create ``observed_device``: all SIMs of a run's list as it has them."""
+
+
+@statement("device_sync/observe_changed_devices", needs=["device_sync/collect_list_changes"])
+def observe_changed_devices(connection: WarehouseConnection, *, run_id: int, service_provider_id: int) -> None:
+    """Create ``observed_device`` from ``list_change``: the SIMs that history may not have yet."""
+
+
+@statement("device_sync/record_device_history", needs=["device_sync/observe_listed_devices"])
 def record_device_history(
     connection: WarehouseConnection,
     *,
-    run_id: int,
-    service_provider_id: int,
     usage_date: date,
     as_of: datetime,
     next_date: date | None,
     next_as_of: datetime | None,
 ) -> RowCount:
-    """Write the listed SIMs to history where they differ; return the number of rows written."""
+    """Write ``observed_device`` to history where it differs; return the number of rows written."""
 
 
 @statement("device_sync/observe_synced_usage", needs=["device_sync/collect_usage"])

@@ -82,7 +82,7 @@ def plausibility_limits(connection: WarehouseConnection, *, service_provider_id:
     """Return the plausibility limits of a provider."""
 
 
-@statement("device_sync/list_losses")
+@statement("device_sync/list_losses", needs=["device_sync/collect_list_changes"])
 def list_losses(
     connection: WarehouseConnection, *, run_id: int, service_provider_id: int, known_statuses: list[str]
 ) -> list[ListLoss]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
@@ -88,5 +89,7 @@ def supersede_usage(connection: WarehouseConnection, *, run_id: int, service_pro
 
 
 @statement("device_sync/count_bad_records")
-def count_bad_records(connection: WarehouseConnection, *, run_id: int, devices_seen: int) -> BadRecordCount:
+def count_bad_records(
+    connection: WarehouseConnection, *, run_id: int, devices_seen: int, maximum_bad_share: Decimal
+) -> BadRecordCount:
     """Count the SIMs of a run with unusable records."""

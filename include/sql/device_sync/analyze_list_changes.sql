@@ -1,0 +1,5 @@
+-- Purpose: tell the planner how many SIMs the list changes: a temporary table has no statistics.
+-- Parameters: none; needs list_change of the same transaction.
+-- Locks: none beyond reading.
+-- Repeatable: yes.
+ANALYZE list_change
