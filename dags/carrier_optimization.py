@@ -14,7 +14,8 @@ For one provider and one period it finds the rate plans that make the carrier's 
    S3; **publish_report** ends the session (100 %); **mail_report** mails totals and links once. Both are skipped where
    a Variable is unset, or S3 or SES fail: the result has a `warning`, and `amop_relay` delivers them later.
 7. **plan_changes** decides on the proposals: doubtful ones may wait for a later optimization (`doubtful_changes`); the
-   others are only proposed (settings or *Apply changes* forbid more), no go (too little time), approved, or **approve_changes** requests approval (*Required Actions*, `bin/amop approvals`, and by e-mail);
+   others are only proposed (settings or *Apply changes* forbid more), no go (too little time), approved, or
+   **approve_changes** requests approval (*Required Actions*, `bin/amop approvals`, and by e-mail);
    **record_approval** records the answer. A newer optimization withdraws older proposals and requests.
 8. **apply_changes** moves each SIM that is still on its old plan: it reads the SIM, or the carrier's list of modified
    SIMs, whichever takes fewer calls. **verify_changes** reads all back by that list, or else 50 of them.

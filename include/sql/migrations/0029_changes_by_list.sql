@@ -1,5 +1,5 @@
--- Purpose: plan changes that are checked by the carrier's list of modified SIMs instead of one read each: which SIMs are
---   read first nevertheless, and how far the list has been read.
+-- Purpose: plan changes that are checked by the carrier's list of modified SIMs instead of one read each: which SIMs
+--   are read first nevertheless, and how far the list has been read.
 -- Parameters: none.
 -- Locks: rate_plan_change and optimization_instance, exclusively and briefly.
 -- Repeatable: the migration ledger applies it once; every file is one transaction.
@@ -16,7 +16,7 @@ COMMENT ON COLUMN amop.optimization_instance.changes_listed_at IS
 'sent_at of the newest plan change that the last list of modified SIMs showed: modifications until then are in
 rate_plan_change.is_read_first; null while no list was read.';
 COMMENT ON COLUMN amop.optimization_instance.changes_list_refusal IS
-'Why the list of modified SIMs is not used any more, and each SIM is read before its change; null while it may be used.';
+'Why the list of modified SIMs is not used any more, and each SIM is read before its change; null while it may be.';
 
 ALTER TABLE amop.optimization_instance ADD COLUMN changes_read_count integer NOT NULL DEFAULT 0;
 COMMENT ON COLUMN amop.optimization_instance.changes_read_count IS

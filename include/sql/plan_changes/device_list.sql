@@ -1,5 +1,5 @@
 -- Purpose: return the device list that the plan changes of an instance are built on, whether it says the plan of every
---   SIM for certain, how many SIMs are modified at the carrier in a day, and how far the list of modified SIMs was read.
+--   SIM for certain, how many SIMs are modified at the carrier in a day, and how far that list was read.
 --   The list is certain if it was exact and full, or incremental from a moment before the start of a list that is.
 -- Parameters: instance_id.
 -- Locks: none, reads only.

@@ -18,9 +18,9 @@ WHERE
     AND (
         change.from_rate_plan IS NULL
         OR sim.device_id IS NOT NULL
-        OR upper(device.status) = ANY(%(final_statuses)s)
-        OR EXISTS (
-            SELECT FROM amop.device_quarantine AS record
-            WHERE record.iccid = device.iccid AND record.kind = 'device' AND record.resolved_at IS NULL
+        OR upper(device.status) = any(%(final_statuses)s)
+        OR device.iccid IN (
+            SELECT record.iccid FROM amop.device_quarantine AS record
+            WHERE record.kind = 'device' AND record.resolved_at IS NULL AND record.iccid IS NOT NULL
         )
     )
