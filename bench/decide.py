@@ -197,6 +197,8 @@ def table(found: Sequence[Outcome], policies: Mapping[str, Policy]) -> list[str]
 
 
 def _percent(losses: Sequence[float]) -> str:
+    if not losses:
+        return "—"
     percent = 100 * np.array(losses)
     return f"{percent.mean():.2f} ± {percent.std() / len(percent) ** 0.5:.2f}"
 
