@@ -176,7 +176,7 @@ def table(found: Sequence[Outcome], policies: Mapping[str, Policy]) -> list[str]
     groups: dict[Policy, list[Outcome]] = defaultdict(list)
     for one in found:
         groups[one.policy].append(one)
-    names = [*dict.fromkeys(one.generator for one in found), "all"]
+    names = [*GENERATORS, "all"]
     weighed = f"all, last day lost in {LOST:.0%} of the periods"
     lines = [
         f"| changes of a SIM |{''.join(f' {name} |' for name in names)} all, last day lost | {weighed}"
