@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from bench.decide import EARLY, EVERY, LAST, ONCE, SESSIONS, Outcome, outcomes, policies_with, table
 
 
-def test_each_policy_has_an_outcome_of_every_price_list_and_a_line() -> None:
+def test_a_policy_that_lets_nothing_wait_is_that_without_a_limit_and_each_has_a_line() -> None:
     policies = policies_with([0.1])
-    found = outcomes("studies", 1, [*policies.values()], count=201)
+    found = outcomes("studies", 1, [*policies.values(), replace(ONCE, doubt=1e30)], count=201)
     by_policy: dict[object, list[Outcome]] = {}
     for one in found:
         by_policy.setdefault(one.policy, []).append(one)
     assert all(len(mine) == 3 and min(one.loss for one in mine) >= -1e-9 for mine in by_policy.values())
+    figures = [
+        [(one.loss, one.loss_without_last, one.changes) for one in by_policy[policy]]
+        for policy in (ONCE, replace(ONCE, doubt=1e30))
+    ]
+    assert figures[0] == figures[1]
     early = by_policy[EARLY]
     assert all(one.loss == one.loss_without_last and not one.on_last_day for one in early)
     assert all(one.on_last_day == 1 for one in by_policy[LAST])
