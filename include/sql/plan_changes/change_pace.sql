@@ -1,12 +1,11 @@
 -- Purpose: return how fast the latest plan changes of a provider were applied: the seconds between one outcome and the
---   next of the same instance, and their number. Longer intervals than a limit are interruptions, not pace.
--- Parameters: service_provider_id, since (timestamptz), longest_interval (interval), maximum (changes).
+--   next of the same instance, and their number. Intervals longer than a limit, or many times the usual one, are
+--   interruptions, not pace.
+-- Parameters: service_provider_id, since (timestamptz), longest_interval (interval), times_usual (number), maximum
+--   (changes).
 -- Locks: none, reads only.
 -- Repeatable: yes.
-SELECT
-    count(*) AS interval_count,
-    sum(extract(EPOCH FROM between_changes.length))::double precision AS seconds
-FROM (
+WITH between_changes AS (
     SELECT applied.applied_at - lag(applied.applied_at) OVER of_instance AS length
     FROM (
         SELECT
@@ -25,5 +24,16 @@ FROM (
         LIMIT %(maximum)s
     ) AS applied
     WINDOW of_instance AS (PARTITION BY applied.instance_id ORDER BY applied.applied_at, applied.id)
-) AS between_changes
-WHERE between_changes.length <= %(longest_interval)s
+),
+
+usual AS (
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY length) AS length
+    FROM between_changes
+)
+
+SELECT
+    count(*) AS interval_count,
+    sum(extract(EPOCH FROM between_changes.length))::double precision AS seconds
+FROM between_changes
+CROSS JOIN usual
+WHERE between_changes.length <= least(%(longest_interval)s, %(times_usual)s * usual.length)

@@ -28,8 +28,8 @@ from amop.plan_changes.rules import (
     superseded_text,
     time_needed,
 )
-from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, load_instance_changes
-from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, last_fitting_run
+from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, TimingFacts, load_instance_changes
+from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, LaterRun, last_fitting_run
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
 from amop.runs.store.sync_runs import warnings_of_instance
@@ -169,13 +169,28 @@ def _let_doubtful_wait(connection: WarehouseConnection, changes: InstanceChanges
             calls_per_second=pace.of(changes),
             may_need_approval=(changes.approval_above_changes, changes.approval_above_amount) != (None, None),
         )
+    decided = _set_waiting(connection, changes, facts, later, pace.now)
+    if decided.waiting_count and decided.savings < 0:
+        # Such as where a doubtful change brings the allowance that a certain one uses: only together do they save.
+        return _set_waiting(connection, changes, facts, None, pace.now)
+    return decided
+
+
+def _set_waiting(
+    connection: WarehouseConnection,
+    changes: InstanceChanges,
+    facts: TimingFacts,
+    later: LaterRun | None,
+    now: datetime,
+) -> InstanceChanges:
+    """Mark the doubtful changes that wait for a later run, none without one; return the changes with their counts."""
     store.set_waiting(
         connection,
         instance_id=changes.instance_id,
         reason=None if later is None else later.reason,
         only_limited=facts.doubtful_changes == DoubtfulChanges.WAIT_IF_LIMITED,
         last_decision_at=None if later is None else later.decides_at,
-        now=pace.now,
+        now=now,
         monthly_limits=Jsonb(monthly_change_limits()),
     )
     return load_instance_changes(connection, changes.instance_id)

@@ -19,6 +19,8 @@ FEWEST_INTERVALS = 20
 """Fewer intervals between two changes say too little: the account's call rate is then used."""
 LONGEST_INTERVAL = timedelta(minutes=10)
 """Longer intervals are interruptions (an outage, a restart of the task): the reserve is for these."""
+TIMES_USUAL = 30
+"""So are intervals this many times the median: one of nine minutes would make a thousand changes take hours."""
 
 
 def measured_rate(
@@ -37,6 +39,7 @@ def measured_rate(
         service_provider_id=service_provider_id,
         since=now - REMEMBERED,
         longest_interval=LONGEST_INTERVAL,
+        times_usual=TIMES_USUAL,
         maximum=MOST_CHANGES,
     )
     return rate_of(measured.interval_count, measured.seconds, call_rate)

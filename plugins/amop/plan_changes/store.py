@@ -240,6 +240,7 @@ def change_pace(
     service_provider_id: int,
     since: datetime,
     longest_interval: timedelta,
+    times_usual: int,
     maximum: int,
 ) -> ChangePace:
     """Return how fast the latest changes of a provider followed each other."""

@@ -211,6 +211,7 @@ def apply_with_intervals(world: ChangesWorld, seconds: list[float]) -> None:
     [
         ([2.0] * FEWEST_INTERVALS, 1.0),  # two calls in two seconds
         ([2.0] * FEWEST_INTERVALS + [3600.0], 1.0),  # an outage is no pace
+        ([2.0] * FEWEST_INTERVALS + [540.0], 1.0),  # nor is a task that resumed nine minutes later
         ([2.0] * (FEWEST_INTERVALS - 1), 5.0),
         ([0.1] * FEWEST_INTERVALS, 5.0),
         ([], 5.0),
@@ -231,3 +232,23 @@ def test_the_go_and_no_go_use_the_measured_pace(world: ChangesWorld) -> None:
     assert world.plan(instance_id, now=latest + timedelta(milliseconds=1)) == ChangesStatus.NO_GO
     assert world.row(instance_id)["changes_reason"].startswith("no go: 10 changes take 5 min at 0.1 calls a second")
     assert world.plan(world.instance(world.sims(10)), now=latest) == "approved"
+
+
+def test_nothing_waits_where_the_certain_changes_alone_would_raise_the_bill(world: ChangesWorld) -> None:
+    world.set_provider(doubtful_changes="wait", time_zone="UTC", optimization_start_hour_local=0)
+    instance_id, sims = instance_with_doubt(world, 2, 1)
+    for assignment, usage in (("current", 10), ("solved", 11)):
+        world.execute(
+            "INSERT INTO amop.optimization_pool_result VALUES (%s, %s, 0, 'p', NULL, 1, 1, %s, %s, %s, 0, 0, 0)",
+            *(instance_id, assignment, usage, usage * 100, usage * 100),
+        )
+    # The doubtful change brings 100 MB into the pool, which the certain one uses, at 1 a MB of overage.
+    for is_doubtful, saving, excess in ((True, -1, -100), (False, 5, 100)):
+        world.execute(
+            "UPDATE amop.rate_plan_change SET own_saving = %s, to_pool_number = 0, to_excess_mb = %s"
+            " WHERE instance_id = %s AND is_doubtful = %s",
+            *(saving, excess, instance_id, is_doubtful),
+        )
+    assert world.plan(instance_id) == "approved"
+    assert waiting(world, instance_id) == [None, None]
+    assert len(sims) == 2
