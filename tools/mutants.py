@@ -88,7 +88,7 @@ def with_results(document: str, results: Mapping[str, bool]) -> str:
     """Return the document with a chapter of what became of each mutant.
 
     Args:
-        document: Markdown; its chapter, if it has one, tells of the mutants that were not planted now.
+        document: Markdown; its chapter, if it has one, keeps the mutants that were not planted now.
         results: name of a mutant → whether a test found it.
     """
     before, _, rest = document.partition(HEADING)

@@ -45,6 +45,8 @@ class AlteredList:
 
     def __init__(self, client: Any, *, without: set[str] | None = None, behind: timedelta = timedelta(0)) -> None:
         self._client, self.without, self._behind = client, without or set(), behind
+        self.late: dict[str, datetime] = {}
+        """ICCIDs that the list does not show before a moment."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -52,7 +54,8 @@ class AlteredList:
     def list_devices_page(self, *, modified_since: datetime, **named: Any) -> DevicePage:
         """Return the page without those SIMs."""
         page: DevicePage = self._client.list_devices_page(modified_since=modified_since + self._behind, **named)
-        shown = [device for device in page.devices if device["iccid"] not in self.without]
+        hidden = self.without | {iccid for iccid, until in self.late.items() if present() < until}
+        shown = [device for device in page.devices if device["iccid"] not in hidden]
         return DevicePage(page.page_number, shown, page.is_last_page, page.document)
 
 

@@ -2,10 +2,11 @@
 --   A call arrives at the carrier after its start and before its end, and the time before its arrival and after it is
 --   at least the duration of the fastest call. So the call that is a window after the end of the oldest of the latest
 --   calls, less that duration, arrives a window after that one has arrived, however slow either of them is. A call
---   that has not ended counts from its start. The clock of the pace is the database's, shared by all machines.
--- Parameters: api_user (text), calls (integer, calls per window), window_seconds, calls_to_learn (integer, answered
---   calls before the fastest counts), counted_share (share of the fastest that counts), now (timestamptz of the
---   circuit breaker, null = the database's clock).
+--   that has not ended counts from its start. The clock of the pace is the database's, shared by all machines; where it
+--   was set back, an end that no call can have yet counts as that of the longest turn that may have begun now.
+-- Parameters: api_user (text), calls (integer, calls per window), window_seconds, turn_seconds (longest turn of
+--   consecutive calls), calls_to_learn (integer, answered calls before the fastest counts), counted_share (share of the
+--   fastest that counts), now (timestamptz of the circuit breaker, null = the database's clock).
 -- Locks: the API user's row, within one statement; the caller holds the API user's advisory lock. The end of the call
 --   before is committed just after its lock is released: FOR UPDATE waits for it and reads its row.
 -- Repeatable: no; run until the seconds are 0 and the circuit is closed: then it has recorded the start of the call.
@@ -54,8 +55,14 @@ decision AS (
         known.*,
         greatest(
             0,
-            extract(EPOCH FROM known.oldest_call - known.moment)
-            + %(window_seconds)s::double precision - coalesce(known.fastest_seconds, 0),
+            CASE
+                WHEN known.oldest_call IS NOT NULL
+                    THEN
+                        least(
+                            extract(EPOCH FROM known.oldest_call - known.moment)::double precision,
+                            %(turn_seconds)s::double precision + coalesce(known.fastest_seconds, 0)
+                        ) + %(window_seconds)s::double precision - coalesce(known.fastest_seconds, 0)
+            END,
             extract(EPOCH FROM known.blocked_until - known.moment)
         )::double precision AS seconds
     FROM known

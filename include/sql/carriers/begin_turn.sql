@@ -2,7 +2,8 @@
 --   needs for that: the circuit breaker, the seconds since the end of each of the latest calls and the duration that
 --   counts as that of the fastest call. No turn begins while the circuit is open or the carrier asked for a pause, and
 --   none before the API user's first call. A full window of calls is recorded as if they began with the end of the
---   turn: what a process that is killed has called is not known, and no other one calls too early.
+--   turn: what a process that is killed has called is not known, and no other one calls too early. Where the clock was
+--   set back, an end that no call can have yet counts as in begin_call.
 -- Parameters: api_user (text), calls (integer, calls per window), turn_seconds (longest turn), calls_to_learn (integer,
 --   answered calls before the fastest counts), counted_share (share of the fastest that counts), now (timestamptz of
 --   the circuit breaker, null = the database's clock).
@@ -73,7 +74,10 @@ SELECT
         SELECT
             coalesce(
                 array_agg(
-                    extract(EPOCH FROM decision.moment - latest.ended_at)::double precision ORDER BY latest.place
+                    greatest(
+                        extract(EPOCH FROM decision.moment - latest.ended_at)::double precision,
+                        -%(turn_seconds)s::double precision - decision.fastest_seconds
+                    ) ORDER BY latest.place
                 ),
                 '{}'
             )

@@ -1,8 +1,8 @@
 -- Purpose: count the SIMs with unusable records: those of a run's list, and those of its list and usage together. A
 --   record without a valid ICCID counts as a SIM of its own. A SIM that is not in the list and whose single read was
 --   refused is not counted: it has most likely been removed, which the next full list will show. Unreadable details are
---   not counted either: they are read again in later runs. All SIMs that were read are counted only where so many are
---   bad that their number matters; elsewhere those of the list stand for them.
+--   not counted either: they are read again in later runs. All SIMs that were read are counted only where the
+--   number of bad ones is above the limit for the list alone; elsewhere those of the list stand for them.
 -- Parameters: run_id, devices_seen (SIMs listed, including bad records), maximum_bad_share (of the SIMs read).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.

@@ -1,5 +1,5 @@
 -- Purpose: return the latest plan changes of an instance whose write request was confirmed at once, the newest first. A
---   change that was in doubt is left out: when the carrier made it is not known.
+--   change that was in doubt is excluded: when the carrier made it is not known.
 -- Parameters: instance_id, batch_size.
 -- Locks: none, reads only.
 -- Repeatable: yes.

@@ -275,6 +275,7 @@ class PostgresCallGate:
             api_user=self._api_user,
             calls=self._calls,
             window_seconds=self._window_seconds,
+            turn_seconds=TURN_SECONDS,
             calls_to_learn=CALLS_TO_LEARN,
             counted_share=COUNTED_SHARE,
             now=self._clock() if self._clock else None,

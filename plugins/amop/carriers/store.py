@@ -83,6 +83,7 @@ def begin_call(
     api_user: str,
     calls: int,
     window_seconds: float,
+    turn_seconds: float,
     calls_to_learn: int,
     counted_share: float,
     now: datetime | None,

@@ -78,17 +78,19 @@ def stage_fast_pages(
     reader = _BatchReader(position, window, client, clock, speed)
     with ThreadPoolExecutor(1, thread_name_prefix="amop staging") as writer:
         written: Future[None] | None = None
-        while not reader.is_at_end:
-            try:
-                reader.read()
-            finally:
-                # In the order of the pages: a batch is written when the one before it is committed.
-                if written is not None:
-                    written.result()
-                batch = reader.take()
-                written = writer.submit(_stage, connection, run, position.scan_pass, batch) if batch else None
-        if written is not None:
-            written.result()
+        try:
+            while not reader.is_at_end:
+                try:
+                    reader.read()
+                finally:
+                    # In the order of the pages: a batch is written when the one before it is committed.
+                    if written is not None:
+                        written.result()
+                    batch = reader.take()
+                    written = writer.submit(_stage, connection, run, position.scan_pass, batch) if batch else None
+        finally:
+            if written is not None:  # its error must not be lost behind one of the carrier
+                written.result()
 
 
 class _BatchReader:

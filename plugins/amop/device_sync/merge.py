@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 
@@ -61,7 +63,8 @@ def _lock_run(connection: WarehouseConnection, run_id: int) -> SyncRun:
 def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: datetime) -> DeviceCounts:
     refuse_unless_complete(connection, run)
     collect_list_changes(connection, run)
-    refuse_implausible(connection, run)
+    with _joins_by_hash(connection):
+        refuse_implausible(connection, run)
     provider_id = run.service_provider_id
     inserted = merges.count_new_devices(connection)
     written = merges.merge_devices(connection, service_provider_id=provider_id, now=now)
@@ -86,6 +89,14 @@ def _merge_staged_devices(connection: WarehouseConnection, run: SyncRun, now: da
         now=now,
     )
     return counts
+
+
+@contextmanager
+def _joins_by_hash(connection: WarehouseConnection) -> Iterator[None]:
+    """Avoid nested loops for statements that join all staged rows of a run, until the body ends or fails."""
+    merges.set_nested_loops(connection, setting="off")
+    yield
+    merges.set_nested_loops(connection, setting="on")
 
 
 def collect_list_changes(connection: WarehouseConnection, run: SyncRun, *, iccids: list[str] | None = None) -> None:
@@ -175,9 +186,8 @@ def merge_usage(conninfo: str, run_id: int, *, now: datetime) -> int:
             return run.usage_updated
         require_step(run, "merge_devices", is_done=run.devices_merged_at is not None)
         provider_id = run.service_provider_id
-        merges.set_nested_loops(connection, setting="off")
-        records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
-        merges.set_nested_loops(connection, setting="on")
+        with _joins_by_hash(connection):
+            records.quarantine_unusable_usage(connection, run_id=run_id, service_provider_id=provider_id, now=now)
         updated = merge_staged_usage(connection, run, now=now)
         warn_of_unusual_counters(connection, run)
         unconfirmed = merges.mark_unconfirmed_usage(connection)

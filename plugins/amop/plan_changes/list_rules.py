@@ -25,8 +25,9 @@ NO_CERTAIN_LIST = "the device list of the optimization does not say the plan of 
 OLDEST_LIST = timedelta(days=2)
 """An older device list is not built upon: each SIM is read before its change."""
 
-MARGINS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 180, 1080))
-"""A list begins this long before the newest change that the previous one showed: by the first that proves enough."""
+MARGINS = tuple(timedelta(seconds=seconds) for seconds in (30, 180, 1080))
+"""A list begins this long before the newest change that the previous one showed: by the first that proves enough. The
+shortest is also how late the carrier may list another party's modification."""
 
 FIRST_MARGIN = OVERLAP
 """The first list begins this long before the device list did, as the incremental list of a sync does."""
@@ -34,7 +35,8 @@ FIRST_MARGIN = OVERLAP
 BATCH_SIZE = 50
 """Fewest changes between two lists: ten seconds at five calls a second."""
 CHANGES_PER_PAGE = 20
-"""Fewest changes for each page of the previous list, so that the lists cost at most a twentieth of the writes."""
+"""Fewest changes for each page of the previous list, so that the lists cost a twentieth of the writes: with the margin,
+90 changes or 20 seconds at five calls a second."""
 LONGEST_INTERVAL = timedelta(minutes=2)
 """Nothing is written by a list older than this, however slow the calls are."""
 
@@ -73,8 +75,8 @@ def expected_reads(device_list: DeviceList, changes: int, page_size: int, age: t
     daily = math.ceil(ASSUMED_DAILY_SHARE * fleet) if daily is None else daily
     modified = min(fleet, daily * (age + FIRST_MARGIN) / timedelta(days=1))
     pages = math.ceil(modified / page_size) + 1
-    # Each list shows the changes since the one before, and those of its margin: two pages.
-    later_lists = 2 * math.ceil(changes / BATCH_SIZE)
+    # Each list shows the changes since the one before, and those of its margin.
+    later_lists = math.ceil(changes / CHANGES_PER_PAGE)
     reads_first = 1 + math.ceil(changes * modified / fleet)
     by_list = pages + later_lists + reads_first
     most_pages = min(2 * pages + SPARE_PAGES, max(0, one_by_one - later_lists - 1))

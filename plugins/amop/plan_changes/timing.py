@@ -18,7 +18,7 @@ from amop.reference.time_zone import load_time_zone
 from amop.runs.session_window import is_last_day, next_daily_session
 
 LATEST_SESSIONS = 10
-"""Sessions of a provider of which the longest tells how long the next one may take."""
+"""Latest sessions of a provider; the longest of them is how long the next one may take."""
 UNKNOWN_SESSION = timedelta(hours=2)
 """Assumed length of a session from the start of the device sync to the results, without a complete one."""
 TIME_TO_ANSWER = timedelta(hours=8)

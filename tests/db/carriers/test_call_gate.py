@@ -16,7 +16,14 @@ import pytest
 
 from amop.carriers import store
 from amop.carriers.account import CarrierAccount
-from amop.carriers.call_gate import CALLS_TO_LEARN, COUNTED_SHARE, GROWTH, PostgresCallGate, window_of
+from amop.carriers.call_gate import (
+    CALLS_TO_LEARN,
+    COUNTED_SHARE,
+    GROWTH,
+    TURN_SECONDS,
+    PostgresCallGate,
+    window_of,
+)
 from amop.carriers.control_center import ControlCenterClient
 from amop.database.connection import connect
 from sandbox.carrier.running import RunningCarrier, running_carrier
@@ -215,6 +222,7 @@ def seconds_to_wait(dsn: str) -> float:
             api_user="a",
             calls=calls,
             window_seconds=seconds,
+            turn_seconds=TURN_SECONDS,
             calls_to_learn=CALLS_TO_LEARN,
             counted_share=COUNTED_SHARE,
             now=None,
@@ -256,6 +264,27 @@ def test_a_call_that_never_ended_counts_from_its_start(warehouse_dsn: str) -> No
     assert [seconds_to_wait(warehouse_dsn) for _ in range(5)] == [0] * 5
     waits = seconds_to_wait(warehouse_dsn)
     assert 1.01 - (time.monotonic() - began) <= waits <= 1.01
+
+
+def test_a_clock_that_was_set_back_an_hour_delays_calls_by_one_window(warehouse_dsn: str) -> None:
+    account_row(warehouse_dsn)
+    with psycopg.connect(warehouse_dsn) as connection:
+        connection.execute(
+            "UPDATE amop.carrier_api_user"
+            " SET recent_calls = array_fill(clock_timestamp() + interval '1 hour', ARRAY[5])"
+        )
+    assert seconds_to_wait(warehouse_dsn) == pytest.approx(1.01 + TURN_SECONDS)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.sleep(min(seconds, 3))
+
+    gate = PostgresCallGate(warehouse_dsn, "a", 5, sleep=sleep)
+    with gate.consecutive_calls(), gate.call():
+        gate.record_success()
+    gate.close()
+    assert 1.01 < sum(slept) <= 1.01 + TURN_SECONDS
 
 
 def test_a_faster_call_counts_at_once_and_a_slower_one_raises_the_fastest_slowly(warehouse_dsn: str) -> None:

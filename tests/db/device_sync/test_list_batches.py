@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amop.carriers.errors import CarrierEmptyPageError
+from amop.carriers.errors import CarrierEmptyPageError, CarrierUnavailableError
 from amop.database.statements import Statement
 from amop.device_sync import fetch, list_batches
 from sandbox.carrier.running import running_carrier
@@ -164,6 +164,19 @@ def test_a_batch_that_cannot_be_written_ends_the_read_and_none_after_it_is_writt
         monkeypatch.setattr(list_batches, "_stage", stage)
         assert read_list(world, run_id, TimedClient(client, 0.04)) == SIMS
     assert numbers == [FAST_PAGES + 1, FAST_PAGES + 3]
+
+
+def test_a_batch_that_cannot_be_written_is_not_lost_behind_an_error_of_the_carrier(
+    world: SyncWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(connection: Any, run: Any, scan_pass: int, listed: Any) -> None:
+        raise Killed
+
+    run_id = world.open("both")
+    fetch.queue_sync(world.dsn, run_id)
+    monkeypatch.setattr(list_batches, "_stage", broken)
+    with world.client() as client, pytest.raises(Killed):
+        read_list(world, run_id, TimedClient(client, 0.04, fails_at=FAST_PAGES + 2, error=CarrierUnavailableError("x")))
 
 
 def test_a_batch_ends_after_008_seconds(world: SyncWorld) -> None:

@@ -20,6 +20,9 @@ from tests.worlds.reliability import RecordFault
 
 pytestmark = pytest.mark.parametrize("moment", [NOW], indirect=True)
 
+LATER_PAGES, VERIFYING_PAGES = 24, 5
+"""Pages of the lists of 500 changes, after the first list: each has a page for each 20 changes."""
+
 
 @pytest.fixture
 def world(warehouse_dsn: str, carrier: RunningCarrier) -> ListWorld:
@@ -50,16 +53,16 @@ def test_five_hundred_changes_cost_five_hundred_writes_and_few_reads(warehouse_d
         modified = set(world.modified_since(began - timedelta(days=1)))
         read_first = sum(sim["iccid"] in modified for sim in sims[1:])
         assert world.send(instance_id) == {"applied": 500}
-        # The first change is read and proves the first list; nine more lists show 50 changes each and those of 5 s.
+        # The first change is read and proves the first list; six more show up to 80 new changes and those of 30 s.
         first = ceil((len(modified) + 1) / 50)
         assert world.calls() == {"GET": 1 + read_first, "PUT": 500}
         assert (first, read_first) == (1, 13)
-        assert world.pages() == first + 9 * 2
+        assert world.pages() == first + LATER_PAGES
         world.carrier.reset_stats()
         verified = sum(change["verified_at"] is not None for change in world.changes(instance_id).values())
         assert world.read_back(instance_id) == {"verified": 500 - verified, "different": 0}
-        assert (world.calls(), world.pages()) == ({"GET": 0, "PUT": 0}, 2)
-        assert world.row(instance_id)["changes_read_count"] == 1 + read_first + first + 9 * 2 + 2
+        assert (world.calls(), world.pages()) == ({"GET": 0, "PUT": 0}, VERIFYING_PAGES)
+        assert world.row(instance_id)["changes_read_count"] == 1 + read_first + first + LATER_PAGES + VERIFYING_PAGES
         assert all(
             change["verified_rate_plan"] == change["to_rate_plan"] for change in world.changes(instance_id).values()
         )
@@ -71,7 +74,7 @@ def test_the_log_says_which_way_is_used_and_what_both_cost(world: ListWorld, cap
     world.add_device_list()
     instance_id, _ = world.listed(20)
     world.send(instance_id)
-    assert "20 changes are checked by lists of the modified SIMs: about 8 calls beside the writes instead of 40" in (
+    assert "20 changes are checked by lists of the modified SIMs: about 7 calls beside the writes instead of 40" in (
         caplog.text
     )
     few, _ = world.listed(2)
@@ -117,6 +120,32 @@ def test_a_sim_that_is_modified_while_changes_are_sent_is_read_from_the_next_lis
     assert world.send(instance_id, around) == {"applied": 119, "conflict": 1}
     assert world.plans()[moved["iccid"]] == third
     assert world.calls()["PUT"] == 119
+
+
+@pytest.mark.parametrize("seconds", [12, 25])
+def test_a_modification_that_the_list_shows_late_is_still_found_before_the_change(
+    warehouse_dsn: str, seconds: int
+) -> None:
+    with running_carrier(
+        devices_per_account=1500, accounts=("jasper",), as_of=NOW, limits_are_enforced=False
+    ) as carrier:
+        world = ListWorld(warehouse_dsn, carrier, approval_above_changes=None)
+        world.add_device_list()
+        instance_id, sims = world.listed(400)
+        moved = unmodified(world, sims[380:])[0]
+        third = world.other_plan(moved)
+        altered: list[Any] = []
+
+        def move() -> None:
+            world.carrier.change_devices([moved["iccid"]], rate_plan=third)
+            altered[0].late = {moved["iccid"]: present() + timedelta(seconds=seconds)}
+
+        def around(client: Any) -> Any:
+            altered.append(AlteredList(client))
+            return Interrupted(altered[0], after=10, method="change_rate_plan", do=move)
+
+        assert world.send(instance_id, around) == {"applied": 399, "conflict": 1}
+        assert world.plans()[moved["iccid"]] == third
 
 
 def test_a_sim_that_another_party_moves_after_its_change_is_recorded(world: ListWorld) -> None:

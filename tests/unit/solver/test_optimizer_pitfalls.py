@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amop.solver import OptimizerInputError, Terms, optimize, verify
-from bench.instances import PERIOD_DAYS, make_instance
+from amop.solver import OptimizerInputError, Terms, verify
+from bench.instances import make_instance
 from bench.price_lists import random_instance
 from tests.worlds.optimizer_cases import Case, case, changes_of, every_bill, plain_bill
 
@@ -302,13 +302,6 @@ def test_the_optimizer_is_imported_fast_and_without_a_compiler() -> None:
 @pytest.mark.parametrize("seed", [29, 47, 199])
 def test_a_cap_on_changes_is_proved_where_an_overage_block_costs_more_than_integers_hold(seed: int) -> None:
     instance = random_instance(12 + seed % 20, seed)
-    result = optimize(
-        instance.devices,
-        instance.rate_plans,
-        instance.eligibility,
-        period_days=PERIOD_DAYS,
-        uses_proration=True,
-        max_changes=2,
-    )
+    result = Case(instance.devices, instance.rate_plans, instance.eligibility, PRORATED).optimize(max_changes=2)
     verify(result.certificate, result.model, result.assignment)
     assert result.certificate.changes is not None and result.certificate.changes.change_count <= 2
