@@ -86,10 +86,12 @@ def main(
         lines += table
         console.print("\n".join(table))
     for title, measure in _sections(quick).items():
+        section_begun = time.perf_counter()
         with console.status(title):
             table = measure()
         lines += [f"## {title}", "", *table, ""]
         console.print("\n".join([title, *table]))
+        console.print(f"{title}: {time.perf_counter() - section_begun:.0f} s\n")
         # What was measured is kept if a later section fails.
         target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     console.print(f"{target} written in {time.perf_counter() - begun:.0f} s")
@@ -133,8 +135,10 @@ def _replace_sections(target: Path, titles: list[str], quick: bool) -> None:
     for title in titles:
         if title not in known:
             raise typer.BadParameter(f"no section {title!r}; known are {', '.join(known)}")
+        begun = time.perf_counter()
         table = known[title]()
         console.print("\n".join(table))
+        console.print(f"{title}: {time.perf_counter() - begun:.0f} s\n")
         target.write_text(with_section(target.read_text(encoding="utf-8"), title, table), encoding="utf-8")
 
 

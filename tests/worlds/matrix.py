@@ -77,13 +77,13 @@ def main(document: Path, wanted: str = "") -> int:
 
 
 def text_of(outcome: Outcome) -> str:
-    """Return an outcome for the terminal, with every row that differs where it is wrong."""
+    """Return an outcome for the terminal; with the rows that differ, unless it is right by what its sentence says."""
     cell = outcome.cell
     lines = [f"{'ok   ' if outcome.is_right else 'WRONG'} {cell.task or 'neighbour'}, {cell.action or 'nothing'}: "
              + ("same rows" if not outcome.differences else outcome.sentence or "no sentence")]  # fmt: skip
     if outcome.followed:
         lines.append(f"      followed: {outcome.followed[:300]}")
-    if not outcome.is_right:
+    if not outcome.is_right or not outcome.followed:
         for table, rows in (outcome.left or outcome.differences).items():
             lines += [f"      {table}: {row[:4000]}" for row in rows[:4]]
     return "\n".join(lines)

@@ -67,7 +67,7 @@ OWN_WORK: dict[str, tuple[str, ...]] = {
     "sync.publish_notification": ("notification_sent_at",),
     "sync.archive_pages": ("archived_at",),
     "mail_report": ("report_mailed_at",),
-    "verify_changes": ("verified_at", "verified_rate_plan"),
+    "verify_changes": ("verified_at", "verified_rate_plan", "changes_read_count"),
 }
 """Task that nothing depends on → the columns that it writes: all that is missing where it was marked as success."""
 

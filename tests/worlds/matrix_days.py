@@ -235,7 +235,10 @@ class Matrix:
             task["state"] for task in self._tasks(group) if (task["task_id"], task["map_index"]) == (cell.task, index)
         ]
         if state != "failed":  # the press before it has not led to here
-            group.outcomes = [Outcome(cell, {"task_instance": [f"- {cell.task} failed", f"+ {cell.task} {state}"]}, "")]
+            with self._warehouse() as connection:
+                found = [str(latest(connection, cell.provider.id))]
+            tasks = [f"- {cell.task} failed", f"+ {cell.task} {state}"]
+            group.outcomes = [Outcome(cell, {"task_instance": tasks, "latest": found}, "")]
             group.phase = Phase.DONE
             return
         self._switch.remove(group.run_id, cell.task)
