@@ -23,7 +23,8 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 HEADING = "\n## Planted faults\n"
 LONGEST_SECONDS = 900
 FEWEST_FOUND = 0.95
-FOUND, MISSED = "found", "**missed**"
+MISSED = "**missed**"
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,11 @@ def mutants() -> list[Mutant]:
     return [Mutant(**entry) for entry in tomllib.loads(LIST.read_text())["mutant"]]
 
 
-def is_found(mutant: Mutant, tree: Path) -> bool:
-    """Plant a mutant in a tree, run its tests until some fail, and restore the tree; return True if a test failed.
+def found_by(mutant: Mutant, tree: Path) -> str:
+    """Plant a mutant in a tree, run its tests until one fails, and restore the tree; return the file of that test.
+
+    Returns:
+        Path from the root of the tree; empty if no test failed.
 
     Raises:
         RuntimeError: pytest ended without a verdict.
@@ -63,12 +67,12 @@ def is_found(mutant: Mutant, tree: Path) -> bool:
     original = path.read_text()
     path.write_text(mutant.planted(original))
     try:
-        return any(_fails(mutant, tests, tree) for tests in mutant.tests)
+        return next(filter(None, (_failed(mutant, tests, tree) for tests in mutant.tests)), "")
     finally:
         path.write_text(original)
 
 
-def _fails(mutant: Mutant, tests: str, tree: Path) -> bool:
+def _failed(mutant: Mutant, tests: str, tree: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "--dist", "loadgroup", tests],
         cwd=tree,
@@ -78,29 +82,29 @@ def _fails(mutant: Mutant, tests: str, tree: Path) -> bool:
         check=False,
         timeout=LONGEST_SECONDS,
     )
-    has_failed = re.search(r"\b\d+ failed\b", done.stdout) is not None
-    if done.returncode != 0 and not has_failed:
+    failed = FAILED.search(done.stdout) if re.search(r"\b\d+ failed\b", done.stdout) else None
+    if done.returncode != 0 and failed is None:
         raise RuntimeError(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout[-3000:]}{done.stderr}")
-    return has_failed
+    return failed[1] if failed else ""
 
 
-def with_results(document: str, results: Mapping[str, bool]) -> str:
+def with_results(document: str, results: Mapping[str, str]) -> str:
     """Return the document with a chapter of what became of each mutant.
 
     Args:
         document: Markdown; its chapter, if it has one, keeps the mutants that were not planted now.
-        results: name of a mutant → whether a test found it.
+        results: name of a mutant → the test file that found it, or empty.
     """
     before, _, rest = document.partition(HEADING)
     chapter, following, others = rest.partition("\n## ")
     known = dict(re.findall(r"^\| (.+) \| (.+) \|$", chapter, re.MULTILINE))
-    known |= {name: FOUND if is_found else MISSED for name, is_found in results.items()}
+    known |= {name: f"`{file}`" if file else MISSED for name, file in results.items()}
     rows = [(mutant.name, known[mutant.name]) for mutant in mutants() if mutant.name in known]
-    found = sum(word == FOUND for _, word in rows)
+    found = sum(word != MISSED for _, word in rows)
     text = (
         f"{HEADING}\nConditions of the code are switched off or inverted, one at a time, and the tests named in"
         f" `tools/mutants.toml` run:\n`make mutants`. Of {len(mutants())} mutants {len(rows)} were planted, {found} of"
-        " them were found.\n\n| mutant | tests |\n|---|---|\n"
+        " them were found.\n\n| mutant | found by |\n|---|---|\n"
     ) + "".join(f"| {name} | {word} |\n" for name, word in rows)
     if not rest:
         before, following, others = _before_the_last_chapter(document)
@@ -122,13 +126,14 @@ def main(words: Sequence[str]) -> int:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         for mutant in chosen:
             begin = time.monotonic()
-            found = is_found(mutant, tree)
-            if not found:
+            file = found_by(mutant, tree)
+            if not file:
                 missed.append(mutant.name)
             DOCUMENT.write_text(
-                with_results(DOCUMENT.read_text(encoding="utf-8"), {mutant.name: found}), encoding="utf-8"
+                with_results(DOCUMENT.read_text(encoding="utf-8"), {mutant.name: file}), encoding="utf-8"
             )
-            print(f"{'found ' if found else 'MISSED'} {time.monotonic() - begin:5.0f} s  {mutant.name}", flush=True)
+            spent = time.monotonic() - begin
+            print(f"{'found ' if file else 'MISSED'} {spent:5.0f} s  {mutant.name}  {file}", flush=True)
     share = 1 - len(missed) / len(chosen) if chosen else 1.0
     print(f"{len(chosen) - len(missed)} of {len(chosen)} mutants found ({share:.0%})")
     return int(share < FEWEST_FOUND)

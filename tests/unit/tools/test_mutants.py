@@ -31,10 +31,11 @@ def test_a_mutant_can_be_planted_and_its_tests_exist(mutant: Mutant) -> None:
 def test_the_results_of_a_part_replace_only_their_own_rows_of_the_chapter() -> None:
     first, second, third = (mutant.name for mutant in mutants()[:3])
     document = "# A\n\n## Kills\n\n1\n\n## What operators press\n\n3\n"
-    once = with_results(document, {first: True, third: False})
-    both = with_results(once, {second: True, third: True})
-    assert f"| {first} | found |\n| {third} | **missed** |\n" in once
+    once = with_results(document, {first: "tests/a.py", third: ""})
+    both = with_results(once, {second: "tests/b.py", third: "tests/c.py"})
+    assert f"| {first} | `tests/a.py` |\n| {third} | **missed** |\n" in once
     assert f"Of {len(mutants())} mutants 2 were planted, 1 of them were found." in once
-    assert f"| {first} | found |\n| {second} | found |\n| {third} | found |\n\n## What operators press" in both
+    rows = f"| {first} | `tests/a.py` |\n| {second} | `tests/b.py` |\n| {third} | `tests/c.py` |\n"
+    assert f"{rows}\n## What operators press" in both
     assert both.startswith("# A\n\n## Kills\n\n1\n\n## Planted faults\n") and both.endswith("\n3\n")
     assert with_results("# A\n", {}).startswith("# A\n\n## Planted faults\n")
