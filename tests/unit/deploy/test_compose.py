@@ -15,7 +15,7 @@ import pytest
 
 from amop import ids
 from amop.config import INTEGRATIONS
-from sandbox.world.world import AIRFLOW_SETTINGS, World
+from sandbox.world.world import AIRFLOW_SETTINGS, PRELOADED_MODULES, World
 from tests.worlds.compose_file import COMPOSE_FILE, ComposeFile, Service
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -220,6 +220,11 @@ def test_its_airflow_has_the_settings_of_the_sandbox(services: dict[str, Service
         expected = {key: value for key, value in AIRFLOW_SETTINGS.items() if key not in LAID_OUT_OTHERWISE}
         assert {key: environment.get(key) for key in expected} == expected, name
         assert environment["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+def test_workers_import_what_tasks_import_before_they_fork(services: dict[str, Service]) -> None:
+    config = json.loads(services["worker"].environment["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"])
+    assert config == {"imports": [name for name in PRELOADED_MODULES if "local_executor" not in name]}
 
 
 def test_its_image_is_built_from_the_lock_with_celery_and_fab(compose: ComposeFile) -> None:
