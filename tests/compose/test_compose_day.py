@@ -96,11 +96,12 @@ def run_documented_call(compose: ComposeWorld) -> subprocess.CompletedProcess[st
 def wait_for_day(compose: ComposeWorld, api: AirflowApi, runs: dict[str, str]) -> Day:
     """Wait for the syncs and for the optimization that the sync of Jasper triggers."""
     dsn = compose.conninfo(WAREHOUSE, "amop_runtime")
-    states = wait_for_runs(api, runs, seconds=DAY_SECONDS)
-    with connected(dsn) as connection:
-        (session,) = connection.execute("SELECT id FROM amop.optimization_session").fetchall()
-    runs = runs | {OPTIMIZATION: ids.optimization_run_id(session["id"])}
-    states |= wait_for_runs(api, {OPTIMIZATION: runs[OPTIMIZATION]}, seconds=DAY_SECONDS)
+    with compose.explained():
+        states = wait_for_runs(api, runs, seconds=DAY_SECONDS)
+        with connected(dsn) as connection:
+            (session,) = connection.execute("SELECT id FROM amop.optimization_session").fetchall()
+        runs = runs | {OPTIMIZATION: ids.optimization_run_id(session["id"])}
+        states |= wait_for_runs(api, {OPTIMIZATION: runs[OPTIMIZATION]}, seconds=DAY_SECONDS)
     tasks = [task for run in runs.items() for task in api.task_instances(*run)]
     return Day(dsn, runs, states, Counter(task["hostname"] for task in tasks if task["hostname"]))
 

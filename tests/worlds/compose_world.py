@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -166,6 +166,16 @@ class ComposeWorld:
             assert one is None or one.process.poll() is None, f"{name} has ended:\n{log}"
             assert time.monotonic() < deadline, f"{name} is not healthy: {done.stdout}{done.stderr}\n{log}"
             time.sleep(RETRY_SECONDS)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add the end of the log of every running service to an error: the logs go with the world."""
+        try:
+            yield
+        except Exception as error:
+            for name, one in self.running.items():
+                error.add_note(f"--- {name}\n{_tail(one.log)}")
+            raise
 
     def stop(self, names: Iterable[str] | None = None) -> list[str]:
         """Stop services, all by default, as Compose does: SIGTERM, then SIGKILL; with all of them PostgreSQL.
