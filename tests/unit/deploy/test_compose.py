@@ -228,6 +228,11 @@ def test_workers_import_what_tasks_import_before_they_fork(services: dict[str, S
     assert config == {"imports": [name for name in PRELOADED_MODULES if "local_executor" not in name]}
 
 
+def test_the_api_server_is_healthy_when_tasks_can_call_it(services: dict[str, Service]) -> None:
+    check = " ".join(services["api-server"].health_check)
+    assert "api/v2/monitor/health" in check and "execution/health" in check
+
+
 def test_its_image_is_built_from_the_lock_with_celery_and_fab(compose: ComposeFile) -> None:
     lock = compose.document["x-airflow"]["build"]["args"]["REQUIREMENTS"]
     assert f"!{lock}\n" in (ROOT / ".dockerignore").read_text()
