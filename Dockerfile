@@ -1,6 +1,6 @@
 # Airflow with this package, installed from the hashed lock. For CeleryExecutor and users with roles, build it with
-# --build-arg REQUIREMENTS=requirements-celery.txt; for the digest of its base, with --build-arg PYTHON_IMAGE=….
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+# --build-arg REQUIREMENTS=requirements-celery.txt; on a newer base, with --build-arg PYTHON_IMAGE=….
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:0f5b26b9518d002b6173fd61daad821fa340635ebfec5bba471013f9ca114579
 FROM ${PYTHON_IMAGE}
 
 RUN useradd --create-home --uid 50000 --gid 0 airflow

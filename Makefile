@@ -39,7 +39,7 @@ image: setup $(IMAGE_INSTALLED)  ## create .venv-celery with exactly the package
 
 $(IMAGE_INSTALLED): requirements-celery.txt requirements-bootstrap.txt bin/set-up
 	@echo "Installing the packages of the image into $(IMAGE)"
-	@bash bin/set-up $(PYTHON) $(IMAGE) requirements-celery.txt
+	@bash bin/set-up $(PYTHON) $(IMAGE) requirements-celery.txt $(BIN)/uv
 	@touch $@
 
 compose: image  ## run a day on the services of docker-compose.yaml as local processes, with two Celery workers

@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,9 @@ RUN_ID = "amop_4711"
 """Run id of the call in docs/start-a-run.md."""
 PROVIDERS = {JASPER: provider_of("jasper"), THINGSPACE: provider_of("thingspace")}
 WORKERS = {"worker-1", "worker-2"}
-WAREHOUSE, AIRFLOW, WAREHOUSE_OF_LOCAL_EXECUTOR = "warehouse", "airflow", "warehouse_of_local_executor"
+WAREHOUSE, AIRFLOW = "warehouse", "airflow"
+BEFORE_THE_DAY, AFTER_CELERY = "warehouse_before_the_day", "warehouse_after_celery"
+"""The warehouse that the local executor begins with, and the one that Celery has left."""
 DAY_SECONDS = 900.0
 
 PRIVILEGED = "SELECT rolname FROM pg_roles"
@@ -91,15 +93,23 @@ def run_documented_call(compose: ComposeWorld) -> subprocess.CompletedProcess[st
     )
 
 
-def wait_for_day(api: AirflowApi, dsn: str, runs: dict[str, str]) -> Day:
+def wait_for_day(compose: ComposeWorld, api: AirflowApi, runs: dict[str, str]) -> Day:
     """Wait for the syncs and for the optimization that the sync of Jasper triggers."""
-    states = wait_for_runs(api, runs, seconds=DAY_SECONDS)
-    with connected(dsn) as connection:
-        (session,) = connection.execute("SELECT id FROM amop.optimization_session").fetchall()
-    runs = runs | {OPTIMIZATION: ids.optimization_run_id(session["id"])}
-    states |= wait_for_runs(api, {OPTIMIZATION: runs[OPTIMIZATION]}, seconds=DAY_SECONDS)
+    dsn = compose.conninfo(WAREHOUSE, "amop_runtime")
+    with compose.explained():
+        states = wait_for_runs(api, runs, seconds=DAY_SECONDS)
+        with connected(dsn) as connection:
+            (session,) = connection.execute("SELECT id FROM amop.optimization_session").fetchall()
+        runs = runs | {OPTIMIZATION: ids.optimization_run_id(session["id"])}
+        states |= wait_for_runs(api, {OPTIMIZATION: runs[OPTIMIZATION]}, seconds=DAY_SECONDS)
     tasks = [task for run in runs.items() for task in api.task_instances(*run)]
     return Day(dsn, runs, states, Counter(task["hostname"] for task in tasks if task["hostname"]))
+
+
+def administer(compose: ComposeWorld, statement: str) -> None:
+    """Execute a statement as the superuser, connected to none of the databases in use."""
+    with connected(compose.postgres.conninfo("postgres", user="postgres")) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -110,31 +120,39 @@ def api(compose: ComposeWorld) -> AirflowApi:
 
 
 @pytest.fixture(scope="module")
-def celery_day(compose: ComposeWorld, api: AirflowApi) -> Day:
-    """A day of two providers on the two workers; one is started by the documented call."""
+def started(compose: ComposeWorld, api: AirflowApi) -> dict[str, str]:
+    """The runs of two providers that have begun, as run id by DAG. The documented call starts that of Jasper."""
+    compose.wait_for({"reference": "service_completed_successfully"})
     with connected(compose.conninfo(WAREHOUSE, "amop_owner")) as connection:
         extend_open_periods(connection, tuple(PROVIDERS.values()))
-    with connected(compose.postgres.conninfo("postgres", user="postgres")) as connection:
-        connection.execute(f"CREATE DATABASE {WAREHOUSE_OF_LOCAL_EXECUTOR} TEMPLATE {WAREHOUSE}")
+    administer(compose, f"CREATE DATABASE {BEFORE_THE_DAY} TEMPLATE {WAREHOUSE}")
     # One Airflow serves both warehouses, and the run id of an optimization is made of the id of its session.
-    with connected(compose.postgres.conninfo(WAREHOUSE_OF_LOCAL_EXECUTOR, user="postgres")) as connection:
+    with connected(compose.postgres.conninfo(BEFORE_THE_DAY, user="postgres")) as connection:
         connection.execute("SELECT setval(pg_get_serial_sequence('amop.optimization_session', 'id'), 1000)")
     api.wait_for_dags({JASPER, THINGSPACE, OPTIMIZATION})
     called = run_documented_call(compose)
     assert called.returncode == 0, called.stdout + called.stderr
-    run_ids = {JASPER: json.loads(called.stdout)["dag_run_id"], THINGSPACE: api.trigger(THINGSPACE, {})}
-    return wait_for_day(api, compose.conninfo(WAREHOUSE, "amop_runtime"), run_ids)
+    return {JASPER: json.loads(called.stdout)["dag_run_id"], THINGSPACE: api.trigger(THINGSPACE, {})}
+
+
+@pytest.fixture(scope="module")
+def celery_day(compose: ComposeWorld, api: AirflowApi, started: dict[str, str]) -> Day:
+    """The day of both providers on the two workers, ended."""
+    day = wait_for_day(compose, api, started)
+    # PostgreSQL refuses this while a process is connected: the ended day has left no connection behind.
+    administer(compose, f"ALTER DATABASE {WAREHOUSE} RENAME TO {AFTER_CELERY}")
+    return replace(day, dsn=compose.conninfo(AFTER_CELERY, "amop_runtime"))
 
 
 @pytest.fixture(scope="module")
 def local_day(compose: ComposeWorld, api: AirflowApi, celery_day: Day) -> Day:
     """The same day by the local executor, on a copy of the warehouse as it was before."""
-    assert compose.stop(["scheduler", "triggerer", *sorted(WORKERS)]) == []
-    compose.databases[WAREHOUSE] = WAREHOUSE_OF_LOCAL_EXECUTOR
+    administer(compose, f"ALTER DATABASE {BEFORE_THE_DAY} RENAME TO {WAREHOUSE}")
+    assert compose.stop(["scheduler", *sorted(WORKERS)]) == []
     compose.overrides |= EXECUTOR_SETTINGS
-    compose.start(["scheduler", "triggerer"])
+    compose.start(["scheduler"])
     run_ids = {JASPER: api.trigger(JASPER, {"optimization": "always"}), THINGSPACE: api.trigger(THINGSPACE, {})}
-    return wait_for_day(api, compose.conninfo(WAREHOUSE, "amop_runtime"), run_ids)
+    return wait_for_day(compose, api, run_ids)
 
 
 def truth_of(compose: ComposeWorld, user: str) -> dict[str, Any]:
@@ -147,7 +165,9 @@ def truth_of(compose: ComposeWorld, user: str) -> dict[str, Any]:
     return truth
 
 
-def test_every_service_is_healthy_by_its_own_check_and_the_others_have_completed(compose: ComposeWorld) -> None:
+def test_every_service_is_healthy_by_its_own_check_and_the_others_have_completed(
+    compose: ComposeWorld, started: dict[str, str]
+) -> None:
     stay = {name for name, one in compose.running.items() if not one.service.ends}
     sandbox = {"carrier", "amop", "aws"}
     assert stay == {"redis", "api-server", "scheduler", "dag-processor", "triggerer"} | WORKERS | sandbox
@@ -279,7 +299,7 @@ def test_no_secret_is_where_it_does_not_belong(compose: ComposeWorld, celery_day
     searched = list(files(compose.directory, but=known | set((compose.directory / "postgres").rglob("*"))))
     assert sum(where.endswith(".log") for where, _ in searched) > 40
     assert find(planted, searched) == []
-    for database in (WAREHOUSE, AIRFLOW):
+    for database in (AFTER_CELERY, AIRFLOW):
         assert find(planted, tables(compose.postgres.conninfo(database, user="postgres"))) == [], database
 
 

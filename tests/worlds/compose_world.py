@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -51,6 +51,8 @@ def host_name() -> str:
 HEALTH_SECONDS = 600.0
 """Longer than Compose would wait: all services start at once on a machine that may be busy."""
 CHECKS_AT_ONCE = 2
+RETRY_SECONDS = 1.0
+"""Pause after a failed health check. Each one starts a process, some a whole Airflow."""
 PARSE_SECONDS = 300
 STOP_SECONDS = 120.0
 POLL_SECONDS = 0.2
@@ -73,13 +75,11 @@ class ComposeWorld:
     Args:
         directory: folder for everything that they write; the secrets are in ``secrets``.
         settings: variables of ``.env``.
-        databases: database of the file → database that is used instead.
         overrides: environment variables that replace those of the file, for all services.
     """
 
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
-    databases: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, str] = field(default_factory=dict)
     running: dict[str, Running] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
@@ -116,7 +116,7 @@ class ComposeWorld:
     def conninfo(self, database: str, role: str) -> str:
         """Return the libpq connection string of a role of the compose file."""
         return (
-            f"host=127.0.0.1 port={self.ports['postgres']} dbname={self.databases.get(database, database)} "
+            f"host=127.0.0.1 port={self.ports['postgres']} dbname={database} "
             f"user={role} password={self.secret(f'{role}_password')}"
         )
 
@@ -165,7 +165,17 @@ class ComposeWorld:
             log = "" if one is None else _tail(one.log)
             assert one is None or one.process.poll() is None, f"{name} has ended:\n{log}"
             assert time.monotonic() < deadline, f"{name} is not healthy: {done.stdout}{done.stderr}\n{log}"
-            time.sleep(POLL_SECONDS)
+            time.sleep(RETRY_SECONDS)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add the end of the log of every running service to an error: the logs go with the world."""
+        try:
+            yield
+        except Exception as error:
+            for name, one in self.running.items():
+                error.add_note(f"--- {name}\n{_tail(one.log)}")
+            raise
 
     def stop(self, names: Iterable[str] | None = None) -> list[str]:
         """Stop services, all by default, as Compose does: SIGTERM, then SIGKILL; with all of them PostgreSQL.
@@ -224,8 +234,6 @@ class ComposeWorld:
                 text = text.replace('"host": "postgres"', '"host": "127.0.0.1"')
                 text = text.replace('"port": 5432', f'"port": {self.ports["postgres"]}')
                 text = self._placed(text, service, name)
-                for database, other in self.databases.items():
-                    text = text.replace(f'"schema": "{database}"', f'"schema": "{other}"')
             (folder / target).write_text(text)
 
     def _environment(self, service: Service, name: str) -> dict[str, str]:
@@ -274,8 +282,6 @@ class ComposeWorld:
             text = text.replace(f"--port {port}", f"--port {self.ports[host]}")
         if text == str(PORTS["aws"]):
             text = str(self.ports["aws"])
-        for database, other in self.databases.items():
-            text = text.replace(f":{self.ports['postgres']}/{database}", f":{self.ports['postgres']}/{other}")
         text = text.replace("redis-server -", f"redis-server - --bind 127.0.0.1 --port {self.ports['redis']}")
         text = text.replace("redis-cli ", f"redis-cli -p {self.ports['redis']} ").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         text = text.replace("$(hostname)", name)

@@ -15,12 +15,13 @@ import pytest
 
 from amop import ids
 from amop.config import INTEGRATIONS
-from sandbox.world.world import AIRFLOW_SETTINGS, World
+from sandbox.world.world import AIRFLOW_SETTINGS, PRELOADED_MODULES, World
 from tests.worlds.compose_file import COMPOSE_FILE, ComposeFile, Service
 
 ROOT = Path(__file__).resolve().parents[3]
 AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
 """Services that run Airflow for good."""
+DIGEST = "sha256:[0-9a-f]{64}"
 LAID_OUT_OTHERWISE = {"AIRFLOW__CORE__PARALLELISM", "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"}
 """Settings of the sandbox that a production has other values of."""
 
@@ -222,6 +223,16 @@ def test_its_airflow_has_the_settings_of_the_sandbox(services: dict[str, Service
         assert environment["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
 
 
+def test_workers_import_what_tasks_import_before_they_fork(services: dict[str, Service]) -> None:
+    config = json.loads(services["worker"].environment["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"])
+    assert config == {"imports": [name for name in PRELOADED_MODULES if "local_executor" not in name]}
+
+
+def test_the_api_server_is_healthy_when_tasks_can_call_it(services: dict[str, Service]) -> None:
+    check = " ".join(services["api-server"].health_check)
+    assert "api/v2/monitor/health" in check and "execution/health" in check
+
+
 def test_its_image_is_built_from_the_lock_with_celery_and_fab(compose: ComposeFile) -> None:
     lock = compose.document["x-airflow"]["build"]["args"]["REQUIREMENTS"]
     assert f"!{lock}\n" in (ROOT / ".dockerignore").read_text()
@@ -229,16 +240,19 @@ def test_its_image_is_built_from_the_lock_with_celery_and_fab(compose: ComposeFi
     assert "\napache-airflow-providers-celery==" in text and "\napache-airflow-providers-fab==" in text
 
 
-def test_every_image_has_an_exact_version_and_can_be_given_a_digest(compose: ComposeFile) -> None:
+def test_every_image_has_an_exact_version_and_a_digest_and_can_be_given_another(compose: ComposeFile) -> None:
     ours = {"amop-airflow:local", "amop-sandbox:local"}
     images = {service.image for service in compose.services.values()} - ours
     assert len(images) == 2
     for image in images:
-        assert re.fullmatch(r"[a-z]+:\d+\.\d+[\w.-]*", image), image
+        assert re.fullmatch(rf"[a-z]+:\d+\.\d+[\w.-]*@{DIGEST}", image), image
     digest = f"postgres:18.6@sha256:{'0' * 64}"
     assert ComposeFile({"POSTGRES_IMAGE": digest}).services["postgres"].image == digest
     for dockerfile in ("Dockerfile", "Dockerfile.sandbox"):
-        assert "ARG PYTHON_IMAGE=python:3.12-slim-bookworm\nFROM ${PYTHON_IMAGE}\n" in (ROOT / dockerfile).read_text()
+        text = (ROOT / dockerfile).read_text()
+        assert re.search(
+            rf"^ARG PYTHON_IMAGE=python:3\.12-slim-bookworm@{DIGEST}\nFROM \${{PYTHON_IMAGE}}$", text, re.M
+        )
 
 
 def test_every_setting_of_the_example_is_one_of_the_file_with_its_default() -> None:
