@@ -27,6 +27,7 @@ SELECT
     integration.name AS integration,
     provider.currency,
     provider.time_zone,
+    provider.is_active,
     provider.write_is_enabled,
     provider.can_auto_update_rate_plans,
     provider.approval_above_changes,

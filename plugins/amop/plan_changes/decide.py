@@ -249,6 +249,7 @@ def _refused(changes: InstanceChanges, pace: _Pace) -> Decision | None:
 def _refusal_by_settings(changes: InstanceChanges) -> str | None:
     return refusal_by_settings(
         apply_changes=changes.apply_changes,
+        is_active=changes.is_active,
         write_is_enabled=changes.write_is_enabled,
         can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
     )

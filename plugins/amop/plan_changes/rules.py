@@ -67,10 +67,14 @@ def latest_start(cycle_end: datetime, changes: int, calls_per_second: float) -> 
     return cycle_end - time_needed(changes, calls_per_second) - RESERVE
 
 
-def refusal_by_settings(*, apply_changes: str, write_is_enabled: bool, can_auto_update_rate_plans: bool) -> str | None:
+def refusal_by_settings(
+    *, apply_changes: str, is_active: bool, write_is_enabled: bool, can_auto_update_rate_plans: bool
+) -> str | None:
     """Return why the settings or the run do not allow applying the changes, None if they do."""
     if apply_changes == "never":
         return "the run was started with apply_changes = never"
+    if not is_active:
+        return "service_provider.is_active is off: the provider is switched off"
     if not write_is_enabled:
         return "service_provider.write_is_enabled is off: no write request is sent to this carrier"
     if not can_auto_update_rate_plans:

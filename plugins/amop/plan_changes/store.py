@@ -44,6 +44,8 @@ class InstanceChanges:
     integration: str
     currency: str
     time_zone: str
+    is_active: bool
+    """False: the provider is switched off."""
     write_is_enabled: bool
     can_auto_update_rate_plans: bool
     approval_above_changes: int | None

@@ -73,13 +73,14 @@ def test_no_go_says_how_long_it_takes_and_how_much_time_is_left() -> None:
     [
         ({}, None),
         ({"apply_changes": "never"}, "apply_changes = never"),
+        ({"is_active": False}, "is_active is off: the provider is switched off"),
         ({"write_is_enabled": False}, "write_is_enabled is off"),
         ({"can_auto_update_rate_plans": False}, "can_auto_update_rate_plans is off"),
     ],
 )
 def test_settings_and_the_run_must_all_allow_it(settings: dict[str, Any], reason: str | None) -> None:
-    allowed: dict[str, Any] = {"apply_changes": "provider_setting", "write_is_enabled": True}
-    allowed["can_auto_update_rate_plans"] = True
+    allowed: dict[str, Any] = {"apply_changes": "provider_setting"}
+    allowed |= dict.fromkeys(("is_active", "write_is_enabled", "can_auto_update_rate_plans"), True)
     refusal = refusal_by_settings(**(allowed | settings))
     assert refusal is None if reason is None else reason in str(refusal)
 
@@ -172,6 +173,7 @@ CHANGES = InstanceChanges(
     integration="jasper",
     currency="USD",
     time_zone="America/New_York",
+    is_active=True,
     write_is_enabled=True,
     can_auto_update_rate_plans=True,
     approval_above_changes=500,
