@@ -63,6 +63,8 @@ class InstanceChanges:
     """Sum of |cost on the new plan - cost on the present plan| of these changes."""
     waiting_count: int
     """Changes that wait for a later instance."""
+    waiting_amount: Decimal
+    """Sum of |cost on the new plan - cost on the present plan| of the changes that wait."""
     waits_reason: str | None
 
 

@@ -170,8 +170,42 @@ def test_an_approval_is_requested_for_the_changes_that_do_not_wait(limited: Chan
     assert f"each of 2 doubtful changes {WAITS}" in request.body
     assert limited.answer(instance_id, Answer(is_approval=True, by="anna")) == "approved"
     assert limited.states(instance_id) == ["proposed", "proposed", "approved", "approved", "approved"]
-    within, _ = instance_with_doubt(limited, 4, 2)
-    assert limited.plan(within, now=NOW + timedelta(hours=3)) == "approved"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        # 3 are sent now and save 3, 4 and 5; 2 wait and would save 1 and 2.
+        ({"approval_above_changes": 5}, None),
+        (
+            {"approval_above_changes": 4},
+            "5 changes (3 to be sent now and 2 that wait) are more than approval_above_changes = 4",
+        ),
+        ({"approval_above_changes": None, "approval_above_amount": 15}, None),
+        (
+            {"approval_above_changes": None, "approval_above_amount": 14},
+            "USD 15.00 moved (USD 12.00 by what is sent now and USD 3.00 by what waits) is more than "
+            "approval_above_amount = USD 14.00",
+        ),
+    ],
+)
+def test_what_is_sent_now_and_what_waits_are_compared_with_the_limits_together(
+    limited: ChangesWorld, limits: dict[str, Any], reason: str | None
+) -> None:
+    limited.set_provider(**limits)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id) == ("approved" if reason is None else "waiting")
+    decided = reason or "within the provider's limits: no approval needed"
+    assert limited.row(instance_id)["changes_reason"] == f"{decided}; each of 2 doubtful changes {WAITS}"
+
+
+def test_what_waits_alone_requests_no_approval(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=1)
+    instance_id, _ = instance_with_doubt(limited, 3, 3)
+    assert limited.plan(instance_id) == "proposed_only"
+    # All of them are decided on when they no longer wait.
+    assert limited.plan(instance_id, now=CYCLE_END - timedelta(hours=3)) == "waiting"
+    assert limited.row(instance_id)["changes_reason"] == "3 changes are more than approval_above_changes = 1"
 
 
 def test_the_page_lists_what_waits_with_certainty_and_reason(limited: ChangesWorld) -> None:

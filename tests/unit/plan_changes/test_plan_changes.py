@@ -104,7 +104,9 @@ def test_approval_is_requested_above_the_number_or_above_the_amount(
     reason = reason_to_request_approval(
         warnings=0,
         changes=changes,
+        waiting_changes=0,
         amount=Decimal(amount),
+        waiting_amount=Decimal(0),
         approval_above_changes=above_changes,
         approval_above_amount=None if above_amount is None else Decimal(above_amount),
         currency="USD",
@@ -116,7 +118,9 @@ def test_one_change_that_is_built_on_an_implausible_answer_needs_approval_whatev
     reason = reason_to_request_approval(
         warnings=2,
         changes=1,
+        waiting_changes=0,
         amount=Decimal(0),
+        waiting_amount=Decimal(0),
         approval_above_changes=None,
         approval_above_amount=None,
         currency="USD",
@@ -186,6 +190,7 @@ CHANGES = InstanceChanges(
     change_count=1200,
     amount=Decimal("300"),
     waiting_count=0,
+    waiting_amount=Decimal(0),
     waits_reason=None,
 )
 
