@@ -100,6 +100,15 @@ class OlderInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedWaits:
+    """The changes of an instance that waited until their billing period had closed."""
+
+    instance_id: int
+    service_provider_name: str
+    change_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """The changes of an instance from one rate plan to another."""
 
@@ -235,6 +244,11 @@ def set_waiting(
     monthly_limits: Jsonb,
 ) -> None:
     """Let doubtful proposed changes of an instance wait for a later one; a reason of None lets none wait."""
+
+
+@statement("plan_changes/end_waiting")
+def end_waiting(connection: WarehouseConnection, *, reason: str, decided_by: str, now: datetime) -> list[EndedWaits]:
+    """Reject the changes that wait within a closed billing period; return their instances."""
 
 
 @statement("plan_changes/change_pace")
