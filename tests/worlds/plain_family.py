@@ -116,6 +116,7 @@ class PlainClient(HttpCarrierClient):
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         """See `CarrierClient`."""

@@ -10,6 +10,14 @@ SELECT
     ranked.instance_id,
     ranked.billing_period_end,
     ranked.applied_changes,
+    (
+        SELECT count(*) FROM amop.rate_plan_change AS change
+        WHERE
+            change.instance_id = ranked.instance_id
+            AND change.waits_reason IS NOT NULL
+            AND change.state = 'rejected'
+            AND change.decided_at >= ranked.billing_period_end
+    ) AS unsent_changes,
     ranked.currency,
     ranked.forecast_saving,
     ranked.realised_saving,

@@ -1,6 +1,7 @@
 -- Purpose: return the measured savings of closed billing periods, oldest first: a row for each optimization with
 --   applied changes, or for the last one of the period if none had any. Where several had, the old plans of each are
---   usually the applied plans of the one before; the savings then add up to that of the period.
+--   usually the applied plans of the one before; the savings then add up to that of the period. Changes that waited
+--   until the period had ended were not sent.
 -- Parameters: integrations (text[], names that the user may see).
 -- Locks: none, reads only.
 -- Repeatable: yes.
@@ -13,6 +14,14 @@ SELECT
     ranked.bill_month,
     ranked.cycle_end,
     ranked.applied_changes,
+    (
+        SELECT count(*) FROM amop.rate_plan_change AS change
+        WHERE
+            change.instance_id = ranked.instance_id
+            AND change.waits_reason IS NOT NULL
+            AND change.state = 'rejected'
+            AND change.decided_at >= ranked.cycle_end
+    ) AS unsent_changes,
     ranked.forecast_saving,
     ranked.realised_saving,
     ranked.old_plans_cost,

@@ -1,5 +1,5 @@
--- Purpose: return what decides on the plan changes of an instance: their number and amount, without those that wait for
---   a later one, the settings of the provider and of the run, the billing period, and whether a newer instance has
+-- Purpose: return what decides on the plan changes of an instance: their number and amount, apart for those that wait
+--   for a later one, the settings of the provider and of the run, the billing period, and whether a newer instance has
 --   superseded them.
 -- Parameters: instance_id.
 -- Locks: none, reads only.
@@ -27,6 +27,7 @@ SELECT
     integration.name AS integration,
     provider.currency,
     provider.time_zone,
+    provider.is_active,
     provider.write_is_enabled,
     provider.can_auto_update_rate_plans,
     provider.approval_above_changes,
@@ -39,6 +40,7 @@ SELECT
     counted.change_count,
     counted.amount,
     counted.waiting_count,
+    counted.waiting_amount,
     counted.waits_reason
 FROM amop.optimization_instance AS instance
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id
@@ -54,6 +56,9 @@ CROSS JOIN
             ) AS amount,
             coalesce(sum(result.from_cost - result.to_cost) FILTER (WHERE change.waits_reason IS NULL), 0) AS saving,
             count(change.waits_reason) AS waiting_count,
+            coalesce(
+                sum(abs(result.to_cost - result.from_cost)) FILTER (WHERE change.waits_reason IS NOT NULL), 0
+            ) AS waiting_amount,
             max(change.waits_reason) AS waits_reason
         FROM amop.rate_plan_change AS change
         INNER JOIN amop.optimization_device_result AS result

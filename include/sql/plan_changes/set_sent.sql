@@ -1,6 +1,6 @@
 -- Purpose: record that the write request of a plan change is about to be sent. No row is updated if the change was
 --   withdrawn, a newer instance has superseded it, its instance is no longer approved, or the settings of the provider
---   or of the run no longer allow writes.
+--   (switched off included) or of the run no longer allow writes.
 -- Parameters: change_id, now.
 -- Locks: the row.
 -- Repeatable: yes.
@@ -15,6 +15,7 @@ WHERE
     AND instance.id = change.instance_id
     AND instance.changes_status IN ('approved', 'stopped')
     AND instance.apply_changes <> 'never'
+    AND provider.is_active
     AND provider.write_is_enabled
     AND provider.can_auto_update_rate_plans
     AND amop.newer_instance(change.instance_id) IS NULL

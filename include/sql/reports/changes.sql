@@ -14,7 +14,7 @@ SELECT
     result.reason,
     change.certainty::double precision,
     CASE
-        WHEN change.waits_reason IS NOT NULL THEN change.waits_reason
+        WHEN change.waits_reason IS NOT NULL THEN coalesce(change.error, change.waits_reason)
         WHEN change.is_doubtful AND instance.changes_status IS NULL
             THEN 'doubtful: it may wait for a later optimization'
         WHEN change.is_doubtful THEN 'doubtful, but does not wait'

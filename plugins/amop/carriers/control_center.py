@@ -41,13 +41,14 @@ class ControlCenterClient(HttpCarrierClient):
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         """See `CarrierClient`; pages have numbers, ``after`` is not used."""
         parameters: dict[str, Any] = {"modifiedSince": _utc_text(modified_since)}
         if modified_till is not None:
             parameters["modifiedTill"] = _utc_text(modified_till)
-        parameters |= {"pageSize": PAGE_SIZE, "pageNumber": page_number}
+        parameters |= {"pageSize": page_size or PAGE_SIZE, "pageNumber": page_number}
         request = Request("GET", f"{API}/devices", parameters, what=f"page {page_number}")
         return self._call(request, read=partial(read_device_page, page_number=page_number))
 

@@ -98,6 +98,7 @@ class CarrierClient(Protocol):
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         """Return one page of the SIMs modified within a window, in order of modification; pages count from 1.
@@ -108,6 +109,8 @@ class CarrierClient(Protocol):
             modified_since: start of the window.
             modified_till: end of the window; None = open.
             page_number: from 1.
+            page_size: SIMs on each page; None = the most that the carrier allows. Without meaning where pages have no
+                numbers.
             after: ``next_after`` of the page before; None for the first page.
 
         Raises:

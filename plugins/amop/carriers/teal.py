@@ -95,6 +95,7 @@ class TealClient(HttpCarrierClient):
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         """See `CarrierClient`: all eSIMs of the account, 100 a page.

@@ -86,6 +86,7 @@ class ThingSpaceClient(HttpCarrierClient):
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         """See `CarrierClient`: all SIMs of the account, by their device ids."""

@@ -269,6 +269,7 @@ REALISED_SAVINGS: Columns = {
     "instance": lambda row: row.instance_id,
     "period end": lambda row: _day(row.billing_period_end),
     "applied": lambda row: row.applied_changes,
+    "waited, not sent": lambda row: row.unsent_changes,
     "forecast_saving": lambda row: _money(row.forecast_saving, row.currency),
     "realised_saving": lambda row: _money(row.realised_saving, row.currency),
     "of bill": lambda row: _percent(row.realised_percent),

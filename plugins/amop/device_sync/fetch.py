@@ -73,7 +73,8 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
 
     Resumes after the last page in the ledger. If a SIM appears twice in the list, others may have moved past the
     reader: the pages from the first such SIM on are read again until no new one appears, at most
-    `amop.device_sync.list_guards.MAXIMUM_SCAN_PASSES` times.
+    `amop.device_sync.list_guards.MAXIMUM_SCAN_PASSES` times. SIMs that a full list does not contain are read alone
+    (`amop.device_sync.unlisted`).
 
     Raises:
         CarrierError: the carrier refused or could not be reached within the retry budget.
@@ -92,7 +93,7 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
             if position.list_is_complete:
                 break
             if position.pass_is_complete and position.last_staged_page is not None:
-                end_scan_pass(connection, run, position, position.last_staged_page, clock())
+                end_scan_pass(connection, run, position, position.last_staged_page, client, clock)
             else:
                 read_list_page(connection, run, position, client, clock, speed)
             connection.commit()

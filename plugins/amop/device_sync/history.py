@@ -49,6 +49,8 @@ def record_device_history(connection: WarehouseConnection, run: SyncRun) -> int:
 def record_changed_devices(connection: WarehouseConnection, run: SyncRun) -> int:
     """Write the SIMs that the merge of a live sync has changed to history; return the number of rows written.
 
+    Active SIMs whose history was lost begin a new one, whether the list has them or not.
+
     Reads ``list_change`` of the caller's transaction, which holds the provider's lock and has merged it.
     """
     merges.observe_changed_devices(connection, run_id=run.id, service_provider_id=run.service_provider_id)

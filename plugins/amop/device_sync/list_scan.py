@@ -23,6 +23,7 @@ from amop.device_sync.list_windows import MARGIN, Span, first_spans, limited_spa
 from amop.device_sync.rows import ListWindow, ScanPosition
 from amop.device_sync.staging import ListedPage, stage_list_page, store_answer
 from amop.device_sync.store import reads
+from amop.device_sync.unlisted import stage_unlisted
 from amop.log_lines import is_milestone
 from amop.runs.errors import ListGuardError
 from amop.runs.store.sync_runs import SyncRun
@@ -226,9 +227,17 @@ def _begin_next_window(
 
 
 def end_scan_pass(
-    connection: WarehouseConnection, run: SyncRun, position: ScanPosition, last_page: int, now: datetime
+    connection: WarehouseConnection,
+    run: SyncRun,
+    position: ScanPosition,
+    last_page: int,
+    client: CarrierClient,
+    clock: Clock,
 ) -> None:
-    """Decide after the last page: read again because SIMs moved, or complete the list and queue the usage reads."""
+    """Decide after the last page: read again because SIMs moved, or complete the list and queue the usage reads.
+
+    The SIMs that an exact full list does not contain are read alone before it is complete.
+    """
     found = reads.find_list_duplicates(connection, run_id=run.id, last_page=last_page)
     # The same SIMs at the same places in two passes: the carrier lists them twice, nothing has moved.
     is_permanent = found.duplicate_count > 0 and found.signature == position.scan_duplicates
@@ -258,11 +267,27 @@ def end_scan_pass(
             MAXIMUM_SCAN_PASSES,
         )
     is_exact = is_still and position.list_is_whole and not position.has_gap
-    _complete_list(connection, run, is_exact=is_exact, is_whole=position.list_is_whole, now=now)
+    detail_calls = run.detail_calls_per_run
+    if is_exact and run.is_full:
+        detail_calls -= stage_unlisted(connection, run, position, last_page, client, clock)
+    _complete_list(
+        connection,
+        run,
+        is_exact=is_exact,
+        is_whole=position.list_is_whole,
+        detail_calls=detail_calls,
+        now=clock(),
+    )
 
 
 def _complete_list(
-    connection: WarehouseConnection, run: SyncRun, *, is_exact: bool, is_whole: bool, now: datetime
+    connection: WarehouseConnection,
+    run: SyncRun,
+    *,
+    is_exact: bool,
+    is_whole: bool,
+    detail_calls: int,
+    now: datetime,
 ) -> None:
     reads.collect_present_devices(connection, run_id=run.id)
     reads.queue_usage(
@@ -280,7 +305,7 @@ def _complete_list(
         list_is_exact_full=run.is_full and is_exact,
         list_is_partial=run.is_full and not is_whole,
         list_is_full=run.is_full,
-        detail_calls_per_run=run.detail_calls_per_run,
+        detail_calls_per_run=detail_calls,
     )
     reads.delete_list_work_row(connection, run_id=run.id)
     reads.complete_list(connection, run_id=run.id, list_is_exact=is_exact, now=now)

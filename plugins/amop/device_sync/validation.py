@@ -32,6 +32,9 @@ KNOWN_STATUSES = frozenset(
 )  # fmt: skip
 """Statuses of a SIM: those of Control Center, and SUSPENDED of the other API families."""
 
+FINAL_STATUSES = frozenset({"RETIRED", "PURGED", "REPLACED"})
+"""Control Center's final ones: the carrier may still show such a SIM alone although its list does not contain it."""
+
 
 Attributes = tuple[str | None, str | None, str | None]
 """Status, rate plan and communication plan of a SIM."""

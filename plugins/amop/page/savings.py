@@ -21,6 +21,7 @@ COLUMNS: tuple[Column[SavingRow], ...] = (
     Column("provider", "Provider", lambda row: row.provider),
     Column("session", "Session", lambda row: row.session_id, kind="id", link=lambda row: f"session/{row.session_id}"),
     Column("changes", "Changes applied", lambda row: row.applied_changes, kind="count"),
+    Column("unsent", "Waited, not sent", lambda row: row.unsent_changes, kind="count"),
     Column("forecast", "Forecast saving", lambda row: row.forecast_saving, kind="money"),
     Column("realised", "Realised saving", lambda row: row.realised_saving, kind="money"),
     Column("came_true", "Of the forecast", lambda row: _share(row), kind="share"),

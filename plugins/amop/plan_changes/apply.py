@@ -240,6 +240,7 @@ def _next_batch(
         return []
     forbidden = refusal_by_settings(
         apply_changes=changes.apply_changes,
+        is_active=changes.is_active,
         write_is_enabled=changes.write_is_enabled,
         can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
     )

@@ -21,10 +21,12 @@ class CountedReads:
         self._client = client
         self._count = 0
 
-    def list_devices_page(self, *, modified_since: datetime, page_number: int, after: str | None) -> DevicePage:
+    def list_devices_page(self, *, modified_since: datetime, page_number: int, page_size: int) -> DevicePage:
         """See `CarrierClient`."""
         self._count += 1
-        return self._client.list_devices_page(modified_since=modified_since, page_number=page_number, after=after)
+        return self._client.list_devices_page(
+            modified_since=modified_since, page_number=page_number, page_size=page_size
+        )
 
     def device_details(self, iccid: str) -> dict[str, Any]:
         """See `CarrierClient`."""

@@ -66,7 +66,8 @@ def plan_changes(
 ) -> ChangesStatus:
     """Supersede older proposals of the provider, then decide on this instance's and store decision and reason.
 
-    Doubtful changes may wait for a later instance (`amop.plan_changes.timing`); the decision is on the others.
+    Doubtful changes may wait for a later instance (`amop.plan_changes.timing`); the decision is on the others, but both
+    count for the limits above which an approval is requested.
 
     Args:
         conninfo: the warehouse.
@@ -218,7 +219,9 @@ def _decide_on_others(changes: InstanceChanges, warnings: int, pace: _Pace, can_
     exceeded = reason_to_request_approval(
         warnings=warnings,
         changes=changes.change_count,
+        waiting_changes=changes.waiting_count,
         amount=changes.amount,
+        waiting_amount=changes.waiting_amount,
         approval_above_changes=changes.approval_above_changes,
         approval_above_amount=changes.approval_above_amount,
         currency=changes.currency,
@@ -249,6 +252,7 @@ def _refused(changes: InstanceChanges, pace: _Pace) -> Decision | None:
 def _refusal_by_settings(changes: InstanceChanges) -> str | None:
     return refusal_by_settings(
         apply_changes=changes.apply_changes,
+        is_active=changes.is_active,
         write_is_enabled=changes.write_is_enabled,
         can_auto_update_rate_plans=changes.can_auto_update_rate_plans,
     )

@@ -15,7 +15,7 @@ from amop.carriers.errors import CarrierFormatError, CarrierRequestError, Carrie
 from amop.clock import Clock
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
-from amop.families import IdentifierRule
+from amop.families import Family, IdentifierRule
 from amop.foreign_text import clean_text
 from amop.plan_changes import store
 from amop.plan_changes.counted_reads import CountedReads
@@ -29,6 +29,7 @@ from amop.plan_changes.list_rules import (
     covers,
     expected_reads,
     newest_shown,
+    overlapping_page,
     reason_to_read_each,
     writes_until_next_list,
 )
@@ -53,7 +54,7 @@ class ListNotUsableError(Exception):
 
 
 class SimsMovedError(Exception):
-    """A SIM is on two pages of a list: it was modified while the list was read, and another may have been missed."""
+    """SIMs of a list were modified or removed while it was read, and another may have been missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +69,68 @@ class ModifiedSims:
 
 
 def read_modified(
-    client: CountedReads, *, since: datetime, most_pages: int, identifier: IdentifierRule, clock: Clock
+    client: CountedReads,
+    *,
+    since: datetime,
+    most_pages: int,
+    page_size: int,
+    identifier: IdentifierRule,
+    clock: Clock,
 ) -> ModifiedSims:
     """Return the SIMs modified since a moment.
 
+    Each page has the last SIM of the page before again (`overlapping_page`). Where it has not, a SIM was removed or
+    modified meanwhile, and those behind it have moved up: one may be on no page.
+
     Raises:
         ListNotUsableError: a record cannot be read, or the list is longer than ``most_pages``.
-        SimsMovedError: a SIM is listed twice.
+        SimsMovedError: the last SIM of a page is not on the next one, or another one is listed twice.
         CarrierError: a page could not be read.
     """
     rate_plans: dict[str, str | None] = {}
-    after: str | None = None
-    number = 0
+    pages, number, size = 0, 1, page_size
+    last: str | None = None
     while True:
-        number += 1
-        if number > most_pages:
+        pages += 1
+        if pages > most_pages:
             raise ListNotUsableError(
                 f"the list of the SIMs modified since {since:%Y-%m-%d %H:%M:%S} UTC has more than "
                 f"{several(most_pages, 'page')} and would take more calls than it saves"
             )
         read_at = clock()
-        page = client.list_devices_page(modified_since=since, page_number=number, after=after)
-        after = page.next_after
-        for record in page.devices:
-            iccid = record.get("iccid") if isinstance(record, dict) else None
-            if not isinstance(iccid, str) or not identifier.accepts(iccid) or "ratePlan" not in record:
-                raise ListNotUsableError(f"page {number} of the list of modified SIMs has an unreadable record")
+        page = client.list_devices_page(modified_since=since, page_number=number, page_size=size)
+        listed = [_listed_plan(record, pages, identifier) for record in page.devices]
+        iccids = [iccid for iccid, _ in listed]
+        if last is not None and last not in iccids:
+            raise SimsMovedError
+        first_new = 0 if last is None else iccids.index(last) + 1
+        for iccid, rate_plan in listed[first_new:]:
             if iccid in rate_plans:
                 raise SimsMovedError
-            rate_plans[iccid] = present_plan(record)
+            rate_plans[iccid] = rate_plan
+            last = iccid
         if page.is_last_page:
-            return ModifiedSims(rate_plans, number, read_at)
+            return ModifiedSims(rate_plans, pages, read_at)
+        number, size = overlapping_page(len(rate_plans), page_size) if rate_plans else (number + 1, size)
+
+
+def page_size_of_list(family: Family) -> int | None:
+    """Return the most SIMs on a page of a family's list of modified SIMs, None if it has no such list."""
+    return family.limits.page_size if family.capabilities.modified_list and family.limits is not None else None
+
+
+def _listed_plan(record: object, page: int, identifier: IdentifierRule) -> tuple[str, str | None]:
+    """Return ICCID and rate plan of a listed SIM.
+
+    Raises:
+        ListNotUsableError: the record has none.
+    """
+    iccid = record.get("iccid") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(iccid, str) or "ratePlan" not in record:
+        raise ListNotUsableError(f"page {page} of the list of modified SIMs has an unreadable record")
+    if not identifier.accepts(iccid):
+        raise ListNotUsableError(f"page {page} of the list of modified SIMs has an unreadable record")
+    return iccid, present_plan(record)
 
 
 class ListCheck:
@@ -119,6 +151,7 @@ class ListCheck:
         self._client = client
         self._clock = clock
         self._family = KNOWN_INTEGRATIONS[changes.integration].api
+        self._page_size = page_size_of_list(self._family)
         self._is_decided = False
         self._is_used = False
         self._first_since: datetime | None = None
@@ -169,9 +202,9 @@ class ListCheck:
         self._is_decided = True
         device_list = store.device_list(self._connection, instance_id=self._changes.instance_id)
         name, began_at = self._changes.service_provider_name, device_list.began_at
-        page_size = self._family.limits.page_size if self._family.limits is not None else None
+        page_size = self._page_size
         reason: str | None
-        if not self._family.capabilities.modified_list or page_size is None:
+        if page_size is None:
             reason = f"{self._family.display_name} has no list of modified SIMs"
         else:
             reason = NO_CERTAIN_LIST if began_at is None else reason_to_read_each(device_list, began_at, self._clock())
@@ -259,13 +292,21 @@ class ListCheck:
         )
 
     def _still(self, since: datetime, most_pages: int) -> ModifiedSims | None:
-        """Return the list since a moment, read again if SIMs moved meanwhile; None if they always did."""
+        """Return the list since a moment, read again if SIMs moved meanwhile; None if they always did.
+
+        Raises:
+            ListNotUsableError: the family has no such list, or it cannot be used.
+        """
+        page_size = self._page_size
+        if page_size is None:
+            raise ListNotUsableError(f"{self._family.display_name} has no list of modified SIMs")
         for _ in range(MAXIMUM_READINGS):
             try:
                 return read_modified(
                     self._client,
                     since=since,
                     most_pages=most_pages,
+                    page_size=page_size,
                     identifier=self._family.identifier,
                     clock=self._clock,
                 )

@@ -67,10 +67,14 @@ def latest_start(cycle_end: datetime, changes: int, calls_per_second: float) -> 
     return cycle_end - time_needed(changes, calls_per_second) - RESERVE
 
 
-def refusal_by_settings(*, apply_changes: str, write_is_enabled: bool, can_auto_update_rate_plans: bool) -> str | None:
+def refusal_by_settings(
+    *, apply_changes: str, is_active: bool, write_is_enabled: bool, can_auto_update_rate_plans: bool
+) -> str | None:
     """Return why the settings or the run do not allow applying the changes, None if they do."""
     if apply_changes == "never":
         return "the run was started with apply_changes = never"
+    if not is_active:
+        return "service_provider.is_active is off: the provider is switched off"
     if not write_is_enabled:
         return "service_provider.write_is_enabled is off: no write request is sent to this carrier"
     if not can_auto_update_rate_plans:
@@ -136,17 +140,23 @@ def reason_to_request_approval(
     *,
     warnings: int,
     changes: int,
+    waiting_changes: int,
     amount: Decimal,
+    waiting_amount: Decimal,
     approval_above_changes: int | None,
     approval_above_amount: Decimal | None,
     currency: str,
 ) -> str | None:
     """Return why the changes need approval: warnings, or a limit of the provider that they exceed; None if they do not.
 
+    A limit is that of an optimization: changes that wait for a later session count too, or they would pass it in parts.
+
     Args:
         warnings: number of warnings of the device syncs that the changes are built on.
-        changes: the number of changes.
-        amount: the sum of |cost on the new plan - cost on the present plan| over the changes.
+        changes: the number of changes to be sent now.
+        waiting_changes: the number of those that wait.
+        amount: the sum of |cost on the new plan - cost on the present plan| over the changes to be sent now.
+        waiting_amount: the same sum over those that wait.
         approval_above_changes: None = no limit on the number.
         approval_above_amount: None = no limit on the amount.
         currency: of both amounts.
@@ -156,12 +166,19 @@ def reason_to_request_approval(
             "the carrier's answers that the changes are built on were implausible: "
             f"{several(warnings, 'warning')} of the device sync"
         )
-    if approval_above_changes is not None and changes > approval_above_changes:
-        count = several(changes, "change is", "changes are")
-        return f"{count} more than approval_above_changes = {approval_above_changes:,}"
-    if approval_above_amount is not None and amount > approval_above_amount:
+    all_changes, all_amount = changes + waiting_changes, amount + waiting_amount
+    if approval_above_changes is not None and all_changes > approval_above_changes:
+        count, verb = several(all_changes, "change"), "is" if all_changes == 1 else "are"
+        parts = f" ({changes:,} to be sent now and {waiting_changes:,} that wait)" if waiting_changes else ""
+        return f"{count}{parts} {verb} more than approval_above_changes = {approval_above_changes:,}"
+    if approval_above_amount is not None and all_amount > approval_above_amount:
         limit = money(approval_above_amount, currency)
-        return f"{money(amount, currency)} moved is more than approval_above_amount = {limit}"
+        parts = (
+            f" ({money(amount, currency)} by what is sent now and {money(waiting_amount, currency)} by what waits)"
+            if waiting_changes
+            else ""
+        )
+        return f"{money(all_amount, currency)} moved{parts} is more than approval_above_amount = {limit}"
     return None
 
 

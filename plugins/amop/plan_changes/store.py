@@ -44,6 +44,8 @@ class InstanceChanges:
     integration: str
     currency: str
     time_zone: str
+    is_active: bool
+    """False: the provider is switched off."""
     write_is_enabled: bool
     can_auto_update_rate_plans: bool
     approval_above_changes: int | None
@@ -61,6 +63,8 @@ class InstanceChanges:
     """Sum of |cost on the new plan - cost on the present plan| of these changes."""
     waiting_count: int
     """Changes that wait for a later instance."""
+    waiting_amount: Decimal
+    """Sum of |cost on the new plan - cost on the present plan| of the changes that wait."""
     waits_reason: str | None
 
 
@@ -93,6 +97,15 @@ class OlderInstance:
 
     id: int
     changes_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWaits:
+    """The changes of an instance that waited until their billing period had closed."""
+
+    instance_id: int
+    service_provider_name: str
+    change_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +244,11 @@ def set_waiting(
     monthly_limits: Jsonb,
 ) -> None:
     """Let doubtful proposed changes of an instance wait for a later one; a reason of None lets none wait."""
+
+
+@statement("plan_changes/end_waiting")
+def end_waiting(connection: WarehouseConnection, *, reason: str, decided_by: str, now: datetime) -> list[EndedWaits]:
+    """Reject the changes that wait within a closed billing period; return their instances."""
 
 
 @statement("plan_changes/change_pace")

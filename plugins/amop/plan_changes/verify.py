@@ -11,7 +11,13 @@ from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, connect
 from amop.plan_changes import store
 from amop.plan_changes.counted_reads import CountedReads
-from amop.plan_changes.list_check import FEWEST_CHANGES, ListNotUsableError, SimsMovedError, read_modified
+from amop.plan_changes.list_check import (
+    FEWEST_CHANGES,
+    ListNotUsableError,
+    SimsMovedError,
+    page_size_of_list,
+    read_modified,
+)
 from amop.plan_changes.list_rules import MARGINS
 from amop.plan_changes.rules import VERIFICATION_SAMPLE, present_plan
 from amop.plan_changes.store import AppliedChange, InstanceChanges, load_instance_changes
@@ -67,7 +73,9 @@ def _read_list(
     instance_id = changes.instance_id
     device_list = store.device_list(connection, instance_id=instance_id)
     sample = store.sample(connection, instance_id=instance_id, sample_size=VERIFICATION_SAMPLE)
-    if device_list.listed_at is None or device_list.refusal is not None:
+    family = KNOWN_INTEGRATIONS[changes.integration].api
+    page_size = page_size_of_list(family)
+    if device_list.listed_at is None or device_list.refusal is not None or page_size is None:
         return 0, sample
     unverified = store.unverified(connection, instance_id=instance_id)
     since = device_list.listed_at
@@ -78,7 +86,8 @@ def _read_list(
             client,
             since=since - MARGINS[0],
             most_pages=len(unverified),
-            identifier=KNOWN_INTEGRATIONS[changes.integration].api.identifier,
+            page_size=page_size,
+            identifier=family.identifier,
             clock=clock,
         )
     except SimsMovedError:

@@ -76,6 +76,7 @@ def _gravity(error: Exception) -> int:
 def end_stale_work() -> int:
     """End sync runs and sessions whose DAG run has ended or whose heartbeats have stopped; return how many."""
     from amop.maintenance import orphans, watchdog
+    from amop.plan_changes.closed_periods import end_waiting_changes
 
     conninfo, now = warehouse_conninfo(), warehouse_now()
     errors = orphans.end_orphans(conninfo, now=now, is_active=is_active)
@@ -85,6 +86,7 @@ def end_stale_work() -> int:
     orphans.record_deleted_dag_runs(conninfo, now=now, exists=exists)
     orphans.record_lost_changes(conninfo, now=now, is_active=is_active)
     orphans.settle_superseded_changes(conninfo)
+    end_waiting_changes(conninfo, now=now)
     return len(errors)
 
 

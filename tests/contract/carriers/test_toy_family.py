@@ -85,6 +85,7 @@ class ToyClient:
         modified_since: datetime,
         modified_till: datetime | None = None,
         page_number: int,
+        page_size: int | None = None,
         after: str | None = None,
     ) -> DevicePage:
         answer = self._get(f"/sims?page={page_number}")

@@ -116,6 +116,28 @@ def test_sims_missing_from_two_full_lists_keep_their_row_and_become_inactive(wor
     assert world.count("device_missing") == 0
 
 
+@pytest.mark.parametrize("full_sync", [True, False])
+def test_sims_whose_history_was_lost_begin_a_new_one_with_the_next_sync(world: SyncWorld, full_sync: bool) -> None:
+    world.sync("first")
+    statement = (
+        "SELECT device.iccid, history.status, history.rate_plan, history.communication_plan"
+        " FROM amop.device_history AS history JOIN amop.device AS device ON device.id = history.device_id ORDER BY 1"
+    )
+    before = world.rows(statement)
+    assert len(before) == SIMS
+    world.rows(
+        "DELETE FROM amop.device_history USING amop.device AS device"
+        " WHERE device.id = device_id AND device.iccid <> %s RETURNING device_id",
+        before[0]["iccid"],
+    )
+    run = world.sync("second", now=NOW + timedelta(days=1), full_sync=full_sync)
+    assert run["is_full"] == full_sync
+    assert full_sync or run["devices_seen"] < SIMS, "SIMs outside of the list heal too"
+    assert world.rows(statement) == before
+    world.sync("third", now=NOW + timedelta(days=2), full_sync=True)
+    assert world.rows(statement) == before, "nothing is written twice"
+
+
 def test_an_incremental_list_marks_no_sim_as_vanished(world: SyncWorld) -> None:
     world.sync("first")
     world.carrier.remove_devices(sorted(world.truth())[:2])

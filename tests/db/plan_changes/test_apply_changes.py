@@ -97,7 +97,7 @@ def test_without_write_is_enabled_no_write_reaches_the_carrier(world: ChangesWor
     assert world.states(instance_id) == ["approved"] * 3
 
 
-@pytest.mark.parametrize("setting", ["write_is_enabled", "can_auto_update_rate_plans"])
+@pytest.mark.parametrize("setting", ["is_active", "write_is_enabled", "can_auto_update_rate_plans"])
 def test_writes_switched_off_while_changes_are_applied_stop_it_at_the_next_sim(
     world: ChangesWorld, setting: str
 ) -> None:
@@ -106,7 +106,7 @@ def test_writes_switched_off_while_changes_are_applied_stop_it_at_the_next_sim(
         switching = Interrupted(
             client, after=4, method="change_rate_plan", do=lambda: world.set_provider(**{setting: False})
         )
-        with pytest.raises(ChangesStoppedError, match="6 approved changes were not sent"):
+        with pytest.raises(ChangesStoppedError, match=f"{setting} is off.*6 approved changes were not sent"):
             world.apply(instance_id, client=switching)
     assert world.calls()["PUT"] == 4
     world.set_provider(**{setting: True})

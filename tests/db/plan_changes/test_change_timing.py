@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from amop.database.connection import connect
+from amop.maintenance.store.status import last_realised_savings
+from amop.page.savings import read_savings
 from amop.page.session_tables import read_changes
+from amop.plan_changes.closed_periods import end_waiting_changes
 from amop.plan_changes.decide import Answer, approval_request
 from amop.plan_changes.pace import FEWEST_INTERVALS, read_measured_rate
 from amop.plan_changes.rules import ChangesStatus
@@ -170,8 +173,42 @@ def test_an_approval_is_requested_for_the_changes_that_do_not_wait(limited: Chan
     assert f"each of 2 doubtful changes {WAITS}" in request.body
     assert limited.answer(instance_id, Answer(is_approval=True, by="anna")) == "approved"
     assert limited.states(instance_id) == ["proposed", "proposed", "approved", "approved", "approved"]
-    within, _ = instance_with_doubt(limited, 4, 2)
-    assert limited.plan(within, now=NOW + timedelta(hours=3)) == "approved"
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        # 3 are sent now and save 3, 4 and 5; 2 wait and would save 1 and 2.
+        ({"approval_above_changes": 5}, None),
+        (
+            {"approval_above_changes": 4},
+            "5 changes (3 to be sent now and 2 that wait) are more than approval_above_changes = 4",
+        ),
+        ({"approval_above_changes": None, "approval_above_amount": 15}, None),
+        (
+            {"approval_above_changes": None, "approval_above_amount": 14},
+            "USD 15.00 moved (USD 12.00 by what is sent now and USD 3.00 by what waits) is more than "
+            "approval_above_amount = USD 14.00",
+        ),
+    ],
+)
+def test_what_is_sent_now_and_what_waits_are_compared_with_the_limits_together(
+    limited: ChangesWorld, limits: dict[str, Any], reason: str | None
+) -> None:
+    limited.set_provider(**limits)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id) == ("approved" if reason is None else "waiting")
+    decided = reason or "within the provider's limits: no approval needed"
+    assert limited.row(instance_id)["changes_reason"] == f"{decided}; each of 2 doubtful changes {WAITS}"
+
+
+def test_what_waits_alone_requests_no_approval(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=1)
+    instance_id, _ = instance_with_doubt(limited, 3, 3)
+    assert limited.plan(instance_id) == "proposed_only"
+    # All of them are decided on when they no longer wait.
+    assert limited.plan(instance_id, now=CYCLE_END - timedelta(hours=3)) == "waiting"
+    assert limited.row(instance_id)["changes_reason"] == "3 changes are more than approval_above_changes = 1"
 
 
 def test_the_page_lists_what_waits_with_certainty_and_reason(limited: ChangesWorld) -> None:
@@ -188,6 +225,72 @@ def test_the_page_lists_what_waits_with_certainty_and_reason(limited: ChangesWor
             "waiting",
         ]
         assert not read_changes(connection, instance_id, currency="USD", state="proposed").rows
+
+
+NOT_SENT = "waited, but the billing period ended before a later optimization decided on it; it was not sent"
+
+
+def test_what_still_waits_when_the_billing_period_closes_is_rejected_with_the_reason(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    limited.apply(instance_id)
+    assert limited.row(instance_id)["changes_reason"] == "3 applied, 2 waiting"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END - timedelta(seconds=1)) == 0
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
+    assert limited.states(instance_id) == ["rejected", "rejected", "applied", "applied", "applied"]
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "applied",
+        "3 applied, 2 not sent before the billing period ended",
+    )
+    with connect(limited.dsn) as connection:
+        assert changes_by_state(connection, instance_id) == {"applied": 3, "rejected": 2}
+        assert not read_changes(connection, instance_id, currency="USD", state="waiting").rows
+        remarks = [row.remark for row in read_changes(connection, instance_id, currency="USD", state="rejected").rows]
+    assert remarks == [NOT_SENT, NOT_SENT]
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END + timedelta(days=1)) == 0
+
+
+def test_an_instance_of_which_all_changes_waited_is_no_go_when_the_period_closes(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 2, 2)
+    assert limited.plan(instance_id) == "proposed_only"
+    end_waiting_changes(limited.dsn, now=CYCLE_END)
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "no_go",
+        f"no go: each of 2 doubtful changes {NOT_SENT}",
+    )
+    assert limited.plan(instance_id, now=CYCLE_END + timedelta(hours=1)) == "no_go"
+
+
+def test_changes_that_are_only_proposed_or_taken_over_did_not_wait_in_vain(limited: ChangesWorld) -> None:
+    older, sims = instance_with_doubt(limited, 2, 1)
+    limited.plan(older)
+    limited.set_provider(can_auto_update_rate_plans=False)
+    newer = limited.instance(sims)
+    assert limited.plan(newer) == "proposed_only"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 0
+    assert limited.changes(older)[sims[0]["iccid"]]["error"] == f"superseded by instance {newer} of the same provider"
+    assert limited.states(newer) == ["proposed", "proposed"]
+
+
+def test_page_and_command_line_count_what_waited_in_vain_beside_the_realised_saving(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    limited.apply(instance_id)
+    end_waiting_changes(limited.dsn, now=CYCLE_END)
+    limited.execute(
+        "INSERT INTO amop.realised_saving (instance_id, applied_changes, forecast_saving, old_plans_cost,"
+        " applied_plans_cost, realised_saving, projected_usage_mb, real_usage_mb, absolute_error_mb, measured_at)"
+        " VALUES (%s, 3, 12, 100, 88, 12, 10, 10, 0, %s)",
+        instance_id,
+        CYCLE_END,
+    )
+    with connect(limited.dsn) as connection:
+        (row,) = read_savings(connection, integrations=["jasper"], order=None).table.rows
+        (last,) = last_realised_savings(connection)
+    assert (row.applied_changes, row.unsent_changes) == (3, 2)
+    assert (last.applied_changes, last.unsent_changes) == (3, 2)
 
 
 def apply_with_intervals(world: ChangesWorld, seconds: list[float]) -> None:

@@ -33,6 +33,7 @@ def world(warehouse_dsn: str, carrier: RunningCarrier) -> Iterator[ChangesWorld]
 @pytest.mark.parametrize(
     ("settings", "apply_changes", "reason"),
     [
+        ({"is_active": False}, "provider_setting", "is_active is off"),
         ({"write_is_enabled": False}, "provider_setting", "write_is_enabled is off"),
         ({"can_auto_update_rate_plans": False}, "provider_setting", "can_auto_update_rate_plans is off"),
         ({}, "never", "apply_changes = never"),

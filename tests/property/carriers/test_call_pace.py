@@ -22,10 +22,15 @@ Delays = Callable[[random.Random], tuple[float, float]]
 
 
 class Pace:
-    """The row of an API user, in simulated time."""
+    """The row of an API user, in simulated time.
 
-    def __init__(self) -> None:
-        self.calls, self.window = window_of(LIMIT)
+    Args:
+        is_proved: count no fastest call and no margin: a window after the end of the fifth call before.
+    """
+
+    def __init__(self, *, is_proved: bool = False) -> None:
+        self.calls, self.window = (LIMIT, 1.0) if is_proved else window_of(LIMIT)
+        self.share = 0.0 if is_proved else COUNTED_SHARE
         self.recent: list[float] = []
         self.fastest = float("inf")
         self.timed = 0
@@ -36,7 +41,7 @@ class Pace:
         """Return when the next call may start."""
         if len(self.recent) < self.calls:
             return now
-        known = COUNTED_SHARE * self.fastest if self.timed >= CALLS_TO_LEARN else 0.0
+        known = self.share * self.fastest if self.timed >= CALLS_TO_LEARN else 0.0
         self.largest_known = max(self.largest_known, known)
         return max(now, self.recent[-self.calls] + self.window - known)
 
@@ -46,9 +51,9 @@ class Pace:
         self.timed += 1
 
 
-def arrivals(calls: int, delays: Delays, seed: int) -> tuple[list[float], float, float]:
+def arrivals(calls: int, delays: Delays, seed: int, *, is_proved: bool = False) -> tuple[list[float], float, float]:
     """Return when each call arrives, the mean response time, and what ever counted as the fastest call."""
-    dice, pace, now, found, spent = random.Random(seed), Pace(), 0.0, [], 0.0
+    dice, pace, now, found, spent = random.Random(seed), Pace(is_proved=is_proved), 0.0, [], 0.0
     for _ in range(calls):
         now = pace.earliest(now)
         before, after = delays(dice)
@@ -146,3 +151,72 @@ def test_calls_in_turns_keep_the_limit_wherever_their_delays_lie(limit: float, o
     found = arrivals_in_turns(5_000, adversary(0.004, 0.01, outlier_share), limit, 0.2, seed=3)
     spans = [later - earlier for earlier, later in zip(found, found[int(limit) :], strict=False)]
     assert min(spans) >= 1.0
+
+
+# The response time drops
+
+
+SLOW, FAST = 0.150, 0.010
+"""Mean seconds of a call before and after the drop."""
+SEEDS = range(500)
+
+
+def dropping(way_there: float, slow_calls: int) -> Delays:
+    """Return delays that drop from `SLOW` to `FAST` after a number of calls, each of them within 25 %.
+
+    Args:
+        way_there: share of the response time before the arrival at the carrier.
+        slow_calls: calls before the drop.
+    """
+    left = [slow_calls]
+
+    def delays(dice: random.Random) -> tuple[float, float]:
+        seconds = (SLOW if left[0] > 0 else FAST) * dice.uniform(0.75, 1.25)
+        left[0] -= 1
+        return way_there * seconds, (1 - way_there) * seconds
+
+    return delays
+
+
+def early_calls(way_there: float, seed: int, *, is_proved: bool = False) -> list[float]:
+    """Return by how many seconds calls arrive too early around a drop."""
+    slow_calls = CALLS_TO_LEARN + 50 + seed % 50
+    found, _, _ = arrivals(slow_calls + 100, dropping(way_there, slow_calls), seed, is_proved=is_proved)
+    return [
+        1.0 - (later - earlier) for earlier, later in zip(found, found[LIMIT:], strict=False) if later - earlier < 1
+    ]
+
+
+@pytest.mark.parametrize("way_there", [0.0, 0.02, 0.05])
+def test_a_drop_after_the_arrival_lets_no_call_through_too_early(way_there: float) -> None:
+    """The carrier answers faster: the way there is the same, or shorter by less than the margin and 3 % of a call."""
+    assert not any(early_calls(way_there, seed) for seed in SEEDS)
+
+
+@pytest.mark.parametrize("way_there", [0.2, 0.33, 0.5, 1.0])
+def test_a_drop_on_the_way_there_lets_at_most_one_call_through_by_what_it_became_shorter(way_there: float) -> None:
+    found = [early_calls(way_there, seed) for seed in SEEDS]
+    assert any(found)
+    assert max(len(each) for each in found) == 1, "a fast call counts at once"
+    shorter = 1.25 * way_there * SLOW - 0.75 * way_there * FAST
+    counted = 0.75 * SLOW * (1 - COUNTED_SHARE)
+    assert max(each[0] for each in found if each) <= shorter - MARGIN_SECONDS - counted
+
+
+@pytest.mark.parametrize("way_there", [0.0, 0.05, 0.2, 0.33, 0.5, 1.0])
+def test_a_window_after_the_end_of_calls_alone_is_safe_whatever_drops(way_there: float) -> None:
+    assert not any(early_calls(way_there, seed, is_proved=True) for seed in SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("mean", "paced", "proved"), [(0.02, 1.02, 1.02), (0.1, 1.04, 1.11), (0.2, 1.09, 1.22), (0.4, 1.0, 1.0)]
+)
+def test_what_the_proof_against_any_drop_would_cost(mean: float, paced: float, proved: float) -> None:
+    """The figures of ADR 3, in times the floor, rounded up to hundredths."""
+    for is_proved, expected in ((False, paced), (True, proved)):
+        found, spent, _ = arrivals(
+            5_000, lambda dice: (0.0, mean * dice.uniform(0.75, 1.25)), seed=2, is_proved=is_proved
+        )
+        found = found[500:]
+        floor = (len(found) - 1) / min(LIMIT, 1 / spent)
+        assert expected - 0.01 < (found[-1] - found[0]) / floor <= expected

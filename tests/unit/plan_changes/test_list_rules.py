@@ -9,10 +9,12 @@ import pytest
 
 from amop.families import FAMILIES
 from amop.plan_changes.list_rules import (
+    OVERLAP_CALLS,
     ExpectedReads,
     covers,
     expected_reads,
     newest_shown,
+    overlapping_page,
     reason_to_read_each,
     writes_until_next_list,
 )
@@ -38,11 +40,12 @@ def writes(*iccids: str) -> list[RecentWrite]:
 @pytest.mark.parametrize(
     ("changes", "by_list", "one_by_one"),
     [
-        # A list of 1,000 SIMs and a page more, a page for each 20 changes, one read, and 1 SIM in 100 read first.
-        (1, 21 + 1 + 2, 2),
-        (20, 21 + 1 + 2, 40),
-        (500, 21 + 25 + 6, 550),
-        (20_000, 21 + 1_000 + 201, 20_050),
+        # A list of 1,000 SIMs in 24 overlapping pages and one more, a page for each 20 changes, one read, and 1 SIM in
+        # 100 read first.
+        (1, 25 + 1 + 2, 2),
+        (20, 25 + 1 + 2, 40),
+        (500, 25 + 25 + 6, 550),
+        (20_000, 25 + 1_000 + 201, 20_050),
     ],
 )
 def test_the_calls_of_both_ways_are_expected_from_the_modifications_of_a_day(
@@ -53,17 +56,17 @@ def test_the_calls_of_both_ways_are_expected_from_the_modifications_of_a_day(
 
 
 def test_an_older_device_list_has_a_longer_list_of_modified_sims() -> None:
-    assert expected_reads(CERTAIN, 20_000, 50, timedelta(days=1)).by_list == 41 + 1_000 + 401
+    assert expected_reads(CERTAIN, 20_000, 50, timedelta(days=1)).by_list == 49 + 1_000 + 401
 
 
 def test_without_an_incremental_list_a_tenth_of_the_sims_a_day_is_assumed() -> None:
     reads = expected_reads(replace(CERTAIN, daily_modified_count=None), 20_000, 50, NO_AGE)
-    assert reads == ExpectedReads(by_list=201 + 1_000 + 2_001, one_by_one=20_050, most_pages=412)
+    assert reads == ExpectedReads(by_list=241 + 1_000 + 2_001, one_by_one=20_050, most_pages=492)
 
 
 def test_no_list_is_longer_than_the_fleet() -> None:
     reads = expected_reads(replace(CERTAIN, device_count=100, daily_modified_count=5_000), 50, 50, NO_AGE)
-    assert reads.by_list == 3 + 3 + 51
+    assert reads.by_list == 4 + 3 + 51
 
 
 def test_the_first_list_is_read_only_as_far_as_it_may_save_calls() -> None:
@@ -86,6 +89,18 @@ def test_each_sim_is_read_where_the_device_list_is_not_certain_and_recent(
 
 def test_a_certain_device_list_of_two_days_may_be_used() -> None:
     assert reason_to_read_each(CERTAIN, NOW, NOW + timedelta(days=2)) is None
+
+
+@pytest.mark.parametrize(("sims", "calls"), [(50, 1), (98, 2), (99, 3), (141, 3), (250, 6), (1_000, 24), (5_000, 121)])
+def test_each_page_has_the_last_sim_of_the_page_before_again_and_reaches_farthest(sims: int, calls: int) -> None:
+    read, made = 50, 1
+    while read < sims:
+        number, size = overlapping_page(read, 50)
+        first = (number - 1) * size
+        assert first < read < number * size and size <= 50
+        read, made = number * size, made + 1
+    assert made == calls
+    assert made <= 1 + OVERLAP_CALLS * sims / 50
 
 
 @pytest.mark.parametrize(("pages", "changes"), [(1, 50), (2, 50), (3, 60), (40, 800)])

@@ -73,13 +73,14 @@ def test_no_go_says_how_long_it_takes_and_how_much_time_is_left() -> None:
     [
         ({}, None),
         ({"apply_changes": "never"}, "apply_changes = never"),
+        ({"is_active": False}, "is_active is off: the provider is switched off"),
         ({"write_is_enabled": False}, "write_is_enabled is off"),
         ({"can_auto_update_rate_plans": False}, "can_auto_update_rate_plans is off"),
     ],
 )
 def test_settings_and_the_run_must_all_allow_it(settings: dict[str, Any], reason: str | None) -> None:
-    allowed: dict[str, Any] = {"apply_changes": "provider_setting", "write_is_enabled": True}
-    allowed["can_auto_update_rate_plans"] = True
+    allowed: dict[str, Any] = {"apply_changes": "provider_setting"}
+    allowed |= dict.fromkeys(("is_active", "write_is_enabled", "can_auto_update_rate_plans"), True)
     refusal = refusal_by_settings(**(allowed | settings))
     assert refusal is None if reason is None else reason in str(refusal)
 
@@ -103,7 +104,9 @@ def test_approval_is_requested_above_the_number_or_above_the_amount(
     reason = reason_to_request_approval(
         warnings=0,
         changes=changes,
+        waiting_changes=0,
         amount=Decimal(amount),
+        waiting_amount=Decimal(0),
         approval_above_changes=above_changes,
         approval_above_amount=None if above_amount is None else Decimal(above_amount),
         currency="USD",
@@ -115,7 +118,9 @@ def test_one_change_that_is_built_on_an_implausible_answer_needs_approval_whatev
     reason = reason_to_request_approval(
         warnings=2,
         changes=1,
+        waiting_changes=0,
         amount=Decimal(0),
+        waiting_amount=Decimal(0),
         approval_above_changes=None,
         approval_above_amount=None,
         currency="USD",
@@ -172,6 +177,7 @@ CHANGES = InstanceChanges(
     integration="jasper",
     currency="USD",
     time_zone="America/New_York",
+    is_active=True,
     write_is_enabled=True,
     can_auto_update_rate_plans=True,
     approval_above_changes=500,
@@ -184,6 +190,7 @@ CHANGES = InstanceChanges(
     change_count=1200,
     amount=Decimal("300"),
     waiting_count=0,
+    waiting_amount=Decimal(0),
     waits_reason=None,
 )
 

@@ -76,6 +76,13 @@ def mark_list_partial(connection: WarehouseConnection, *, run_id: int) -> None:
     """Record that the carrier does not list all SIMs."""
 
 
+@statement("device_sync/unlisted_devices")
+def unlisted_devices(
+    connection: WarehouseConnection, *, run_id: int, service_provider_id: int, maximum_reads: int
+) -> list[str]:
+    """Return the active SIMs that a run's full list does not contain, those missing for the second time first."""
+
+
 @statement("device_sync/insert_list_page")
 def insert_list_page(
     connection: WarehouseConnection,

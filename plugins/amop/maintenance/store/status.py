@@ -139,6 +139,8 @@ class RealisedSavings:
     instance_id: int
     billing_period_end: datetime
     applied_changes: int
+    unsent_changes: int
+    """Changes that waited for a later optimization until the period had ended."""
     currency: str
     forecast_saving: Decimal
     realised_saving: Decimal

@@ -22,6 +22,8 @@ class SavingRow:
     bill_month: int
     cycle_end: datetime
     applied_changes: int
+    unsent_changes: int
+    """Changes that waited for a later optimization until the period had ended."""
     forecast_saving: Decimal
     realised_saving: Decimal
     old_plans_cost: Decimal
