@@ -24,7 +24,8 @@ HEADING = "\n## Planted faults\n"
 LONGEST_SECONDS = 900
 FEWEST_FOUND = 0.95
 MISSED = "**missed**"
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py)::", re.MULTILINE)
+"""A failed test, or one whose fixture failed; not a file that cannot be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _failed(mutant: Mutant, tests: str, tree: Path) -> str:
         check=False,
         timeout=LONGEST_SECONDS,
     )
-    failed = FAILED.search(done.stdout) if re.search(r"\b\d+ failed\b", done.stdout) else None
+    failed = FAILED.search(done.stdout)
     if done.returncode != 0 and failed is None:
         raise RuntimeError(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout[-3000:]}{done.stderr}")
     return failed[1] if failed else ""
