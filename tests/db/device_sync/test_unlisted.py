@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,8 +38,8 @@ def in_order(world: SyncWorld) -> list[str]:
 class AfterPage:
     """The real client; something happens at the carrier after a page of the list was read."""
 
-    def __init__(self, client: Any, events: dict[int, Callable[[], None]]) -> None:
-        self._client, self._events = client, events
+    def __init__(self, client: Any, events: Mapping[int, Callable[[], Any]]) -> None:
+        self._client, self._events = client, dict(events)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -55,7 +56,7 @@ def sync(world: SyncWorld, name: str, removed: dict[int, Sequence[str]] | None =
     run_id = world.open(name, full_sync=True)
     fetch.queue_sync(world.dsn, run_id)
     world.carrier.reset_stats()
-    events = {page: lambda gone=gone: world.carrier.remove_devices(gone) for page, gone in (removed or {}).items()}
+    events = {page: partial(world.carrier.remove_devices, gone) for page, gone in (removed or {}).items()}
     with world.client() as client:
         used: Any = AfterPage(client, events)
         used = used if around is None else around(used)
