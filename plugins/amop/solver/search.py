@@ -21,7 +21,10 @@ from amop.solver.exact import solve_exactly
 from amop.solver.local_search import local_search
 from amop.solver.model import NONE, Integers
 from amop.solver.prices import Relaxation, solve_relaxation
+from amop.solver.proof_tree import RealTree
 from amop.solver.rounding import dive, round_relaxation
+from amop.solver.tree_proof import proof_of
+from amop.solver.tree_search import close_gap
 
 MAX_CHANGE_PRICES = 30
 """Prices per change that are tried to satisfy a cap."""
@@ -78,19 +81,25 @@ class Search:
         """Search every component at a price per change (1e-6 currency), or only round its relaxation."""
         assignment = np.full(len(self.model.devices), NONE, dtype=np.int64)
         price = np.zeros(self.model.pool_count)
-        bound, is_optimal, timed_out = 0.0, True, False
+        bound, is_optimal, timed_out, trees = 0.0, True, False, list[RealTree]()
         for component in self._components(change_price):
             relaxation = solve_relaxation(component)
-            chosen, exact = round_relaxation(component, relaxation), None
+            chosen, tree, exact = round_relaxation(component, relaxation), None, None
             if not rounding_only:
                 chosen = _search_and_dive(component, relaxation, chosen)
+                tree = close_gap(component, relaxation, chosen)
+                if tree is not None:
+                    chosen = tree.chosen
+                    trees.append(proof_of(tree))
                 exact = solve_exactly(component, relaxation.price, chosen, self._deadline - time.perf_counter())
             assignment[component.rows] = chosen if exact is None else exact.chosen
             price[component.pools] = relaxation.price
-            bound += relaxation.bound if exact is None else max(relaxation.bound, exact.bound)
+            bound += max(part.bound for part in (relaxation, tree, exact) if part is not None)
             is_optimal &= exact is not None and exact.is_optimal
             timed_out |= exact is not None and not exact.is_optimal
-        return SearchResult(assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out))
+        return SearchResult(
+            assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out, tuple(trees))
+        )
 
     def _search_with_cap(self, preference: ChangePreference, cap: int, over_cap: SearchResult) -> SearchResult:
         """Raise the price per change until the cap holds, then spend what is left of the cap on the best changes."""

@@ -118,6 +118,7 @@ def optimize(
         found.dual,
         price=canonical.original_prices(found.dual.price),
         free_price=canonical.original_prices(found.dual.free_price),
+        trees=tuple(canonical.original_tree(tree) for tree in found.dual.trees),
     )
     certificate = certify(model, preference, dual, assignment, best.total_cost)
     return OptimizationResult(

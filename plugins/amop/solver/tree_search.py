@@ -1,0 +1,343 @@
+"""Prove a bound of a pool component by cases, and improve its assignment on the way: best-first branch and bound.
+
+Where a few SIMs on a large plan supply the data of thousands, or an overage block costs as much as many SIMs, the
+linear relaxation takes a part of the plan or of the block: its bound is far below every bill. The tree splits the
+leaf of the least bound, by the number of blocks of a pool, the number of SIMs on a plan, or the plan of one SIM. The
+leaves of the finished tree are the proof (`proof_tree`); the solutions of its nodes are rounded to better assignments.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from amop.solver.components import Doubles, PoolComponent
+from amop.solver.local_search import local_search
+from amop.solver.model import MICRO, Integers
+from amop.solver.prices import Relaxation
+from amop.solver.rounding import round_vertices
+from amop.solver.tree_fleet import TreeFleet
+from amop.solver.tree_master import MasterSolution, TreeMaster
+
+WIDE_GAP, GAP_GOAL = 1e-5, 5e-6
+"""Relative gap above which a tree is built, and at which it is finished."""
+MAX_NODES, MIN_NODES = 200, 20
+"""Nodes of a tree, and those that are worth beginning it."""
+MAX_WORK = 40_000_000
+"""Nodes x SIMs x rate plans."""
+STEP_SHARE = 0.5
+"""Step from the best prices of a node towards those of the master problem."""
+NODE_TOLERANCE = 0.05
+"""Share of the node's gap within which its prices are optimal enough to branch."""
+MAX_NODE_STEPS, MAX_ROOT_STEPS = 60, 400
+"""Price vectors that are tried per node."""
+FRACTION = 1e-6
+"""A number is an integer if it is as close to one as this."""
+MAX_EXPLICIT, EXPLICIT_AT_ONCE = 512, 8
+"""Kinds that may be explicit, and those that become it at a time."""
+MAX_ROUNDINGS = 16
+"""Nodes whose solution is rounded."""
+
+
+NOTHING = np.zeros(0)
+NO_SOLUTION = MasterSolution(np.inf, NOTHING, NOTHING, NOTHING, NOTHING)
+"""The solution of a node that has not been solved."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node of the tree; ranges by variable of the master problem."""
+
+    ranges: dict[int, tuple[float, float]]
+    bound: float
+    """Currency."""
+    price: Doubles
+    charge: Doubles
+    solution: MasterSolution = NO_SOLUTION
+    version: int = -1
+    """Number of explicit kinds when the solution was found."""
+    split: tuple[int, int] | None = None
+    """Variable and largest number of the first child."""
+    children: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeResult:
+    """The best assignment of a component, and the tree that bounds its bill."""
+
+    chosen: Integers
+    """The plan of each SIM of the component, shape (n,), int64."""
+    bill: int
+    """1e-6 currency."""
+    bound: float
+    """1e-6 currency, in double precision."""
+    root: Node
+    fleet: TreeFleet
+    nodes: int
+
+
+def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers) -> TreeResult | None:
+    """Return the tree of a component whose gap is wide; None where it is not, or where the tree would take too long.
+
+    Args:
+        component: the pool component.
+        relaxation: its solution.
+        chosen: the best assignment so far, shape (n,).
+    """
+    bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
+    max_nodes = min(MAX_NODES, MAX_WORK // max(1, size))
+    if not component.pools or bill - relaxation.bound <= WIDE_GAP * bill or max_nodes < MIN_NODES:
+        return None
+    return search_tree(component, relaxation.price, chosen, GAP_GOAL * bill, max_nodes)
+
+
+def search_tree(component: PoolComponent, price: Doubles, chosen: Integers, goal: float, max_nodes: int) -> TreeResult:
+    """Return the tree of a component, and an assignment that costs at most as much as a given one.
+
+    Args:
+        component: the pool component; it has pools.
+        price: dual price of each pool's data, shape (K,), currency per MB.
+        chosen: the given plan of each SIM, shape (n,).
+        goal: gap at which the search ends, 1e-6 currency.
+        max_nodes: nodes at which it ends.
+    """
+    return _TreeSearch(component, chosen, goal / MICRO).run(price, max_nodes)
+
+
+class _TreeSearch:
+    def __init__(self, component: PoolComponent, chosen: Integers, goal: float) -> None:
+        self.component, self.goal = component, goal
+        self.chosen, self.bill = chosen, component.bill(chosen) / MICRO
+        self.fleet = TreeFleet(component, goal)
+        self.pools, self.plans = len(self.fleet.rate), len(self.fleet.plans)
+        self.nodes = self.roundings = 0
+
+    def run(self, price: Doubles, max_nodes: int) -> TreeResult:
+        fleet, no_charge = self.fleet, np.zeros(self.plans)
+        value, columns = fleet.evaluate(price, no_charge)
+        root = Node({}, -np.inf, price, no_charge)
+        first = value + self._range_terms(root, price, no_charge) + self._explicit_terms(root, price, no_charge)
+        self.master = TreeMaster(fleet, max(self.bill - first, self.goal))
+        self.master.add(columns)
+        for other in (0.0 * price, self.component.highest):
+            self.master.add(fleet.evaluate(other, no_charge)[1])
+        self._solve(root, 0.02 * NODE_TOLERANCE, MAX_ROOT_STEPS)
+        leaves = [(root.bound, 0, root)]
+        while leaves and leaves[0][0] < self.bill - self.goal and self.nodes < max_nodes:
+            node = heapq.heappop(leaves)[2]
+            variable = self._branching_variable(node)
+            if variable is None:
+                heapq.heappush(leaves, (node.bound, self.nodes + 1, node))
+                break
+            for child in self._branch(node, variable):
+                self.nodes += 1
+                heapq.heappush(leaves, (child.bound, self.nodes, child))
+        bound = min(self.bill, leaves[0][0])
+        return TreeResult(self.chosen, self.component.bill(self.chosen), bound * MICRO, root, fleet, self.nodes)
+
+    def _solve(self, node: Node, tolerance: float, max_steps: int) -> None:
+        """Find the best prices of a node by cutting planes, starting from those that it has."""
+        ranges = self._bounds(node)
+        unlimited = np.isinf(ranges[1][: self.pools])
+        highest = np.where(unlimited, self.component.highest, np.inf)
+        node.price = np.minimum(node.price, highest)
+        node.bound = max(node.bound, self._evaluate(node, node.price, node.charge)[0])
+        for step in range(max_steps):
+            gap = self.bill - node.bound
+            if gap <= self.goal:
+                break
+            solution = self.master.solve(*ranges)
+            node.solution, node.version = solution, len(self.fleet.explicit)
+            if solution.value - node.bound <= max(1e-10 * abs(self.bill), tolerance * gap):
+                break
+            peak = np.minimum(solution.price, highest)
+            share = 1.0 if step % 4 == 3 else STEP_SHARE
+            if self._try(
+                node, node.price + share * (peak - node.price), node.charge + share * (solution.charge - node.charge)
+            ):
+                continue
+            if share == 1.0 or not self._try(node, peak, solution.charge):
+                break
+
+    def _try(self, node: Node, price: Doubles, charge: Doubles) -> bool:
+        """Evaluate prices; return False if they neither raise the bound nor give a new column."""
+        bound, is_new = self._evaluate(node, price, charge)
+        if bound <= node.bound:
+            return is_new
+        node.bound, node.price, node.charge = bound, price, charge
+        return True
+
+    def _evaluate(self, node: Node, price: Doubles, charge: Doubles) -> tuple[float, bool]:
+        value, columns = self.fleet.evaluate(price, charge)
+        value += self._range_terms(node, price, charge) + self._explicit_terms(node, price, charge)
+        return value, bool(self.master.add(columns))
+
+    def _bounds(self, node: Node) -> tuple[Doubles, Doubles]:
+        """Return the ranges of a node's variables; the number of SIMs on a plan has none unless it is restricted."""
+        high = self.master.upper_bounds()
+        low = np.zeros(len(high))
+        low[self.pools : self.pools + self.plans] = -np.inf
+        high[self.pools : self.pools + self.plans] = np.inf
+        for variable, (least, most) in node.ranges.items():
+            low[variable], high[variable] = least, most
+        return low, high
+
+    def _range_terms(self, node: Node, price: Doubles, charge: Doubles) -> float:
+        """Return what the ranges of blocks and of numbers of SIMs add to the bound."""
+        total = 0.0
+        for variable, (low, high) in node.ranges.items():
+            if variable < self.pools:
+                per_block = float(self.fleet.rate[variable] - price[variable] * self.fleet.block_mb[variable])
+                total += per_block * (low if per_block >= 0 or np.isinf(high) else high)
+            elif variable < self.pools + self.plans:
+                unit = float(charge[variable - self.pools])
+                total -= max(unit * low, unit * high)
+        return total
+
+    def _explicit_terms(self, node: Node, price: Doubles, charge: Doubles) -> float:
+        """Return the least cost of the explicit kinds within their ranges."""
+        fleet = self.fleet
+        costs = fleet.costs_at(price, charge, fleet.explicit)
+        total = float(costs.min(axis=0) @ fleet.count[fleet.explicit])
+        for kind, ranges in ranges_of_kinds(node, self.pools, self.plans).items():
+            number = float(fleet.count[fleet.explicit[kind]])
+            total += least_cost_within(costs[:, kind], number, ranges)[0] - float(costs[:, kind].min()) * number
+        return total
+
+    def _branching_variable(self, node: Node) -> int | None:
+        """Return the variable whose fraction matters most; make split kinds explicit where they matter more."""
+        while True:
+            if node.version != len(self.fleet.explicit):
+                self._solve(node, NODE_TOLERANCE, MAX_NODE_STEPS)
+            score = self._scores(node, node.solution)
+            variable = int(score.argmax())
+            kinds, stakes = self._split_kinds(node, node.solution)
+            if not len(kinds) or stakes[0] <= score[variable] or len(self.fleet.explicit) >= MAX_EXPLICIT:
+                return variable if score[variable] > 0 else None
+            self.master.make_explicit(kinds[stakes >= 0.1 * stakes[0]][:EXPLICIT_AT_ONCE])
+
+    def _scores(self, node: Node, solution: MasterSolution) -> Doubles:
+        """Return the distance of each variable from an integer x what one more of it costs, currency."""
+        fleet, values = self.fleet, solution.variables
+        distance = np.abs(values - np.rint(values))
+        distance[distance < FRACTION] = 0.0
+        of_kinds = fleet.stakes(node.price, fleet.explicit).T.reshape(-1)
+        return np.asarray(distance * np.concatenate((fleet.rate, np.abs(fleet.least), of_kinds + 1e-9)))
+
+    def _split_kinds(self, node: Node, solution: MasterSolution) -> tuple[Integers, Doubles]:
+        """Return the kinds of the blocks that the solution splits, and what their data costs, largest first."""
+        fleet = self.fleet
+        stake = np.zeros(len(fleet.first))
+        for block in range(fleet.blocks):
+            active = [
+                (weight, column.choice)
+                for weight, column in zip(solution.weights, self.master.columns, strict=False)
+                if column.block == block and weight > FRACTION
+            ]
+            if len(active) < 2:
+                continue
+            mine = np.flatnonzero(fleet.block_of == block)
+            mine = np.setdiff1d(mine, fleet.explicit)
+            choices = np.stack([choice[mine] for _, choice in active]).astype(np.int64)
+            data = fleet.stakes(node.price, mine)[choices, np.arange(len(mine))]
+            weight = np.array([weight for weight, _ in active])
+            mean = weight @ data
+            stake[mine] = np.abs(weight[:, None] * (data - mean)).max(axis=0) * (choices != choices[0]).any(axis=0)
+        kinds = np.argsort(-stake, kind="stable")[:EXPLICIT_AT_ONCE]
+        kinds = kinds[stake[kinds] > 1e-9]
+        return kinds, stake[kinds]
+
+    def _branch(self, node: Node, variable: int) -> list[Node]:
+        """Return the children of a node, solved."""
+        most = int(np.floor(node.solution.variables[variable]))
+        node.split = variable, most
+        upper = float(self.master.upper_bounds()[variable])
+        low, high = node.ranges.get(variable, (0.0, upper))
+        for mine in ((low, min(high, float(most))), (max(low, most + 1.0), high)):
+            child = Node({**node.ranges, variable: mine}, node.bound, node.price, node.charge)
+            node.children.append(child)
+            if mine[0] > mine[1]:
+                child.bound = np.inf
+                continue
+            self._solve(child, NODE_TOLERANCE, MAX_NODE_STEPS)
+            if child.bound < self.bill - self.goal and self.roundings < MAX_ROUNDINGS:
+                self._round(child)
+        return node.children
+
+    def _round(self, node: Node) -> None:
+        """Round the solution of a node, and keep the assignment if it is the best."""
+        self.roundings += 1
+        component, blocks = self.component, node.solution.variables[: self.pools]
+        is_limited = np.array([np.isfinite(node.ranges.get(pool, (0.0, np.inf))[1]) for pool in range(self.pools)])
+        target = np.where(is_limited, blocks * self.fleet.block_mb * MICRO, 0.0)
+        price = np.where(is_limited, component.highest / 2, np.minimum(node.price, component.highest))
+        vertices, weights = self._vertices(node.solution)
+        rounded = round_vertices(component, price, vertices, weights, target)
+        found, bill = local_search(component, np.minimum(node.price, 2 * component.highest), 0.0, rounded)
+        if bill / MICRO < self.bill:
+            self.chosen, self.bill = found, bill / MICRO
+
+    def _vertices(self, solution: MasterSolution) -> tuple[list[Integers], Doubles]:
+        """Return assignments of the component whose convex combination is the solution, and their weights."""
+        fleet = self.fleet
+        parts: list[tuple[Integers, Doubles, Integers]] = []  # kinds, cumulated weights, plans by entry and kind
+        explicit = solution.variables[self.pools + self.plans :].reshape(-1, self.plans)
+        for kind, number in zip(fleet.explicit, explicit, strict=True):
+            plans = np.flatnonzero(number > FRACTION)
+            parts.append((np.array([kind]), np.cumsum(number[plans]) / number[plans].sum(), plans[:, None]))
+        for block in range(fleet.blocks):
+            mine = np.setdiff1d(np.flatnonzero(fleet.block_of == block), fleet.explicit)
+            active = [
+                (float(weight), column.choice[mine].astype(np.int64))
+                for weight, column in zip(solution.weights, self.master.columns, strict=False)
+                if column.block == block and weight > FRACTION
+            ]
+            active.sort(key=lambda pair: -pair[0])
+            weights = np.cumsum([weight for weight, _ in active])
+            parts.append((mine, weights / weights[-1], np.stack([choice for _, choice in active])))
+        edges = np.unique(np.round(np.concatenate([[0.0, 1.0], *(weights for _, weights, _ in parts)]), 7))
+        vertices = []
+        for middle in (edges[1:] + edges[:-1]) / 2:
+            of_kind = np.zeros(len(fleet.first), dtype=np.int64)
+            for kinds, weights, choices in parts:
+                of_kind[kinds] = choices[min(int(np.searchsorted(weights, middle)), len(weights) - 1)]
+            vertices.append(fleet.plans[of_kind[fleet.kind_of]])
+        return vertices, np.diff(edges)
+
+
+def ranges_of_kinds(node: Node, pools: int, plans: int) -> dict[int, dict[int, tuple[float, float]]]:
+    """Return the ranges of the explicit kinds that a node restricts, by position of the kind and of the plan."""
+    found: dict[int, dict[int, tuple[float, float]]] = {}
+    for variable, limits in node.ranges.items():
+        if variable >= pools + plans:
+            kind, plan = divmod(variable - pools - plans, plans)
+            found.setdefault(kind, {})[plan] = limits
+    return found
+
+
+def least_cost_within(
+    costs: Doubles, number: float, ranges: dict[int, tuple[float, float]], penalty: float = np.inf
+) -> tuple[float, float]:
+    """Return the least cost of some duplicate SIMs within ranges, infinite if impossible, and the marginal cost.
+
+    Args:
+        costs: of a SIM on each plan, shape (J,).
+        number: of the SIMs.
+        ranges: least and greatest number of SIMs on some plans.
+        penalty: marginal cost where the ranges do not add up to the number: more is needed, or its negative.
+    """
+    low = np.array([ranges.get(plan, (0.0, number))[0] for plan in range(len(costs))])
+    high = np.array([ranges.get(plan, (0.0, number))[1] for plan in range(len(costs))])
+    left, total = number - low.sum(), float(low @ costs)
+    if left < 0:
+        return np.inf, -penalty
+    if left == 0:
+        return total, float(costs.min())
+    for plan in np.argsort(costs, kind="stable"):
+        taken = min(left, high[plan] - low[plan])
+        total, left = total + taken * costs[plan], left - taken
+        if left <= 0:
+            return total, float(costs[plan])
+    return np.inf, penalty
