@@ -13,7 +13,7 @@ per change added for every SIM that leaves its current plan, the same sum bounds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
 from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
-from amop.solver.proof_tree import CertificateError, ComponentTree, RealTree, rows_of_tree, tree_total
+from amop.solver.proof_tree import CertificateError, ComponentTree, RealTree, rows_of_tree, tree_scale, tree_total
 
 FINEST_SCALE = 10**9
 """Finest unit of a price: 1e-9 currency per MB."""
@@ -91,13 +91,15 @@ class TreeProof:
     """A lower bound of the bill that is proved by cases (`proof_tree`) where the gap of the prices is wide."""
 
     trees: tuple[ComponentTree, ...]
-    """One for each such pool component; the certificate's prices bound the other SIMs, at the same scale."""
+    """One for each such pool component; the certificate's prices bound the other SIMs."""
+    scale: int
+    """Prices are in 1 / scale currency per MB, charges in 1 / scale of 1e-6 currency."""
     bound: int
     """1e-6 currency."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the proof as a JSON-serializable document."""
-        return {"bound_micro": self.bound, "trees": [tree.as_json() for tree in self.trees]}
+        return {"bound_micro": self.bound, "scale": self.scale, "trees": [tree.as_json() for tree in self.trees]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +186,17 @@ def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int
     """Return the proof of some trees, None without any."""
     if not trees:
         return None
-    whole = tuple(tree.as_integers(model, scale) for tree in trees)
-    return TreeProof(whole, tree_bound(model, whole, price, scale))
+    own_scale = tree_scale(model, trees)
+    proof = TreeProof(tuple(tree.as_integers(model, own_scale) for tree in trees), own_scale, 0)
+    return replace(proof, bound=tree_bound(model, proof, price, scale))
 
 
-def tree_bound(model: CostModel, trees: Sequence[ComponentTree], price: Sequence[int], scale: int) -> int:
+def tree_bound(model: CostModel, proof: TreeProof, price: Sequence[int], scale: int) -> int:
     """Return the lower bound that trees prove, and prices for the SIMs of no tree, 1e-6 currency.
 
     Args:
         model: the fleet.
-        trees: of different pool components.
+        proof: trees of different pool components.
         price: of each pool's data, length K, in 1 / ``scale`` currency per MB.
         scale: units of a price per currency and MB.
 
@@ -201,13 +204,16 @@ def tree_bound(model: CostModel, trees: Sequence[ComponentTree], price: Sequence
         CertificateError: a tree is not complete, two trees are of the same component, or a price is not valid.
     """
     is_other = model.has_eligible.copy()
-    for tree in trees:
+    if proof.scale < 1:
+        raise CertificateError(f"the price unit 1 / {proof.scale} is not valid: the scale must be at least 1")
+    for tree in proof.trees:
         rows = rows_of_tree(model, tree.pools)
         if not is_other[rows].all():
             raise CertificateError(f"two proof trees have pools {list(tree.pools)}")
         is_other[rows] = False
-    total = sum(tree_total(model, tree, scale) for tree in trees)
-    return -(-(total + _price_total(model, price, scale, 0, is_other)) // scale)
+    total = sum(tree_total(model, tree, proof.scale) for tree in proof.trees) * scale
+    total += _price_total(model, price, scale, 0, is_other) * proof.scale
+    return -(-total // (scale * proof.scale))
 
 
 def _claimed_bound(dual: DualSolution, objective: int, proved: int) -> int:
@@ -246,7 +252,7 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
             f"claimed bill {certificate.bill} and bound {certificate.price_bound}, found {found[0]} and {found[1]}"
         )
     if certificate.tree is not None:
-        proved = tree_bound(model, certificate.tree.trees, certificate.price, certificate.price_scale)
+        proved = tree_bound(model, certificate.tree, certificate.price, certificate.price_scale)
         if proved != certificate.tree.bound:
             raise CertificateError(f"the proof trees claim the bound {certificate.tree.bound}, found {proved}")
     if not certificate.proved_bound <= certificate.lower_bound <= certificate.bill:

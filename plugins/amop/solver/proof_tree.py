@@ -15,13 +15,14 @@ price above overage rate / block is valid where U is known. Everything is an int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
-from amop.solver.model import NONE, Flags, Integers
+from amop.solver.model import NONE, Integers, largest
 
 
 class CertificateError(RuntimeError):
@@ -92,6 +93,11 @@ class RealLeaf:
     """Position of a counted set, and the charge in 1e-6 currency."""
 
 
+FINEST_SCALE = 10**9
+LARGE_SHARE = 0.01
+"""Share of the SIMs whose costs may exceed int64 at the chosen scale."""
+
+
 @dataclass(frozen=True, slots=True)
 class RealTree:
     """A tree as the search finds it: prices in double precision, plans and SIMs by their indices in the model."""
@@ -118,6 +124,24 @@ class RealTree:
             nodes.append(Leaf(tuple(prices), tuple((at, round(charge * scale)) for at, charge in node.charge)))
         sets = [CountedSet(plans.code[plan], None if row == NONE else str(ids[row])) for plan, row in self.sets]
         return ComponentTree(self.pools, tuple(sets), tuple(nodes))
+
+
+def tree_scale(model: CostModel, trees: Sequence[RealTree]) -> int:
+    """Return the finest power of ten at which the costs of nearly all SIMs fit into int64 in every leaf."""
+    highest, charges = np.zeros(model.pool_count + 1), 0.0
+    for tree in trees:
+        for leaf in (node for node in tree.nodes if isinstance(node, RealLeaf)):
+            highest[list(tree.pools)] = np.maximum(highest[list(tree.pools)], leaf.price)
+            charges = max(charges, sum(abs(charge) for _, charge in leaf.charge))
+    usage, reach = float(np.quantile(model.devices.usage_micro_mb, 1.0 - LARGE_SHARE)), 1.0
+    for plan in range(len(model.rate_plans)):
+        own = float(np.quantile(model.own_cost(plan, slice(None)), 1.0 - LARGE_SHARE))
+        data = float(highest[model.pool[:, plan]].max()) * (usage + float(largest(model.included[:, plan])))
+        reach = max(reach, own + data + charges)
+    scale = FINEST_SCALE
+    while scale > 1 and scale * reach > INT64_LIMIT:
+        scale //= 10
+    return scale
 
 
 @dataclass(slots=True)
@@ -189,7 +213,7 @@ class _ComponentCosts:
 
     def __init__(self, model: CostModel, tree: ComponentTree, scale: int) -> None:
         rows = rows_of_tree(model, tree.pools)
-        devices, pools = model.devices, np.array(tree.pools)
+        devices = model.devices
         self.rate = [int(model.pool_rate[pool]) * scale for pool in tree.pools]
         self.block = [int(model.pool_block[pool]) for pool in tree.pools]
         keys = (model.group[rows], model.tariff[rows], devices.sms_usage[rows], devices.usage_micro_mb[rows])
@@ -200,14 +224,18 @@ class _ComponentCosts:
         group, tariff, usage = model.group[first], model.tariff[first], devices.usage_micro_mb[first]
         self.plans = [plan for plan in range(len(model.rate_plans)) if model.eligible[group, plan].any()]
         self._eligible = model.eligible[group][:, self.plans].T
-        position = np.full(model.pool_count + 1, NONE)
-        position[pools] = np.arange(len(pools))
-        self._pool = position[model.pool[group][:, self.plans].T]
-        pooled = self._pool != NONE
+        self._pool = [self._pool_of(model, tree, plan, group) for plan in self.plans]
         own = np.stack([model.own_cost(plan, first) for plan in self.plans])
-        excess = np.where(pooled, usage - model.included[tariff][:, self.plans].T, 0)
+        excess = usage - model.included[tariff][:, self.plans].T
         self._find_sets(model, tree, rows, kind)
         self._split_by_size(tree, own, excess, scale)
+
+    def _pool_of(self, model: CostModel, tree: ComponentTree, plan: int, group: Integers) -> int:
+        """Return the position of a plan's pool in the tree, -1 for a plan that is not pooled."""
+        pools = np.unique(model.pool[group, plan][model.eligible[group, plan]])
+        if len(pools) != 1:
+            raise CertificateError(f"a proof tree has SIMs on {model.rate_plans.code[plan]!r} in several pools")
+        return NONE if pools[0] == NONE else tree.pools.index(int(pools[0]))
 
     def _find_sets(self, model: CostModel, tree: ComponentTree, rows: Integers, kind: Integers) -> None:
         """Find the plan and the kind of each counted set, and the number of its SIMs."""
@@ -229,13 +257,13 @@ class _ComponentCosts:
         leaves = [node for node in tree.nodes if isinstance(node, Leaf)]
         price = max((abs(price) for leaf in leaves for price in leaf.price), default=0)
         charge = max((sum(abs(charge) for _, charge in leaf.charge) for leaf in leaves), default=0)
-        reach = float(scale) * np.abs(own).max(axis=0) + float(price) * np.abs(excess).max(axis=0) + float(charge)
-        self._parts: list[tuple[Flags, Integers, Integers, type]] = []
+        data = np.abs(excess).max(axis=0) + 1.0
+        reach = float(scale) * np.abs(own).max(axis=0) + float(price) * data + float(charge)
+        self._parts: list[tuple[Integers, Integers, Integers, type]] = []
         for mine, dtype in ((reach < INT64_LIMIT, np.int64), (reach >= INT64_LIMIT, object)):
             if mine.any():
                 cost = own[:, mine].astype(dtype) * scale
-                cost[~self._eligible[:, mine]] = np.iinfo(np.int64).max if dtype is np.int64 else 10**60
-                self._parts.append((mine, cost, excess[:, mine].astype(dtype), dtype))
+                self._parts.append((np.flatnonzero(mine), cost, excess[:, mine].astype(dtype), dtype))
 
     def bound(self, leaf: Leaf, ranges: _Ranges) -> int:
         """Return the bound that the prices of a leaf prove within its ranges."""
@@ -259,16 +287,19 @@ class _ComponentCosts:
         """Return the sum of the SIMs' least costs at the prices and charges of a leaf."""
         total = 0
         for mine, cost, excess, dtype in self._parts:
-            kinds = np.flatnonzero(mine)
-            eligible = self._eligible[:, mine]
-            unit = np.array([*leaf.price, 0], dtype=dtype)[self._pool[:, mine]]
-            # Not eligible plans stay at the largest number, which the sum is never added to.
-            now = np.where(eligible, cost + unit * excess, cost) if dtype is object else cost + unit * excess * eligible
+            least: Integers = np.full(
+                cost.shape[1], np.iinfo(np.int64).max if dtype is np.int64 else 10**60, dtype=dtype
+            )
+            charges: dict[int, list[tuple[int, int]]] = {}
             for at, charge in leaf.charge:
                 plan, like = self.sets[at]
-                here = eligible[plan] if like == NONE else eligible[plan] & (kinds == like)
-                now[plan, here] += charge
-            total += _weighted_sum(now.min(axis=0), self.count[mine])
+                charges.setdefault(plan, []).append((like, charge))
+            for plan, pool in enumerate(self._pool):
+                now = cost[plan].copy() if pool == NONE else cost[plan] + leaf.price[pool] * excess[plan]
+                for like, charge in charges.get(plan, ()):
+                    now[mine == like if like != NONE else slice(None)] += charge
+                np.minimum(least, now, out=least, where=self._eligible[plan, mine])
+            total += _weighted_sum(least, self.count[mine])
         return total
 
 

@@ -9,7 +9,7 @@ leaves of the finished tree are the proof (`proof_tree`); the solutions of its n
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,22 +23,24 @@ from amop.solver.tree_master import MasterSolution, TreeMaster
 
 WIDE_GAP, GAP_GOAL = 1e-5, 5e-6
 """Relative gap above which a tree is built, and at which it is finished."""
-MAX_NODES, MIN_NODES = 200, 20
+MAX_NODES, MIN_NODES = 300, 20
 """Nodes of a tree, and those that are worth beginning it."""
-MAX_WORK = 40_000_000
+MAX_WORK = 45_000_000
 """Nodes x SIMs x rate plans."""
 STEP_SHARE = 0.5
 """Step from the best prices of a node towards those of the master problem."""
-NODE_TOLERANCE = 0.05
-"""Share of the node's gap within which its prices are optimal enough to branch."""
+NODE_TOLERANCE, FINAL_TOLERANCE = 0.05, 1e-3
+"""Share of the node's gap within which its prices are optimal enough to branch; the same of a root or a last node."""
 MAX_NODE_STEPS, MAX_ROOT_STEPS = 60, 400
 """Price vectors that are tried per node."""
+CANDIDATES, MAX_PROBES, PROBE_STEPS = 8, 3, 10
+"""Variables of each sort that are compared for a split; kinds among them that are tried per node; prices per trial."""
 FRACTION = 1e-6
 """A number is an integer if it is as close to one as this."""
 MAX_EXPLICIT, EXPLICIT_AT_ONCE = 512, 8
 """Kinds that may be explicit, and those that become it at a time."""
-MAX_ROUNDINGS = 16
-"""Nodes whose solution is rounded."""
+DIVE_DEPTH, DIVE_FACTOR = 12, 1.3
+"""Nodes of a dive, and growth of the tree from one dive to the next."""
 
 
 NOTHING = np.zeros(0)
@@ -58,6 +60,10 @@ class Node:
     solution: MasterSolution = NO_SOLUTION
     version: int = -1
     """Number of explicit kinds when the solution was found."""
+    value: float = 0.0
+    """Least cost of the blocks at the prices, currency."""
+    value_version: int = -1
+    """Number of explicit kinds when the value was computed."""
     split: tuple[int, int] | None = None
     """Variable and largest number of the first child."""
     children: list[Node] = field(default_factory=list)
@@ -112,29 +118,29 @@ class _TreeSearch:
         self.chosen, self.bill = chosen, component.bill(chosen) / MICRO
         self.fleet = TreeFleet(component, goal)
         self.pools, self.plans = len(self.fleet.rate), len(self.fleet.plans)
-        self.nodes = self.roundings = 0
+        self.nodes, self.next_dive = 0, 0.0
+        self.gains: dict[int, Doubles] = {}
 
     def run(self, price: Doubles, max_nodes: int) -> TreeResult:
         fleet, no_charge = self.fleet, np.zeros(self.plans)
         value, columns = fleet.evaluate(price, no_charge)
         root = Node({}, -np.inf, price, no_charge)
-        first = value + self._range_terms(root, price, no_charge) + self._explicit_terms(root, price, no_charge)
+        first = value + self._terms(root, price, no_charge)
         self.master = TreeMaster(fleet, max(self.bill - first, self.goal))
         self.master.add(columns)
         for other in (0.0 * price, self.component.highest):
             self.master.add(fleet.evaluate(other, no_charge)[1])
-        self._solve(root, 0.02 * NODE_TOLERANCE, MAX_ROOT_STEPS)
-        leaves = [(root.bound, 0, root)]
-        while leaves and leaves[0][0] < self.bill - self.goal and self.nodes < max_nodes:
-            node = heapq.heappop(leaves)[2]
-            variable = self._branching_variable(node)
-            if variable is None:
-                heapq.heappush(leaves, (node.bound, self.nodes + 1, node))
+        self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
+        self.leaves = [(root.bound, 0, root)]
+        while self.nodes < max_nodes and (node := self._worst_leaf()).bound < self.bill - self.goal:
+            if self.nodes < self.next_dive:
+                children = self._branch(node)
+            else:
+                children = self._dive(node, max_nodes)
+                self.next_dive = max(self.nodes + DIVE_DEPTH, DIVE_FACTOR * self.nodes)
+            if not children and not self._finish(node):
                 break
-            for child in self._branch(node, variable):
-                self.nodes += 1
-                heapq.heappush(leaves, (child.bound, self.nodes, child))
-        bound = min(self.bill, leaves[0][0])
+        bound = min(self.bill, self._worst_leaf().bound)
         return TreeResult(self.chosen, self.component.bill(self.chosen), bound * MICRO, root, fleet, self.nodes)
 
     def _solve(self, node: Node, tolerance: float, max_steps: int) -> None:
@@ -142,8 +148,12 @@ class _TreeSearch:
         ranges = self._bounds(node)
         unlimited = np.isinf(ranges[1][: self.pools])
         highest = np.where(unlimited, self.component.highest, np.inf)
-        node.price = np.minimum(node.price, highest)
-        node.bound = max(node.bound, self._evaluate(node, node.price, node.charge)[0])
+        price = np.minimum(node.price, highest)
+        if node.value_version != len(self.fleet.explicit) or (price != node.price).any():
+            node.value, columns = self.fleet.evaluate(price, node.charge)
+            node.price, node.value_version = price, len(self.fleet.explicit)
+            self.master.add(columns)
+        node.bound = max(node.bound, node.value + self._terms(node, price, node.charge))
         for step in range(max_steps):
             gap = self.bill - node.bound
             if gap <= self.goal:
@@ -163,16 +173,16 @@ class _TreeSearch:
 
     def _try(self, node: Node, price: Doubles, charge: Doubles) -> bool:
         """Evaluate prices; return False if they neither raise the bound nor give a new column."""
-        bound, is_new = self._evaluate(node, price, charge)
+        value, columns = self.fleet.evaluate(price, charge)
+        is_new, bound = self.master.add(columns) > 0, value + self._terms(node, price, charge)
         if bound <= node.bound:
             return is_new
-        node.bound, node.price, node.charge = bound, price, charge
+        node.bound, node.price, node.charge, node.value = bound, price, charge, value
         return True
 
-    def _evaluate(self, node: Node, price: Doubles, charge: Doubles) -> tuple[float, bool]:
-        value, columns = self.fleet.evaluate(price, charge)
-        value += self._range_terms(node, price, charge) + self._explicit_terms(node, price, charge)
-        return value, bool(self.master.add(columns))
+    def _terms(self, node: Node, price: Doubles, charge: Doubles) -> float:
+        """Return what ranges and explicit kinds add to the least cost of the blocks."""
+        return self._range_terms(node, price, charge) + self._explicit_terms(node, price, charge)
 
     def _bounds(self, node: Node) -> tuple[Doubles, Doubles]:
         """Return the ranges of a node's variables; the number of SIMs on a plan has none unless it is restricted."""
@@ -215,8 +225,37 @@ class _TreeSearch:
             variable = int(score.argmax())
             kinds, stakes = self._split_kinds(node, node.solution)
             if not len(kinds) or stakes[0] <= score[variable] or len(self.fleet.explicit) >= MAX_EXPLICIT:
-                return variable if score[variable] > 0 else None
+                return self._best_candidate(node, score) if score[variable] > 0 else None
             self.master.make_explicit(kinds[stakes >= 0.1 * stakes[0]][:EXPLICIT_AT_ONCE])
+
+    def _best_candidate(self, node: Node, score: Doubles) -> int:
+        """Return the variable whose children are expected to raise the bound most (pseudo costs, strong branching).
+
+        Benichou et al., Mathematical Programming 1, 1971: the product of both children's gains decides.
+        """
+        own = self.pools + self.plans
+        of_all, of_kinds = np.argsort(-score[:own], kind="stable"), np.argsort(-score[own:], kind="stable")
+        candidates = [*of_all[:CANDIDATES], *(own + of_kinds[:CANDIDATES])]
+        best, most, probes, gap = int(score.argmax()), -1.0, 0, self.bill - node.bound
+        for variable in (int(variable) for variable in candidates if score[variable] > 0):
+            if variable not in self.gains:
+                if variable >= own:
+                    if probes == MAX_PROBES:
+                        continue
+                    probes += 1
+                self._learn(node, variable, self._children(node, variable, PROBE_STEPS))
+            share = node.solution.variables[variable] % 1.0
+            gains = np.clip(self.gains[variable] * (share, 1.0 - share), 1e-6 * gap, gap)
+            if (product := float(gains[0] * gains[1])) > most:
+                best, most = variable, product
+        return best
+
+    def _learn(self, node: Node, variable: int, children: list[Node]) -> None:
+        """Update what a variable's children gain per unit of its distance from an integer."""
+        share = node.solution.variables[variable] % 1.0
+        gains = np.array([min(child.bound, self.bill) - node.bound for child in children]) / (share, 1.0 - share)
+        known = self.gains.get(variable, gains)
+        self.gains[variable] = (known + gains) / 2
 
     def _scores(self, node: Node, solution: MasterSolution) -> Doubles:
         """Return the distance of each variable from an integer x what one more of it costs, currency."""
@@ -249,26 +288,67 @@ class _TreeSearch:
         kinds = kinds[stake[kinds] > 1e-9]
         return kinds, stake[kinds]
 
-    def _branch(self, node: Node, variable: int) -> list[Node]:
-        """Return the children of a node, solved."""
-        most = int(np.floor(node.solution.variables[variable]))
-        node.split = variable, most
-        upper = float(self.master.upper_bounds()[variable])
-        low, high = node.ranges.get(variable, (0.0, upper))
-        for mine in ((low, min(high, float(most))), (max(low, most + 1.0), high)):
-            child = Node({**node.ranges, variable: mine}, node.bound, node.price, node.charge)
-            node.children.append(child)
+    def _worst_leaf(self) -> Node:
+        """Return the leaf of the least bound."""
+        while self.leaves[0][2].split is not None:
+            heapq.heappop(self.leaves)
+        return self.leaves[0][2]
+
+    def _dive(self, node: Node, max_nodes: int) -> list[Node]:
+        """Branch on a node, and on its better child in turn; round the last one. Return the children of the first."""
+        first = children = self._branch(node)
+        depth = 1
+        while children:
+            child = min(children, key=lambda child: child.bound)
+            if child.bound >= self.bill - self.goal:
+                return first
+            node = child
+            if depth == DIVE_DEPTH or self.nodes >= max_nodes:
+                break
+            children, depth = self._branch(node), depth + 1
+        self._round(node)
+        return first
+
+    def _branch(self, node: Node) -> list[Node]:
+        """Return the children of a leaf, solved; none if its solution has no fraction that matters."""
+        variable = self._branching_variable(node)
+        if variable is None:
+            return []
+        children = self._children(node, variable, MAX_NODE_STEPS)
+        self._learn(node, variable, children)
+        node.split, node.children = (variable, int(np.floor(node.solution.variables[variable]))), children
+        for child in children:
+            self.nodes += 1
+            heapq.heappush(self.leaves, (child.bound, self.nodes, child))
+        return children
+
+    def _finish(self, node: Node) -> bool:
+        """Solve a leaf without fractions precisely and round it; return False if that changes nothing."""
+        bill, bound = self.bill, node.bound
+        self._solve(node, FINAL_TOLERANCE, MAX_ROOT_STEPS)
+        if self._branching_variable(node) is not None:
+            heapq.heapreplace(self.leaves, (node.bound, 0, node))
+            return True
+        self._round(node)
+        heapq.heapreplace(self.leaves, (node.bound, 0, node))
+        return self.bill < bill or node.bound > bound + FINAL_TOLERANCE * (bill - bound)
+
+    def _children(self, node: Node, variable: int, max_steps: int) -> list[Node]:
+        """Return both children of a node for a variable, solved in at most some steps."""
+        most = float(np.floor(node.solution.variables[variable]))
+        low, high = node.ranges.get(variable, (0.0, float(self.master.upper_bounds()[variable])))
+        children = []
+        for mine in ((low, min(high, most)), (max(low, most + 1.0), high)):
+            child = replace(node, ranges={**node.ranges, variable: mine}, split=None, children=[])
+            children.append(child)
             if mine[0] > mine[1]:
                 child.bound = np.inf
-                continue
-            self._solve(child, NODE_TOLERANCE, MAX_NODE_STEPS)
-            if child.bound < self.bill - self.goal and self.roundings < MAX_ROUNDINGS:
-                self._round(child)
-        return node.children
+            else:
+                self._solve(child, NODE_TOLERANCE, max_steps)
+        return children
 
     def _round(self, node: Node) -> None:
         """Round the solution of a node, and keep the assignment if it is the best."""
-        self.roundings += 1
         component, blocks = self.component, node.solution.variables[: self.pools]
         is_limited = np.array([np.isfinite(node.ranges.get(pool, (0.0, np.inf))[1]) for pool in range(self.pools)])
         target = np.where(is_limited, blocks * self.fleet.block_mb * MICRO, 0.0)
