@@ -22,7 +22,7 @@ import numpy.typing as npt
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
 from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
-from amop.solver.proof_tree import CertificateError, ComponentTree, RealTree, rows_of_tree, tree_scale, tree_total
+from amop.solver.proof_tree import TREE_SCALE, CertificateError, ComponentTree, RealTree, rows_of_tree, tree_total
 
 FINEST_SCALE = 10**9
 """Finest unit of a price: 1e-9 currency per MB."""
@@ -186,9 +186,8 @@ def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int
     """Return the proof of some trees, None without any."""
     if not trees:
         return None
-    own_scale = tree_scale(model, trees)
-    proof = TreeProof(tuple(tree.as_integers(model, own_scale) for tree in trees), own_scale, 0)
-    return replace(proof, bound=tree_bound(model, proof, price, scale))
+    whole = TreeProof(tuple(tree.as_integers(model, TREE_SCALE) for tree in trees), TREE_SCALE, 0)
+    return replace(whole, bound=tree_bound(model, whole, price, scale))
 
 
 def tree_bound(model: CostModel, proof: TreeProof, price: Sequence[int], scale: int) -> int:

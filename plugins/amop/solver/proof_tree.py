@@ -15,14 +15,13 @@ price above overage rate / block is valid where U is known. Everything is an int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
-from amop.solver.model import NONE, Integers, largest
+from amop.solver.model import NONE, Integers
 
 
 class CertificateError(RuntimeError):
@@ -93,9 +92,10 @@ class RealLeaf:
     """Position of a counted set, and the charge in 1e-6 currency."""
 
 
-FINEST_SCALE = 10**9
-LARGE_SHARE = 0.01
-"""Share of the SIMs whose costs may exceed int64 at the chosen scale."""
+TREE_SCALE = 10**9
+"""Unit of the prices of a tree: 1e-9 currency per MB."""
+HIGHEST_PRICE, HIGHEST_CHARGE = 10**17, 10**30
+"""Up to these values an approximation in doubles tells which costs fit into int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +119,11 @@ class RealTree:
                 nodes.append(node)
                 waiting += [limited, limited | {node.index} if node.is_pool else limited]
                 continue
-            prices = [max(0, round(price * scale)) for price in node.price]
+            prices = [min(max(0, round(price * scale)), HIGHEST_PRICE) for price in node.price]
             prices = [p if at in limited else min(p, highest[at]) for at, p in enumerate(prices)]
             nodes.append(Leaf(tuple(prices), tuple((at, round(charge * scale)) for at, charge in node.charge)))
         sets = [CountedSet(plans.code[plan], None if row == NONE else str(ids[row])) for plan, row in self.sets]
         return ComponentTree(self.pools, tuple(sets), tuple(nodes))
-
-
-def tree_scale(model: CostModel, trees: Sequence[RealTree]) -> int:
-    """Return the finest power of ten at which the costs of nearly all SIMs fit into int64 in every leaf."""
-    highest, charges = np.zeros(model.pool_count + 1), 0.0
-    for tree in trees:
-        for leaf in (node for node in tree.nodes if isinstance(node, RealLeaf)):
-            highest[list(tree.pools)] = np.maximum(highest[list(tree.pools)], leaf.price)
-            charges = max(charges, sum(abs(charge) for _, charge in leaf.charge))
-    usage, reach = float(np.quantile(model.devices.usage_micro_mb, 1.0 - LARGE_SHARE)), 1.0
-    for plan in range(len(model.rate_plans)):
-        own = float(np.quantile(model.own_cost(plan, slice(None)), 1.0 - LARGE_SHARE))
-        data = float(highest[model.pool[:, plan]].max()) * (usage + float(largest(model.included[:, plan])))
-        reach = max(reach, own + data + charges)
-    scale = FINEST_SCALE
-    while scale > 1 and scale * reach > INT64_LIMIT:
-        scale //= 10
-    return scale
 
 
 @dataclass(slots=True)
@@ -228,7 +210,9 @@ class _ComponentCosts:
         own = np.stack([model.own_cost(plan, first) for plan in self.plans])
         excess = usage - model.included[tariff][:, self.plans].T
         self._find_sets(model, tree, rows, kind)
-        self._split_by_size(tree, own, excess, scale)
+        self._scale, self._own, self._excess = scale, own, excess
+        self._scaled = own * np.int64(scale)  # modulo 2**64, as all sums of `_least_costs`
+        self._kinds = np.arange(len(first))
 
     def _pool_of(self, model: CostModel, tree: ComponentTree, plan: int, group: Integers) -> int:
         """Return the position of a plan's pool in the tree, -1 for a plan that is not pooled."""
@@ -252,23 +236,12 @@ class _ComponentCosts:
             self.sets.append((self.plans.index(plan), NONE if one.device_id is None else kind_of[one.device_id]))
         self.sizes = [len(rows) if like == NONE else int(self.count[like]) for _, like in self.sets]
 
-    def _split_by_size(self, tree: ComponentTree, own: Integers, excess: Integers, scale: int) -> None:
-        """Divide the kinds into those whose costs fit into int64 in every leaf, and those that need more."""
-        leaves = [node for node in tree.nodes if isinstance(node, Leaf)]
-        price = max((abs(price) for leaf in leaves for price in leaf.price), default=0)
-        charge = max((sum(abs(charge) for _, charge in leaf.charge) for leaf in leaves), default=0)
-        data = np.abs(excess).max(axis=0) + 1.0
-        reach = float(scale) * np.abs(own).max(axis=0) + float(price) * data + float(charge)
-        self._parts: list[tuple[Integers, Integers, Integers, type]] = []
-        for mine, dtype in ((reach < INT64_LIMIT, np.int64), (reach >= INT64_LIMIT, object)):
-            if mine.any():
-                cost = own[:, mine].astype(dtype) * scale
-                self._parts.append((np.flatnonzero(mine), cost, excess[:, mine].astype(dtype), dtype))
-
     def bound(self, leaf: Leaf, ranges: _Ranges) -> int:
         """Return the bound that the prices of a leaf prove within its ranges."""
-        if len(leaf.price) != len(self.rate) or min(leaf.price, default=0) < 0:
-            raise CertificateError(f"a proof tree has prices {list(leaf.price)}, which are not one of 0 or more a pool")
+        if len(leaf.price) != len(self.rate) or not all(0 <= price <= HIGHEST_PRICE for price in leaf.price):
+            raise CertificateError(f"a proof tree has prices {list(leaf.price)}, which are not one valid one a pool")
+        if any(abs(charge) > HIGHEST_CHARGE for _, charge in leaf.charge):
+            raise CertificateError(f"a proof tree has a charge above {HIGHEST_CHARGE}")
         total = 0
         for at, price in enumerate(leaf.price):
             low, high = ranges.blocks.get(at, (0, None))
@@ -284,27 +257,47 @@ class _ComponentCosts:
         return total + self._least_costs(leaf)
 
     def _least_costs(self, leaf: Leaf) -> int:
-        """Return the sum of the SIMs' least costs at the prices and charges of a leaf."""
-        total = 0
-        for mine, cost, excess, dtype in self._parts:
-            least: Integers = np.full(
-                cost.shape[1], np.iinfo(np.int64).max if dtype is np.int64 else 10**60, dtype=dtype
-            )
-            charges: dict[int, list[tuple[int, int]]] = {}
-            for at, charge in leaf.charge:
-                plan, like = self.sets[at]
-                charges.setdefault(plan, []).append((like, charge))
-            for plan, pool in enumerate(self._pool):
-                now = cost[plan].copy() if pool == NONE else cost[plan] + leaf.price[pool] * excess[plan]
-                for like, charge in charges.get(plan, ()):
-                    now[mine == like if like != NONE else slice(None)] += charge
-                np.minimum(least, now, out=least, where=self._eligible[plan, mine])
-            total += _weighted_sum(least, self.count[mine])
-        return total
+        """Return the sum of the SIMs' least costs at the prices and charges of a leaf.
+
+        Sums of int64 are exact modulo 2**64. An approximation in doubles says which of them are in range.
+        """
+        charges: dict[int, list[tuple[int, int]]] = {}
+        for at, charge in leaf.charge:
+            plan, like = self.sets[at]
+            charges.setdefault(plan, []).append((like, charge))
+        least = np.full(len(self._kinds), np.iinfo(np.int64).max)
+        near = np.full(len(self._kinds), np.inf)
+        for plan, pool in enumerate(self._pool):
+            price = 0 if pool == NONE else leaf.price[pool]
+            about = self._own[plan] * float(self._scale) + float(price) * self._excess[plan]
+            cost = self._scaled[plan] + _modulo(price) * self._excess[plan]
+            for like, charge in charges.get(plan, ()):
+                mine = slice(None) if like == NONE else slice(like, like + 1)
+                about[mine] += float(charge)
+                cost[mine] += _modulo(charge)
+            np.minimum(least, cost, out=least, where=self._eligible[plan] & (np.abs(about) < INT64_LIMIT))
+            np.minimum(near, about, out=near, where=self._eligible[plan])
+        fits = np.abs(near) < INT64_LIMIT
+        return _weighted_sum(least[fits], self.count[fits]) + sum(
+            int(self.count[kind]) * self._least_cost(leaf, int(kind), charges) for kind in np.flatnonzero(~fits)
+        )
+
+    def _least_cost(self, leaf: Leaf, kind: int, charges: dict[int, list[tuple[int, int]]]) -> int:
+        """Return the least cost of a SIM of one kind, in Python's unbounded integers."""
+        costs = []
+        for plan in np.flatnonzero(self._eligible[:, kind]).tolist():
+            pool = self._pool[plan]
+            cost = int(self._own[plan, kind]) * self._scale
+            cost += 0 if pool == NONE else leaf.price[pool] * int(self._excess[plan, kind])
+            costs.append(cost + sum(charge for like, charge in charges.get(plan, ()) if like in (NONE, kind)))
+        return min(costs)
+
+
+def _modulo(value: int) -> np.int64:
+    """Return an integer of any size modulo 2**64, as an int64."""
+    return np.int64((value + 2**63) % 2**64 - 2**63)
 
 
 def _weighted_sum(values: Integers, count: Integers) -> int:
-    """Return the exact sum of values x numbers of SIMs, for values of any size."""
-    if values.dtype == object:
-        return int((values * count).sum())
+    """Return the exact sum of values x numbers of SIMs."""
     return (exact_sum((values >> 32) * count) << 32) + exact_sum((values & 0xFFFFFFFF) * count)

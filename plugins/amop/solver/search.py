@@ -17,14 +17,14 @@ from amop.solver.bill import CostModel
 from amop.solver.certificate import DualSolution
 from amop.solver.changes import ChangePreference, assignment_without_changes, count_changes, is_changed
 from amop.solver.components import Doubles, PoolComponent, pool_components
-from amop.solver.exact import solve_exactly
+from amop.solver.exact import MAX_SIMS, ExactResult, solve_exactly
 from amop.solver.local_search import local_search
 from amop.solver.model import NONE, Integers
 from amop.solver.prices import Relaxation, solve_relaxation
 from amop.solver.proof_tree import RealTree
 from amop.solver.rounding import dive, round_relaxation
 from amop.solver.tree_proof import proof_of
-from amop.solver.tree_search import close_gap
+from amop.solver.tree_search import TreeResult, close_gap
 
 MAX_CHANGE_PRICES = 30
 """Prices per change that are tried to satisfy a cap."""
@@ -91,7 +91,7 @@ class Search:
                 if tree is not None:
                     chosen = tree.chosen
                     trees.append(proof_of(tree))
-                exact = solve_exactly(component, relaxation.price, chosen, self._deadline - time.perf_counter())
+                exact = self._solve_exactly(component, relaxation, chosen, tree)
             assignment[component.rows] = chosen if exact is None else exact.chosen
             price[component.pools] = relaxation.price
             bound += max(part.bound for part in (relaxation, tree, exact) if part is not None)
@@ -100,6 +100,15 @@ class Search:
         return SearchResult(
             assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out, tuple(trees))
         )
+
+    def _solve_exactly(
+        self, component: PoolComponent, relaxation: Relaxation, chosen: Integers, tree: TreeResult | None
+    ) -> ExactResult | None:
+        """Return the result of branch and bound; where the tree has proved the optimum, only enumerate."""
+        is_proved = tree is not None and tree.is_optimal and len(chosen) <= MAX_SIMS
+        seconds = 0.0 if is_proved else self._deadline - time.perf_counter()
+        exact = solve_exactly(component, relaxation.price, chosen, seconds)
+        return ExactResult(chosen, True, float(component.bill(chosen))) if exact is None and is_proved else exact
 
     def _search_with_cap(self, preference: ChangePreference, cap: int, over_cap: SearchResult) -> SearchResult:
         """Raise the price per change until the cap holds, then spend what is left of the cap on the best changes."""

@@ -81,7 +81,7 @@ class TreeFleet:
                 self.excess[row] = component.usage[first] - component.included[:, plan][component.class_of[first]]
         self.excess /= MICRO
         self.usage = component.usage[first] / MICRO
-        self.least = np.where(self.cost < self.infinite, self.cost, np.inf).min(axis=1)
+        self.usual = np.nanmedian(np.where(self.cost < self.infinite, self.cost, np.nan), axis=1)
         _, group = np.unique(model.group[rows][first], return_inverse=True)
         self.block_of = group.reshape(-1) % MAX_BLOCKS
         self.blocks = int(self.block_of.max()) + 1
@@ -110,8 +110,8 @@ class TreeFleet:
     def stakes(self, price: Doubles, kinds: Integers) -> Doubles:
         """Return the part of each cost at prices that depends on the SIM, not on the plan, shape (J, m), currency."""
         unit = np.append(price, 0.0)[self.pool]
-        cost = np.where(self.is_eligible(kinds), self.cost[:, kinds] - self.least[:, None], 0.0)
-        return np.where(self.pool[:, None] == NONE, cost, unit[:, None] * self.usage[kinds])
+        cost = np.where(self.is_eligible(kinds), np.abs(self.cost[:, kinds] - self.usual[:, None]), 0.0)
+        return np.asarray(cost + unit[:, None] * self.usage[kinds])
 
     def make_explicit(self, kinds: Integers) -> None:
         """Take kinds out of their blocks; columns that were made before still include them."""

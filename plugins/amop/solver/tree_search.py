@@ -9,11 +9,13 @@ leaves of the finished tree are the proof (`proof_tree`); the solutions of its n
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from amop.solver.components import Doubles, PoolComponent
+from amop.solver.exact import MAX_SIMS
 from amop.solver.local_search import local_search
 from amop.solver.model import MICRO, Integers
 from amop.solver.prices import Relaxation
@@ -25,6 +27,10 @@ WIDE_GAP, GAP_GOAL = 1e-5, 5e-6
 """Relative gap above which a tree is built, and at which it is finished."""
 MAX_NODES, MIN_NODES = 300, 20
 """Nodes of a tree, and those that are worth beginning it."""
+MAX_EXACT_NODES = 100
+"""Nodes of a tree that is to prove an optimum."""
+OPTIMAL = 0.4
+"""Gap, 1e-6 currency, of a bill that is proved to be the least."""
 MAX_WORK = 45_000_000
 """Nodes x SIMs x rate plans."""
 STEP_SHARE = 0.5
@@ -83,6 +89,11 @@ class TreeResult:
     fleet: TreeFleet
     nodes: int
 
+    @property
+    def is_optimal(self) -> bool:
+        """Return True if the tree proves that no assignment of the component costs less, to the last 1e-6."""
+        return self.bill - self.bound <= OPTIMAL
+
 
 def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers) -> TreeResult | None:
     """Return the tree of a component whose gap is wide; None where it is not, or where the tree would take too long.
@@ -92,11 +103,16 @@ def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers
         relaxation: its solution.
         chosen: the best assignment so far, shape (n,).
     """
-    bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
-    max_nodes = min(MAX_NODES, MAX_WORK // max(1, size))
-    if not component.pools or bill - relaxation.bound <= WIDE_GAP * bill or max_nodes < MIN_NODES:
+    if not component.pools:
         return None
-    return search_tree(component, relaxation.price, chosen, GAP_GOAL * bill, max_nodes)
+    bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
+    if len(chosen) <= MAX_SIMS:
+        goal, wide, max_nodes = OPTIMAL, OPTIMAL, MAX_EXACT_NODES
+    else:
+        goal, wide, max_nodes = GAP_GOAL * bill, WIDE_GAP * bill, min(MAX_NODES, MAX_WORK // size)
+    if bill - relaxation.bound <= wide or max_nodes < MIN_NODES:
+        return None
+    return search_tree(component, relaxation.price, chosen, goal, max_nodes)
 
 
 def search_tree(component: PoolComponent, price: Doubles, chosen: Integers, goal: float, max_nodes: int) -> TreeResult:
@@ -119,6 +135,7 @@ class _TreeSearch:
         self.fleet = TreeFleet(component, goal)
         self.pools, self.plans = len(self.fleet.rate), len(self.fleet.plans)
         self.nodes, self.next_dive = 0, 0.0
+        self.pushes = itertools.count(1)
         self.gains: dict[int, Doubles] = {}
 
     def run(self, price: Doubles, max_nodes: int) -> TreeResult:
@@ -160,7 +177,7 @@ class _TreeSearch:
                 break
             solution = self.master.solve(*ranges)
             node.solution, node.version = solution, len(self.fleet.explicit)
-            if solution.value - node.bound <= max(1e-10 * abs(self.bill), tolerance * gap):
+            if solution.value - node.bound <= max(1e-11 * abs(self.bill), tolerance * gap):
                 break
             peak = np.minimum(solution.price, highest)
             share = 1.0 if step % 4 == 3 else STEP_SHARE
@@ -217,10 +234,12 @@ class _TreeSearch:
         return total
 
     def _branching_variable(self, node: Node) -> int | None:
-        """Return the variable whose fraction matters most; make split kinds explicit where they matter more."""
+        """Return the variable to split by, None if no fraction matters; kinds that matter more become explicit."""
         while True:
             if node.version != len(self.fleet.explicit):
                 self._solve(node, NODE_TOLERANCE, MAX_NODE_STEPS)
+            if node.bound >= self.bill - self.goal:
+                return None
             score = self._scores(node, node.solution)
             variable = int(score.argmax())
             kinds, stakes = self._split_kinds(node, node.solution)
@@ -263,7 +282,7 @@ class _TreeSearch:
         distance = np.abs(values - np.rint(values))
         distance[distance < FRACTION] = 0.0
         of_kinds = fleet.stakes(node.price, fleet.explicit).T.reshape(-1)
-        return np.asarray(distance * np.concatenate((fleet.rate, np.abs(fleet.least), of_kinds + 1e-9)))
+        return np.asarray(distance * np.concatenate((fleet.rate, np.abs(fleet.usual), of_kinds + 1e-9)))
 
     def _split_kinds(self, node: Node, solution: MasterSolution) -> tuple[Integers, Doubles]:
         """Return the kinds of the blocks that the solution splits, and what their data costs, largest first."""
@@ -325,12 +344,15 @@ class _TreeSearch:
     def _finish(self, node: Node) -> bool:
         """Solve a leaf without fractions precisely and round it; return False if that changes nothing."""
         bill, bound = self.bill, node.bound
+        if bound >= bill - self.goal:
+            heapq.heapreplace(self.leaves, (bound, -next(self.pushes), node))
+            return True
         self._solve(node, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         if self._branching_variable(node) is not None:
-            heapq.heapreplace(self.leaves, (node.bound, 0, node))
+            heapq.heapreplace(self.leaves, (node.bound, -next(self.pushes), node))
             return True
         self._round(node)
-        heapq.heapreplace(self.leaves, (node.bound, 0, node))
+        heapq.heapreplace(self.leaves, (node.bound, -next(self.pushes), node))
         return self.bill < bill or node.bound > bound + FINAL_TOLERANCE * (bill - bound)
 
     def _children(self, node: Node, variable: int, max_steps: int) -> list[Node]:
