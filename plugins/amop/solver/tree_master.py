@@ -20,6 +20,9 @@ from amop.solver.highs import set_matrix, silent_solver
 from amop.solver.model import NONE, Integers
 from amop.solver.tree_fleet import Column, TreeFleet
 
+NOTHING = np.zeros(0)
+SMALLEST_WEIGHT = 1e-6
+"""Smallest weight of a column, and number of SIMs, that is not 0."""
 PENALTY_FACTOR = 30.0
 """Price of a violated constraint relative to the highest price or charge."""
 
@@ -111,6 +114,38 @@ class TreeMaster:
         charge = -dual[pools : pools + len(fleet.plans)]
         value = float(self._solver.getInfo().objective_function_value)
         return MasterSolution(value, price, charge, values[:count], values[self._first_column :])
+
+    def vertices(self, solution: MasterSolution) -> tuple[list[Integers], Doubles]:
+        """Return assignments of the component whose convex combination is the solution, and their weights.
+
+        There are none where the master problem was not solved to the end.
+        """
+        fleet, plans_of = self.fleet, len(self.fleet.plans)
+        parts: list[tuple[Integers, Doubles, Integers]] = []  # kinds, cumulated weights, plans by entry and kind
+        explicit = solution.variables[len(fleet.rate) + plans_of :].reshape(-1, plans_of)
+        for kind, number in zip(fleet.explicit, explicit, strict=True):
+            plans = np.flatnonzero(number > SMALLEST_WEIGHT)
+            parts.append((np.array([kind]), np.cumsum(number[plans]) / number[plans].sum(), plans[:, None]))
+        for block in range(fleet.blocks):
+            mine = np.setdiff1d(np.flatnonzero(fleet.block_of == block), fleet.explicit)
+            active = [
+                (float(weight), column.choice[mine].astype(np.int64))
+                for weight, column in zip(solution.weights, self.columns, strict=False)
+                if column.block == block and weight > SMALLEST_WEIGHT
+            ]
+            if not active:
+                return [], NOTHING
+            active.sort(key=lambda pair: -pair[0])
+            weights = np.cumsum([weight for weight, _ in active])
+            parts.append((mine, weights / weights[-1], np.stack([choice for _, choice in active])))
+        edges = np.unique(np.round(np.concatenate([[0.0, 1.0], *(weights for _, weights, _ in parts)]), 7))
+        vertices = []
+        for middle in (edges[1:] + edges[:-1]) / 2:
+            of_kind = np.zeros(len(fleet.first), dtype=np.int64)
+            for kinds, weights, choices in parts:
+                of_kind[kinds] = choices[min(int(np.searchsorted(weights, middle)), len(weights) - 1)]
+            vertices.append(fleet.plans[of_kind[fleet.kind_of]])
+        return vertices, np.diff(edges)
 
     def _entries(self, column: Column) -> tuple[Integers, Doubles]:
         pools, plans = len(self.fleet.rate), len(self.fleet.plans)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from amop.solver.model import MICRO, NONE
 from amop.solver.proof_tree import RealLeaf, RealTree, Split
-from amop.solver.tree_search import Node, TreeResult, least_cost_within, ranges_of_kinds
+from amop.solver.tree_node import Node, least_cost_within, ranges_of_kinds
+from amop.solver.tree_search import TreeResult
 
 
 def proof_of(result: TreeResult) -> RealTree:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from amop.solver.prices import Relaxation
 from amop.solver.rounding import round_vertices
 from amop.solver.tree_fleet import TreeFleet
 from amop.solver.tree_master import MasterSolution, TreeMaster
+from amop.solver.tree_node import Node, least_cost_within, ranges_of_kinds
 
 WIDE_GAP, GAP_GOAL = 1e-5, 5e-6
 """Relative gap above which a tree is built, and at which it is finished."""
@@ -47,32 +48,6 @@ MAX_EXPLICIT, EXPLICIT_AT_ONCE = 512, 8
 """Kinds that may be explicit, and those that become it at a time."""
 DIVE_DEPTH, DIVE_FACTOR = 12, 1.3
 """Nodes of a dive, and growth of the tree from one dive to the next."""
-
-
-NOTHING = np.zeros(0)
-NO_SOLUTION = MasterSolution(np.inf, NOTHING, NOTHING, NOTHING, NOTHING)
-"""The solution of a node that has not been solved."""
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A node of the tree; ranges by variable of the master problem."""
-
-    ranges: dict[int, tuple[float, float]]
-    bound: float
-    """Currency."""
-    price: Doubles
-    charge: Doubles
-    solution: MasterSolution = NO_SOLUTION
-    version: int = -1
-    """Number of explicit kinds when the solution was found."""
-    value: float = 0.0
-    """Least cost of the blocks at the prices, currency."""
-    value_version: int = -1
-    """Number of explicit kinds when the value was computed."""
-    split: tuple[int, int] | None = None
-    """Variable and largest number of the first child."""
-    children: list[Node] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,75 +346,16 @@ class _TreeSearch:
 
     def _round(self, node: Node) -> None:
         """Round the solution of a node, and keep the assignment if it is the best."""
+        if node.version != len(self.fleet.explicit):
+            return  # it was solved before other kinds became explicit
         component, blocks = self.component, node.solution.variables[: self.pools]
         is_limited = np.array([np.isfinite(node.ranges.get(pool, (0.0, np.inf))[1]) for pool in range(self.pools)])
         target = np.where(is_limited, blocks * self.fleet.block_mb * MICRO, 0.0)
         price = np.where(is_limited, component.highest / 2, np.minimum(node.price, component.highest))
-        vertices, weights = self._vertices(node.solution)
+        vertices, weights = self.master.vertices(node.solution)
+        if not vertices:
+            return
         rounded = round_vertices(component, price, vertices, weights, target)
         found, bill = local_search(component, np.minimum(node.price, 2 * component.highest), 0.0, rounded)
         if bill / MICRO < self.bill:
             self.chosen, self.bill = found, bill / MICRO
-
-    def _vertices(self, solution: MasterSolution) -> tuple[list[Integers], Doubles]:
-        """Return assignments of the component whose convex combination is the solution, and their weights."""
-        fleet = self.fleet
-        parts: list[tuple[Integers, Doubles, Integers]] = []  # kinds, cumulated weights, plans by entry and kind
-        explicit = solution.variables[self.pools + self.plans :].reshape(-1, self.plans)
-        for kind, number in zip(fleet.explicit, explicit, strict=True):
-            plans = np.flatnonzero(number > FRACTION)
-            parts.append((np.array([kind]), np.cumsum(number[plans]) / number[plans].sum(), plans[:, None]))
-        for block in range(fleet.blocks):
-            mine = np.setdiff1d(np.flatnonzero(fleet.block_of == block), fleet.explicit)
-            active = [
-                (float(weight), column.choice[mine].astype(np.int64))
-                for weight, column in zip(solution.weights, self.master.columns, strict=False)
-                if column.block == block and weight > FRACTION
-            ]
-            active.sort(key=lambda pair: -pair[0])
-            weights = np.cumsum([weight for weight, _ in active])
-            parts.append((mine, weights / weights[-1], np.stack([choice for _, choice in active])))
-        edges = np.unique(np.round(np.concatenate([[0.0, 1.0], *(weights for _, weights, _ in parts)]), 7))
-        vertices = []
-        for middle in (edges[1:] + edges[:-1]) / 2:
-            of_kind = np.zeros(len(fleet.first), dtype=np.int64)
-            for kinds, weights, choices in parts:
-                of_kind[kinds] = choices[min(int(np.searchsorted(weights, middle)), len(weights) - 1)]
-            vertices.append(fleet.plans[of_kind[fleet.kind_of]])
-        return vertices, np.diff(edges)
-
-
-def ranges_of_kinds(node: Node, pools: int, plans: int) -> dict[int, dict[int, tuple[float, float]]]:
-    """Return the ranges of the explicit kinds that a node restricts, by position of the kind and of the plan."""
-    found: dict[int, dict[int, tuple[float, float]]] = {}
-    for variable, limits in node.ranges.items():
-        if variable >= pools + plans:
-            kind, plan = divmod(variable - pools - plans, plans)
-            found.setdefault(kind, {})[plan] = limits
-    return found
-
-
-def least_cost_within(
-    costs: Doubles, number: float, ranges: dict[int, tuple[float, float]], penalty: float = np.inf
-) -> tuple[float, float]:
-    """Return the least cost of some duplicate SIMs within ranges, infinite if impossible, and the marginal cost.
-
-    Args:
-        costs: of a SIM on each plan, shape (J,).
-        number: of the SIMs.
-        ranges: least and greatest number of SIMs on some plans.
-        penalty: marginal cost where the ranges do not add up to the number: more is needed, or its negative.
-    """
-    low = np.array([ranges.get(plan, (0.0, number))[0] for plan in range(len(costs))])
-    high = np.array([ranges.get(plan, (0.0, number))[1] for plan in range(len(costs))])
-    left, total = number - low.sum(), float(low @ costs)
-    if left < 0:
-        return np.inf, -penalty
-    if left == 0:
-        return total, float(costs.min())
-    for plan in np.argsort(costs, kind="stable"):
-        taken = min(left, high[plan] - low[plan])
-        total, left = total + taken * costs[plan], left - taken
-        if left <= 0:
-            return total, float(costs[plan])
-    return np.inf, penalty
