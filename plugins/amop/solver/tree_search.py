@@ -24,15 +24,17 @@ from amop.solver.tree_fleet import TreeFleet
 from amop.solver.tree_master import MasterSolution, TreeMaster
 from amop.solver.tree_node import Node, least_cost_within, ranges_of_kinds
 
-WIDE_GAP, GAP_GOAL = 1e-5, 5e-6
-"""Relative gap above which a tree is built, and at which it is finished."""
+WIDE_GAP, WIDE_GAP_OF_LARGE, GAP_GOAL = 1e-4, 3e-5, 5e-6
+"""Relative gap above which a tree is built, also that of a large fleet, and the gap at which it is finished."""
+LARGE_FLEET = 32_000
+"""SIMs of a large fleet."""
 MAX_NODES, MIN_NODES = 300, 20
 """Nodes of a tree, and those that are worth beginning it."""
 MAX_EXACT_NODES = 100
 """Nodes of a tree that is to prove an optimum."""
 OPTIMAL = 0.4
 """Gap, 1e-6 currency, of a bill that is proved to be the least."""
-MAX_WORK = 45_000_000
+MAX_WORK = 40_000_000
 """Nodes x SIMs x rate plans."""
 STEP_SHARE = 0.5
 """Step from the best prices of a node towards those of the master problem."""
@@ -84,7 +86,8 @@ def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers
     if len(chosen) <= MAX_SIMS:
         goal, wide, max_nodes = OPTIMAL, OPTIMAL, MAX_EXACT_NODES
     else:
-        goal, wide, max_nodes = GAP_GOAL * bill, WIDE_GAP * bill, min(MAX_NODES, MAX_WORK // size)
+        wide = bill * (WIDE_GAP if len(chosen) <= LARGE_FLEET else WIDE_GAP_OF_LARGE)
+        goal, max_nodes = GAP_GOAL * bill, min(MAX_NODES, MAX_WORK // size)
     if bill - relaxation.bound <= wide or max_nodes < MIN_NODES:
         return None
     return search_tree(component, relaxation.price, chosen, goal, max_nodes)
