@@ -37,7 +37,7 @@ class _Proof:
         waiting = [root]
         while waiting:
             node = waiting.pop()
-            if node.split is None:
+            if node.split is None or node.bound * MICRO >= self.result.bound:  # its own prices prove enough
                 yield self._leaf(node)
                 continue
             variable, most = node.split
