@@ -28,14 +28,14 @@ WIDE_GAP, WIDE_GAP_OF_LARGE, GAP_GOAL = 1e-4, 3e-5, 5e-6
 """Relative gap above which a tree is built, also that of a large fleet, and the gap at which it is finished."""
 LARGE_FLEET = 32_000
 """SIMs of a large fleet."""
-MAX_NODES, MIN_NODES = 300, 20
-"""Nodes of a tree, and those that are worth beginning it."""
+MAX_NODES, MAX_NODES_OF_NARROW, MIN_NODES = 600, 150, 20
+"""Nodes of a tree, those after which it ends where the gap is no longer wide, and those that are worth beginning it."""
 MAX_EXACT_NODES = 100
 """Nodes of a tree that is to prove an optimum."""
 OPTIMAL = 0.4
 """Gap, 1e-6 currency, of a bill that is proved to be the least."""
-MAX_WORK = 40_000_000
-"""Nodes x SIMs x rate plans."""
+MAX_WORK, MAX_WORK_OF_LARGE = 90_000_000, 40_000_000
+"""Nodes x SIMs x rate plans, also of a large fleet."""
 STEP_SHARE = 0.5
 """Step from the best prices of a node towards those of the master problem."""
 NODE_TOLERANCE, FINAL_TOLERANCE = 0.05, 1e-3
@@ -72,6 +72,16 @@ class TreeResult:
         return self.bill - self.bound <= OPTIMAL
 
 
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """When a tree is finished; gaps in 1e-6 currency."""
+
+    gap: float
+    """Gap at which it ends."""
+    wide: float
+    """Gap at which it ends after `MAX_NODES_OF_NARROW` nodes."""
+
+
 def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers) -> TreeResult | None:
     """Return the tree of a component whose gap is wide; None where it is not, or where the tree would take too long.
 
@@ -84,33 +94,35 @@ def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers
         return None
     bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
     if len(chosen) <= MAX_SIMS:
-        goal, wide, max_nodes = OPTIMAL, OPTIMAL, MAX_EXACT_NODES
+        goals, max_nodes = Goals(OPTIMAL, OPTIMAL), MAX_EXACT_NODES
+    elif len(chosen) <= LARGE_FLEET:
+        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP * bill), min(MAX_NODES, MAX_WORK // size)
     else:
-        wide = bill * (WIDE_GAP if len(chosen) <= LARGE_FLEET else WIDE_GAP_OF_LARGE)
-        goal, max_nodes = GAP_GOAL * bill, min(MAX_NODES, MAX_WORK // size)
-    if bill - relaxation.bound <= wide or max_nodes < MIN_NODES:
+        goals = Goals(GAP_GOAL * bill, WIDE_GAP_OF_LARGE * bill)
+        max_nodes = min(MAX_NODES, MAX_WORK_OF_LARGE // size)
+    if bill - relaxation.bound <= goals.wide or max_nodes < MIN_NODES:
         return None
-    return search_tree(component, relaxation.price, chosen, goal, max_nodes)
+    return search_tree(component, relaxation.price, chosen, goals, max_nodes)
 
 
-def search_tree(component: PoolComponent, price: Doubles, chosen: Integers, goal: float, max_nodes: int) -> TreeResult:
+def search_tree(component: PoolComponent, price: Doubles, chosen: Integers, goals: Goals, max_nodes: int) -> TreeResult:
     """Return the tree of a component, and an assignment that costs at most as much as a given one.
 
     Args:
         component: the pool component; it has pools.
         price: dual price of each pool's data, shape (K,), currency per MB.
         chosen: the given plan of each SIM, shape (n,).
-        goal: gap at which the search ends, 1e-6 currency.
+        goals: gaps at which the search ends.
         max_nodes: nodes at which it ends.
     """
-    return _TreeSearch(component, chosen, goal / MICRO).run(price, max_nodes)
+    return _TreeSearch(component, chosen, goals).run(price, max_nodes)
 
 
 class _TreeSearch:
-    def __init__(self, component: PoolComponent, chosen: Integers, goal: float) -> None:
-        self.component, self.goal = component, goal
+    def __init__(self, component: PoolComponent, chosen: Integers, goals: Goals) -> None:
+        self.component, self.goal, self.wide = component, goals.gap / MICRO, goals.wide / MICRO
         self.chosen, self.bill = chosen, component.bill(chosen) / MICRO
-        self.fleet = TreeFleet(component, goal)
+        self.fleet = TreeFleet(component, self.goal)
         self.pools, self.plans = len(self.fleet.rate), len(self.fleet.plans)
         self.nodes, self.next_dive = 0, 0.0
         self.pushes = itertools.count(1)
@@ -127,7 +139,11 @@ class _TreeSearch:
             self.master.add(fleet.evaluate(other, no_charge)[1])
         self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         self.leaves = [(root.bound, 0, root)]
-        while self.nodes < max_nodes and (node := self._worst_leaf()).bound < self.bill - self.goal:
+        while self.nodes < max_nodes:
+            node = self._worst_leaf()
+            gap = self.bill - node.bound
+            if gap <= self.goal or (gap <= self.wide and self.nodes >= MAX_NODES_OF_NARROW):
+                break
             if self.nodes < self.next_dive:
                 children = self._branch(node)
             else:
