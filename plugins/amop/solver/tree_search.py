@@ -29,7 +29,10 @@ WIDE_GAP, WIDE_GAP_OF_LARGE, GAP_GOAL = 1e-4, 3e-5, 5e-6
 LARGE_FLEET = 32_000
 """SIMs of a large fleet."""
 MAX_NODES, MAX_NODES_OF_NARROW, MIN_NODES = 600, 150, 20
-"""Nodes of a tree, those after which it ends where the gap is no longer wide, and those that are worth beginning it."""
+"""Nodes of a tree, those after which it ends where the gap is no longer wide, and those that are worth beginning it.
+
+The first two are for one pool, and fewer for more (`_fewer`).
+"""
 MAX_EXACT_NODES = 100
 """Nodes of a tree that is to prove an optimum."""
 OPTIMAL = 0.4
@@ -93,16 +96,21 @@ def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers
     if not component.pools:
         return None
     bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
+    max_nodes = _fewer(MAX_NODES, component)
     if len(chosen) <= MAX_SIMS:
-        goals, max_nodes = Goals(OPTIMAL, OPTIMAL), MAX_EXACT_NODES
+        goals, max_nodes = Goals(OPTIMAL, OPTIMAL), _fewer(MAX_EXACT_NODES, component)
     elif len(chosen) <= LARGE_FLEET:
-        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP * bill), min(MAX_NODES, MAX_WORK // size)
+        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP * bill), min(max_nodes, MAX_WORK // size)
     else:
-        goals = Goals(GAP_GOAL * bill, WIDE_GAP_OF_LARGE * bill)
-        max_nodes = min(MAX_NODES, MAX_WORK_OF_LARGE // size)
+        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP_OF_LARGE * bill), min(max_nodes, MAX_WORK_OF_LARGE // size)
     if bill - relaxation.bound <= goals.wide or max_nodes < MIN_NODES:
         return None
     return search_tree(component, relaxation.price, chosen, goals, max_nodes)
+
+
+def _fewer(nodes: int, component: PoolComponent) -> int:
+    """Return how many nodes of a component take about as long as some nodes of one pool."""
+    return 6 * nodes // (len(component.pools) + 5)
 
 
 def search_tree(component: PoolComponent, price: Doubles, chosen: Integers, goals: Goals, max_nodes: int) -> TreeResult:
@@ -139,10 +147,11 @@ class _TreeSearch:
             self.master.add(fleet.evaluate(other, no_charge)[1])
         self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         self.leaves = [(root.bound, 0, root)]
+        narrow_nodes = _fewer(MAX_NODES_OF_NARROW, self.component)
         while self.nodes < max_nodes:
             node = self._worst_leaf()
             gap = self.bill - node.bound
-            if gap <= self.goal or (gap <= self.wide and self.nodes >= MAX_NODES_OF_NARROW):
+            if gap <= self.goal or (gap <= self.wide and self.nodes >= narrow_nodes):
                 break
             if self.nodes < self.next_dive:
                 children = self._branch(node)
