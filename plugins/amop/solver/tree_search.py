@@ -93,17 +93,18 @@ def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers
         relaxation: its solution.
         chosen: the best assignment so far, shape (n,).
     """
-    if not component.pools:
-        return None
-    bill, size = component.bill(chosen), len(chosen) * len(component.model.rate_plans)
-    max_nodes = _fewer(MAX_NODES, component)
+    size, max_nodes = len(chosen) * len(component.model.rate_plans), _fewer(MAX_NODES, component)
     if len(chosen) <= MAX_SIMS:
-        goals, max_nodes = Goals(OPTIMAL, OPTIMAL), _fewer(MAX_EXACT_NODES, component)
+        gap, wide, max_nodes = 0.0, 0.0, _fewer(MAX_EXACT_NODES, component)
     elif len(chosen) <= LARGE_FLEET:
-        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP * bill), min(max_nodes, MAX_WORK // size)
+        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP, min(max_nodes, MAX_WORK // size)
     else:
-        goals, max_nodes = Goals(GAP_GOAL * bill, WIDE_GAP_OF_LARGE * bill), min(max_nodes, MAX_WORK_OF_LARGE // size)
-    if bill - relaxation.bound <= goals.wide or max_nodes < MIN_NODES:
+        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP_OF_LARGE, min(max_nodes, MAX_WORK_OF_LARGE // size)
+    if not component.pools or max_nodes < MIN_NODES:
+        return None
+    bill = component.bill(chosen)
+    goals = Goals(max(OPTIMAL, gap * bill), max(OPTIMAL, wide * bill))
+    if bill - relaxation.bound <= goals.wide:
         return None
     return search_tree(component, relaxation.price, chosen, goals, max_nodes)
 
