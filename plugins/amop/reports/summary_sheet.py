@@ -168,6 +168,10 @@ def _prices(book: ReportWorkbook, sheet: Any, row: Iterator[int], report: Report
         number = next(row)
         book.cell(sheet, number, 0, "Bound that these prices prove")
         book.cell(sheet, number, 1, from_micro(report.certificate["price_bound_micro"]), "money")
+        if tree := report.certificate.get("tree"):
+            number = next(row)
+            book.cell(sheet, number, 0, "Bound that the proof by cases proves")
+            book.cell(sheet, number, 1, from_micro(tree["bound_micro"]), "money")
     next(row)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from amop.solver.bill import CostModel
 from amop.solver.hashing import device_hashes, sorted_rows
 from amop.solver.model import NONE, Devices, Eligibility, Integers, OptimizerInputError, RatePlans
+from amop.solver.proof_tree import RealTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ class CanonicalProblem:
         original = np.zeros(int(self.pool.max()) + 1 if len(self.pool) else 0)
         original[self.pool] = price
         return original
+
+    def original_tree(self, tree: RealTree) -> RealTree:
+        """Return a tree of the copy with the pools, plans and SIMs of the original."""
+        pools = tuple(int(self.pool[pool]) for pool in tree.pools)
+        rows = np.append(self.row, NONE)
+        return RealTree(pools, tuple((int(self.plan[plan]), int(rows[row])) for plan, row in tree.sets), tree.nodes)
 
 
 def canonical_order(device_id: npt.NDArray[np.str_]) -> Integers:

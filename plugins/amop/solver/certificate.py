@@ -13,7 +13,7 @@ per change added for every SIM that leaves its current plan, the same sum bounds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
 from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
+from amop.solver.proof_tree import TREE_SCALE, CertificateError, ComponentTree, RealTree, rows_of_tree, tree_total
 
 FINEST_SCALE = 10**9
 """Finest unit of a price: 1e-9 currency per MB."""
@@ -29,10 +30,6 @@ MAX_OVERFLOW_ROWS = 10_000
 """SIMs that may be computed in Python's unbounded integers; above this the unit of the prices is made coarser."""
 BOUND_TOLERANCE = 1e-9
 """Relative amount by which a dual bound found in double precision is lowered before it is claimed."""
-
-
-class CertificateError(RuntimeError):
-    """A certificate does not hold: the message has what it claims and what was computed. Never store such a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,8 @@ class DualSolution:
     """True when branch and bound proved the incumbent optimal, within the cap on changes."""
     timed_out: bool
     """True when branch and bound reached its time limit."""
+    trees: tuple[RealTree, ...] = ()
+    """Trees of the components with a wide gap, at ``change_price``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,22 @@ class ChangeProof:
 
 
 @dataclass(frozen=True, slots=True)
+class TreeProof:
+    """A lower bound of the bill that is proved by cases (`proof_tree`) where the gap of the prices is wide."""
+
+    trees: tuple[ComponentTree, ...]
+    """One for each such pool component; the certificate's prices bound the other SIMs."""
+    scale: int
+    """Prices are in 1 / scale currency per MB, charges in 1 / scale of 1e-6 currency."""
+    bound: int
+    """1e-6 currency."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the proof as a JSON-serializable document."""
+        return {"bound_micro": self.bound, "scale": self.scale, "trees": [tree.as_json() for tree in self.trees]}
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """What a result claims, in integers; bills and bounds in 1e-6 currency."""
 
@@ -100,9 +115,15 @@ class Certificate:
     price_bound: int
     """Lower bound of the bill of every assignment to eligible plans, as the prices prove it."""
     lower_bound: int
-    """The claimed lower bound: ``price_bound``, or a higher one proved by branch and bound. `verify` cannot check the
+    """The claimed lower bound: `proved_bound`, or a higher one proved by branch and bound. `verify` cannot check the
     difference: it rests on the MILP solver."""
     changes: ChangeProof | None = None
+    tree: TreeProof | None = None
+
+    @property
+    def proved_bound(self) -> int:
+        """Return the lower bound that `verify` proves, 1e-6 currency."""
+        return self.price_bound if self.tree is None else max(self.price_bound, self.tree.bound)
 
     def as_json(self) -> dict[str, Any]:
         """Return the certificate as a JSON-serializable document."""
@@ -116,6 +137,8 @@ class Certificate:
         }
         if self.changes is not None:
             document["changes"] = self.changes.as_json()
+        if self.tree is not None:
+            document["tree"] = self.tree.as_json()
         return document
 
 
@@ -135,7 +158,9 @@ def certify(
     price_bound = lower_bound(model, price, scale)
     names = tuple(model.pool_name)
     if preference.is_empty:
-        return Certificate(names, scale, price, bill, price_bound, _claimed_bound(dual, bill, price_bound))
+        tree = _tree_proof(model, dual.trees, price, scale)
+        proved = price_bound if tree is None else max(price_bound, tree.bound)
+        return Certificate(names, scale, price, bill, price_bound, _claimed_bound(dual, bill, proved), tree=tree)
     change_count = count_changes(model, assignment)
     objective = bill + preference.min_saving * change_count
     change_scale, change_prices = _integer_prices(model, dual.price, dual.change_price)
@@ -155,6 +180,39 @@ def certify(
         bound=_claimed_bound(dual, objective, proved) if is_comparable else proved,
     )
     return Certificate(names, scale, price, bill, price_bound, price_bound, changes)
+
+
+def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int], scale: int) -> TreeProof | None:
+    """Return the proof of some trees, None without any."""
+    if not trees:
+        return None
+    whole = TreeProof(tuple(tree.as_integers(model, TREE_SCALE) for tree in trees), TREE_SCALE, 0)
+    return replace(whole, bound=tree_bound(model, whole, price, scale))
+
+
+def tree_bound(model: CostModel, proof: TreeProof, price: Sequence[int], scale: int) -> int:
+    """Return the lower bound that trees prove, and prices for the SIMs of no tree, 1e-6 currency.
+
+    Args:
+        model: the fleet.
+        proof: trees of different pool components.
+        price: of each pool's data, length K, in 1 / ``scale`` currency per MB.
+        scale: units of a price per currency and MB.
+
+    Raises:
+        CertificateError: a tree is not complete, two trees are of the same component, or a price is not valid.
+    """
+    is_other = model.has_eligible.copy()
+    if proof.scale < 1:
+        raise CertificateError(f"the price unit 1 / {proof.scale} is not valid: the scale must be at least 1")
+    for tree in proof.trees:
+        rows = rows_of_tree(model, tree.pools)
+        if not is_other[rows].all():
+            raise CertificateError(f"two proof trees have pools {list(tree.pools)}")
+        is_other[rows] = False
+    total = sum(tree_total(model, tree, proof.scale) for tree in proof.trees) * scale
+    total += _price_total(model, price, scale, 0, is_other) * proof.scale
+    return -(-total // (scale * proof.scale))
 
 
 def _claimed_bound(dual: DualSolution, objective: int, proved: int) -> int:
@@ -192,7 +250,11 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
         raise CertificateError(
             f"claimed bill {certificate.bill} and bound {certificate.price_bound}, found {found[0]} and {found[1]}"
         )
-    if not certificate.price_bound <= certificate.lower_bound <= certificate.bill:
+    if certificate.tree is not None:
+        proved = tree_bound(model, certificate.tree, certificate.price, certificate.price_scale)
+        if proved != certificate.tree.bound:
+            raise CertificateError(f"the proof trees claim the bound {certificate.tree.bound}, found {proved}")
+    if not certificate.proved_bound <= certificate.lower_bound <= certificate.bill:
         raise CertificateError(f"the bound {certificate.lower_bound} is not within {found[1]} and {found[0]}")
     if certificate.changes is not None:
         _verify_changes(certificate.changes, certificate.bill, model, assignment)
@@ -231,19 +293,26 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     """
     if scale < 1:
         raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be at least 1")
+    return -(-_price_total(model, price, scale, change_price, None) // scale)
+
+
+def _price_total(model: CostModel, price: Sequence[int], scale: int, change_price: int, only: Flags | None) -> int:
+    """Return the bound of `lower_bound` in 1 / ``scale`` of 1e-6 currency, of some SIMs only if ``only`` is given."""
     highest = highest_prices(model, scale)
     if len(price) != len(highest) or any(not 0 <= p <= high for p, high in zip(price, highest, strict=True)):
         raise CertificateError(f"prices {list(price)} are not within 0 and {highest}")
     overflows = _overflow_rows(model, scale, change_price)
+    large = overflows if only is None else overflows & only
     total = 0
     for first in range(0, len(model.devices), CHUNK_ROWS):
         chunk = slice(first, min(first + CHUNK_ROWS, len(model.devices)))
-        fits = np.arange(chunk.start, chunk.stop)[~overflows[chunk]] if overflows[chunk].any() else chunk
-        if overflows[chunk].all():
+        fitting = ~overflows[chunk] if only is None else ~overflows[chunk] & only[chunk]
+        if not fitting.any():
             continue  # not even the price of a change may fit
+        fits = chunk if fitting.all() else np.arange(chunk.start, chunk.stop)[fitting]
         total += exact_sum(_least_costs(model, fits, price, scale, change_price, np.int64))
-    total += exact_sum(_least_costs(model, np.flatnonzero(overflows), price, scale, change_price, object))
-    return -(-total // scale)
+    total += exact_sum(_least_costs(model, np.flatnonzero(large), price, scale, change_price, object))
+    return total
 
 
 def highest_prices(model: CostModel, scale: int) -> list[int]:

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from amop.solver.certificate import CertificateError
 from amop.solver.components import Doubles
 from amop.solver.model import Integers, OptimizerInputError
+from amop.solver.proof_tree import CertificateError
 from amop.solver.risk_candidates import UNITS, RiskCandidates
 from amop.solver.scenario_certificate import ScenarioCertificate, certify_scenarios, verify_scenarios
 from amop.solver.scenario_search import ScenarioSearchResult

@@ -25,7 +25,7 @@ MAX_DIVES = 6
 
 def round_relaxation(component: PoolComponent, relaxation: Relaxation) -> Integers:
     """Return the rounded assignment of a component, shape (n,), int64."""
-    return _round(component, relaxation, *_vertices(component, relaxation))
+    return round_vertices(component, relaxation.price, *_vertices(component, relaxation))
 
 
 def dive(component: PoolComponent, relaxation: Relaxation, max_slack: float) -> tuple[Integers, Doubles]:
@@ -43,7 +43,7 @@ def dive(component: PoolComponent, relaxation: Relaxation, max_slack: float) -> 
         The assignment of the component, shape (n,), int64, and the prices that it was rounded at, shape (K,).
     """
     vertices, weights = _vertices(component, relaxation)
-    chosen = _round(component, relaxation, vertices, weights)
+    chosen = round_vertices(component, relaxation.price, vertices, weights)
     for _ in range(MAX_DIVES):
         if _pool_slack(component, relaxation.price, chosen) <= max_slack:
             break
@@ -56,7 +56,7 @@ def dive(component: PoolComponent, relaxation: Relaxation, max_slack: float) -> 
         ]
         relaxation = min(children, key=lambda child: child.bound)
         vertices, weights = _vertices(component, relaxation)
-        chosen = _round(component, relaxation, vertices, weights)
+        chosen = round_vertices(component, relaxation.price, vertices, weights)
     return chosen, relaxation.price
 
 
@@ -68,8 +68,22 @@ def _vertices(component: PoolComponent, relaxation: Relaxation) -> tuple[list[In
     return cheapest_assignments(component, relaxation, prices), weights[order]
 
 
-def _round(component: PoolComponent, relaxation: Relaxation, vertices: list[Integers], weights: Doubles) -> Integers:
-    """Return the rounded assignment, shape (n,)."""
+def round_vertices(
+    component: PoolComponent,
+    price: Doubles,
+    vertices: list[Integers],
+    weights: Doubles,
+    target: Doubles | float = 0.0,
+) -> Integers:
+    """Return an assignment close to a convex combination of assignments, shape (n,).
+
+    Args:
+        component: the pool component.
+        price: dual price of each pool's data, shape (K,), currency per MB.
+        vertices: the assignments, shape (n,) each.
+        weights: their weights, which add up to 1.
+        target: excess of the pools that costs least, shape (K,), 1e-6 MB.
+    """
     chosen = vertices[0].copy()
     rows = _split_sims(vertices)
     if len(rows):
@@ -81,7 +95,7 @@ def _round(component: PoolComponent, relaxation: Relaxation, vertices: list[Inte
         chosen[rows] = choices[take, np.arange(len(rows))]
         one_by_one = _rows_of_every_size(component.usage[rows])
         chosen[rows[one_by_one]] = _round_one_by_one(
-            component, relaxation.price, chosen, rows[one_by_one], choices[:, one_by_one], weights
+            component, price, chosen, rows[one_by_one], choices[:, one_by_one], weights, target
         )
     return chosen
 
@@ -99,7 +113,13 @@ def _rows_of_every_size(usage: Doubles) -> Integers:
 
 
 def _round_one_by_one(
-    component: PoolComponent, price: Doubles, chosen: Integers, rows: Integers, choices: Integers, weights: Doubles
+    component: PoolComponent,
+    price: Doubles,
+    chosen: Integers,
+    rows: Integers,
+    choices: Integers,
+    weights: Doubles,
+    target: Doubles | float,
 ) -> Integers:
     """Return plans of some SIMs, shape (m,), chosen one by one so that the pools stay close to the relaxation.
 
@@ -112,6 +132,7 @@ def _round_one_by_one(
         rows: positions of the SIMs to choose for, the largest first, shape (m,).
         choices: their plans in each vertex, shape (vertices, m).
         weights: weight of each vertex.
+        target: excess of the pools that costs least, shape (K,), 1e-6 MB.
     """
     pools = len(component.pools)
     excess = np.stack([component.exact_excess(rows, plans) for plans in choices]).astype(np.float64)
@@ -123,7 +144,7 @@ def _round_one_by_one(
     before = np.bincount(
         component.pool_of_plans[chosen[rows]] + 1, component.exact_excess(rows, chosen[rows]), minlength=pools + 1
     )[1:]
-    total = (component.pool_excess(chosen) - before + shares.sum(axis=0)).tolist()
+    total = (component.pool_excess(chosen) - before + shares.sum(axis=0) - target).tolist()
     under, over = price.tolist(), (component.highest - price).tolist()
     taken = []
     for plans, at, data, share in zip(

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from amop.solver.bill import INT64_LIMIT, exact_sum
-from amop.solver.certificate import MAX_OVERFLOW_ROWS, CertificateError, highest_prices
+from amop.solver.certificate import MAX_OVERFLOW_ROWS, highest_prices
 from amop.solver.changes import count_changes
 from amop.solver.model import NONE, Flags, Integers, largest
+from amop.solver.proof_tree import CertificateError
 from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
 
 FINEST_SCALE = 10**9

@@ -17,11 +17,14 @@ from amop.solver.bill import CostModel
 from amop.solver.certificate import DualSolution
 from amop.solver.changes import ChangePreference, assignment_without_changes, count_changes, is_changed
 from amop.solver.components import Doubles, PoolComponent, pool_components
-from amop.solver.exact import solve_exactly
+from amop.solver.exact import MAX_SIMS, ExactResult, solve_exactly
 from amop.solver.local_search import local_search
 from amop.solver.model import NONE, Integers
 from amop.solver.prices import Relaxation, solve_relaxation
+from amop.solver.proof_tree import RealTree
 from amop.solver.rounding import dive, round_relaxation
+from amop.solver.tree_proof import proof_of
+from amop.solver.tree_search import TreeResult, close_gap
 
 MAX_CHANGE_PRICES = 30
 """Prices per change that are tried to satisfy a cap."""
@@ -78,19 +81,34 @@ class Search:
         """Search every component at a price per change (1e-6 currency), or only round its relaxation."""
         assignment = np.full(len(self.model.devices), NONE, dtype=np.int64)
         price = np.zeros(self.model.pool_count)
-        bound, is_optimal, timed_out = 0.0, True, False
+        bound, is_optimal, timed_out, trees = 0.0, True, False, list[RealTree]()
         for component in self._components(change_price):
             relaxation = solve_relaxation(component)
-            chosen, exact = round_relaxation(component, relaxation), None
+            chosen, tree, exact = round_relaxation(component, relaxation), None, None
             if not rounding_only:
                 chosen = _search_and_dive(component, relaxation, chosen)
-                exact = solve_exactly(component, relaxation.price, chosen, self._deadline - time.perf_counter())
+                tree = close_gap(component, relaxation, chosen)
+                if tree is not None:
+                    chosen = tree.chosen
+                    trees.append(proof_of(tree))
+                exact = self._solve_exactly(component, relaxation, chosen, tree)
             assignment[component.rows] = chosen if exact is None else exact.chosen
             price[component.pools] = relaxation.price
-            bound += relaxation.bound if exact is None else max(relaxation.bound, exact.bound)
+            bound += max(part.bound for part in (relaxation, tree, exact) if part is not None)
             is_optimal &= exact is not None and exact.is_optimal
             timed_out |= exact is not None and not exact.is_optimal
-        return SearchResult(assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out))
+        return SearchResult(
+            assignment, DualSolution(price, price, change_price, bound, is_optimal, timed_out, tuple(trees))
+        )
+
+    def _solve_exactly(
+        self, component: PoolComponent, relaxation: Relaxation, chosen: Integers, tree: TreeResult | None
+    ) -> ExactResult | None:
+        """Return the result of branch and bound; where the tree has proved the optimum, only enumerate."""
+        is_proved = tree is not None and tree.is_optimal and len(chosen) <= MAX_SIMS
+        seconds = 0.0 if is_proved else self._deadline - time.perf_counter()
+        exact = solve_exactly(component, relaxation.price, chosen, seconds)
+        return ExactResult(chosen, True, float(component.bill(chosen))) if exact is None and is_proved else exact
 
     def _search_with_cap(self, preference: ChangePreference, cap: int, over_cap: SearchResult) -> SearchResult:
         """Raise the price per change until the cap holds, then spend what is left of the cap on the best changes."""

@@ -4,9 +4,10 @@
 
 1. `bill`: check the input and build the cost model.
 2. `canonical`: copy the fleet into an order that does not depend on the input's.
-3. `search`: for each pool component the LP relaxation (`prices`), `rounding`, `local_search`, and branch and bound
-   (`exact`) where it is small.
-4. `certificate`: turn the dual prices into integers and compute the bound that they prove.
+3. `search`: for each pool component the LP relaxation (`prices`), `rounding`, `local_search`, a proof by cases
+   (`tree_search`) where the gap is wide, and branch and bound (`exact`) where it is small.
+4. `certificate`: turn the dual prices into integers and compute the bound that they prove, alone or as the leaves of
+   trees (`proof_tree`).
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def optimize(
         found.dual,
         price=canonical.original_prices(found.dual.price),
         free_price=canonical.original_prices(found.dual.free_price),
+        trees=tuple(canonical.original_tree(tree) for tree in found.dual.trees),
     )
     certificate = certify(model, preference, dual, assignment, best.total_cost)
     return OptimizationResult(

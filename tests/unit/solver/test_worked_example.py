@@ -14,7 +14,8 @@ from amop.optimization.csv_files import OptimizationInputs, read_inputs, result_
 from amop.solver import OptimizationResult, from_micro, micro, optimize, verify
 from amop.solver.certificate import lower_bound
 from amop.solver.explanation import FinalPrices, explain
-from amop.solver.model import Integers
+from amop.solver.model import MICRO, Integers
+from amop.solver.proof_tree import CountedSet, Leaf, Split, tree_total
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "optimizer.md"
 PERIOD_DAYS = 30
@@ -143,3 +144,27 @@ def test_the_sims_that_move_and_the_figures_are_those_of_the_page(
     assert moved == table("moved")
     figures = {name: value for name, value in result_figures(result, 0.0).items() if name != "seconds"}
     assert [f"{name} {value}" for name, value in figures.items()] == code_block("text").splitlines()
+
+
+def test_the_cases_of_the_page_prove_the_bill_of_the_meters(result: OptimizationResult) -> None:
+    none, some = table("case")
+    sims = [f"SIM-{number}" for number in (1, 2, 3)]
+    for case in (none, some):
+        parts = [Decimal(case[sim]) for sim in sims]
+        assert sum(parts) - Decimal(case["less charge x N"]) == pytest.approx(
+            Decimal(case["bound"]), abs=Decimal("2e-6")
+        )
+    proof = result.certificate.tree
+    assert proof is not None
+    meters = result.certificate.pool_name.index("pool meters")
+    tree = next(tree for tree in proof.trees if tree.pools == (meters,))
+    assert tree.sets == (CountedSet("meter 50", None),)
+    leaves = [
+        Leaf((int(Decimal(case["price per MB"]) * SCALE),), ((0, int(Decimal(case["charge"]) * MICRO * SCALE)),))
+        for case in (none, some)
+    ]
+    of_page = replace(tree, nodes=(Split(False, 0, 0), *leaves))
+    assert of_page == tree
+    assert from_micro(tree_total(result.model, of_page, SCALE) // SCALE) == Decimal(some["bound"])
+    assert Decimal(none["bound"]) > Decimal(some["bound"])
+    assert result.certificate.proved_bound == result.total_cost
