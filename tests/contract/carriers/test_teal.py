@@ -34,6 +34,8 @@ CANARY = "canary-5d20-api-secret"
 AS_OF = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CYCLE_START = date(2026, 11, 12)
 SINCE = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_PAGES = 50
+"""More pages than any list of these tests has."""
 USER = "api_teal"
 UNKNOWN = "89049010000000000000000000000009"
 LIST, END, INFO = "GET /esims", "GET /esims (end of the list)", "GET /esims/info"
@@ -70,6 +72,7 @@ def client(carrier: RunningCarrier, waiting: Waiting) -> Iterator[TealClient]:
 def all_pages(client: TealClient) -> list[DevicePage]:
     pages: list[DevicePage] = []
     while not pages or not pages[-1].is_last_page:
+        assert len(pages) < MOST_PAGES, "the list has no end"
         after = pages[-1].next_after if pages else None
         pages.append(client.list_devices_page(modified_since=SINCE, page_number=len(pages) + 1, after=after))
     return pages

@@ -30,6 +30,8 @@ APP_CANARY = "canary-44fa-app-secret"
 AS_OF = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CYCLE_START = date(2026, 11, 9)
 SINCE = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_PAGES = 50
+"""More pages than any list of these tests has."""
 USER = "api_thingspace"
 LIST, USAGE = "POST /devices/actions/list", "POST /devices/usage/actions/list"
 TOKEN, LOGIN = "POST /oauth2/token", "POST /session/login"
@@ -63,6 +65,7 @@ def client(carrier: RunningCarrier, waiting: Waiting) -> Iterator[ThingSpaceClie
 def all_pages(client: ThingSpaceClient) -> list[DevicePage]:
     pages: list[DevicePage] = []
     while not pages or not pages[-1].is_last_page:
+        assert len(pages) < MOST_PAGES, "the list has no end"
         after = pages[-1].next_after if pages else None
         pages.append(client.list_devices_page(modified_since=SINCE, page_number=len(pages) + 1, after=after))
     return pages
