@@ -39,7 +39,8 @@ NOT_JUDGED = timedelta(hours=6)
 """A new cycle's usage may be missing for this long: the carrier has not rated it yet."""
 
 FEWEST_UNITS = 100
-"""Where fewer bytes, messages or seconds are to be expected, none at all is no wonder."""
+"""Where fewer bytes, messages or seconds are to be expected, none at all is no wonder; `UNCERTAINTY` times as many
+where the history is uncertain: the messages of a month may all be sent by day, or on one day."""
 
 UNCERTAINTY = 8
 """Factors are this many times larger where the history is uncertain."""
@@ -187,7 +188,8 @@ def judge_total_usage(
     most = loss.total_before * (max(growth, Decimal(1)) if is_same_cycle else growth)
     least = loss.total_before if is_same_cycle else loss.total_before * growth
     unit = {"DATA": "bytes", "SMS": "messages"}.get(loss.usage_type, "seconds")
-    is_judged_low = least >= FEWEST_UNITS and (is_same_cycle or elapsed >= NOT_JUDGED)
+    fewest = FEWEST_UNITS if is_same_cycle else FEWEST_UNITS * uncertainty
+    is_judged_low = least >= fewest and (is_same_cycle or elapsed >= NOT_JUDGED)
     for factor, name, is_refused in (
         (limits.maximum_usage_factor, "maximum_usage_factor", True),
         (limits.warning_usage_factor, "warning_usage_factor", False),
