@@ -119,7 +119,8 @@ CHAPTERS: Sequence[Chapter] = (
     Chapter(
         "Seeded nights",
         "A seed draws faults of all kinds and their places. `make simulate SEEDS=1000` runs a thousand seeds; a "
-        "failure names its seed and the fewest faults that still fail.",
+        "failure names its seed and the fewest faults that still fail. Sixty seeds and the other tests of the "
+        "folder took 128 s on two cores: 1,690 seeds an hour or more.",
         ("chaos/*/test_seeded_nights.py", "chaos/*/test_crashed_database.py"),
     ),
     Chapter(
