@@ -46,6 +46,8 @@ BEFORE_THE_DAY, AFTER_CELERY = "warehouse_before_the_day", "warehouse_after_cele
 """The warehouse that the local executor begins with, and the one that Celery has left."""
 DAY_SECONDS = 900.0
 
+END_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+END_WAITS += f" WHERE datname = '{WAREHOUSE}' AND application_name = 'amop wait_for_staging'"
 PRIVILEGED = "SELECT rolname FROM pg_roles"
 PRIVILEGED += " WHERE rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
 DEVICES = "SELECT iccid, status, rate_plan, communication_plan, ctd_data_usage FROM amop.device"
@@ -139,7 +141,9 @@ def started(compose: ComposeWorld, api: AirflowApi) -> dict[str, str]:
 def celery_day(compose: ComposeWorld, api: AirflowApi, started: dict[str, str]) -> Day:
     """The day of both providers on the two workers, ended."""
     day = wait_for_day(compose, api, started)
-    # PostgreSQL refuses this while a process is connected: the ended day has left no connection behind.
+    # The triggerer keeps the connection of its waits for the next ones; any other process has closed its own, or
+    # PostgreSQL refuses the new name.
+    administer(compose, END_WAITS)
     administer(compose, f"ALTER DATABASE {WAREHOUSE} RENAME TO {AFTER_CELERY}")
     return replace(day, dsn=compose.conninfo(AFTER_CELERY, "amop_runtime"))
 
