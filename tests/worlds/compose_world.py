@@ -57,7 +57,7 @@ PARSE_SECONDS = 300
 STOP_SECONDS = 120.0
 REPEAT_SECONDS = 30.0
 """Airflow's handlers of SIGTERM raise SystemExit. Python ignores it where the signal arrives in a callback of a weak
-reference: the process goes on as if it had not been asked, and is asked again."""
+reference: the process then continues as if no signal had come, and gets another one."""
 POLL_SECONDS = 0.2
 
 

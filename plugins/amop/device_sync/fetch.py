@@ -73,8 +73,8 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
 
     Resumes after the last page in the ledger. If a SIM appears twice in the list, others may have moved past the
     reader: the pages from the first such SIM on are read again until no new one appears, at most
-    `amop.device_sync.list_guards.MAXIMUM_SCAN_PASSES` times. SIMs that a full list does not contain are read alone
-    (`amop.device_sync.unlisted`).
+    `amop.device_sync.list_guards.MAXIMUM_SCAN_PASSES` times. SIMs that a full list does not contain are read
+    individually (`amop.device_sync.unlisted`).
 
     Raises:
         CarrierError: the carrier refused or could not be reached within the retry budget.

@@ -236,7 +236,7 @@ def end_scan_pass(
 ) -> None:
     """Decide after the last page: read again because SIMs moved, or complete the list and queue the usage reads.
 
-    The SIMs that an exact full list does not contain are read alone before it is complete.
+    The SIMs that an exact full list does not contain are read individually before it is complete.
     """
     found = reads.find_list_duplicates(connection, run_id=run.id, last_page=last_page)
     # The same SIMs at the same places in two passes: the carrier lists them twice, nothing has moved.

@@ -39,8 +39,8 @@ NOT_JUDGED = timedelta(hours=6)
 """A new cycle's usage may be missing for this long: the carrier has not rated it yet."""
 
 FEWEST_UNITS = 100
-"""Where fewer bytes, messages or seconds are to be expected, none at all is no wonder; `UNCERTAINTY` times as many
-where the history is uncertain: the messages of a month may all be sent by day, or on one day."""
+"""A total of zero is plausible where fewer bytes, messages or seconds than this are expected; `UNCERTAINTY` times this
+number where the history is uncertain: a fleet may send all messages of a month by day, or on one day."""
 
 UNCERTAINTY = 8
 """Factors are this many times larger where the history is uncertain."""

@@ -1,9 +1,9 @@
-"""Read the SIMs alone that a complete full list does not contain: some exist, and the list has missed them.
+"""Read individually the SIMs that are missing from a complete full list: some may exist, missed by the list.
 
 A SIM that is removed at the carrier while the list is read moves those behind it up by one: the first SIM of the next
 page is then on the page that was read before, and on none of the others. No count of the list shows that. But one
-removal hides one SIM, so there are few of them, and a known SIM that is missing is known: one read says whether it
-exists. What is found is staged as one more page of the list.
+removal hides one SIM, so that there are few, and the warehouse knows which SIMs are missing: one read of each shows
+whether it exists. Those that do are staged as one more page of the list.
 
 The reads are part of ``service_provider.detail_calls_per_run``.
 """
@@ -69,7 +69,7 @@ def stage_unlisted(
     count = failures = 0
     for iccid in unlisted:
         if failures >= CONSECUTIVE_FAILURES:
-            log.warning("%s: no further SIM is read alone after %s failures", run.service_provider_name, failures)
+            log.warning("%s: no further SIM is read after %s consecutive failures", run.service_provider_name, failures)
             break
         count += 1
         try:
@@ -87,7 +87,7 @@ def stage_unlisted(
         _stage(connection, run, position, last_page + 1, found, clock)
     if count:
         log.info(
-            "%s: %s not in the full list; %s read alone, %s exist and count as listed",
+            "%s: %s not in the full list; %s read individually, %s exist and count as listed",
             run.service_provider_name,
             several(len(unlisted), "SIM is", "SIMs are"),
             count,

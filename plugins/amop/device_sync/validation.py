@@ -33,7 +33,7 @@ KNOWN_STATUSES = frozenset(
 """Statuses of a SIM: those of Control Center, and SUSPENDED of the other API families."""
 
 FINAL_STATUSES = frozenset({"RETIRED", "PURGED", "REPLACED"})
-"""Control Center's final ones: the carrier may still show such a SIM alone although its list does not contain it."""
+"""Control Center's final ones: the carrier may still answer a read of such a SIM although no list contains it."""
 
 
 Attributes = tuple[str | None, str | None, str | None]

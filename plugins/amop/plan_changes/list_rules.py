@@ -1,8 +1,8 @@
 """Rules of the list of modified SIMs: when it replaces one read for each plan change, and what it proves.
 
 Between the device list that the changes are built on and the write, another party may change a SIM. A carrier that
-lists the SIMs modified since a moment says which: these are read alone before they are written, the others are not. The
-same list shows the changes made until then, which reads them back. It is read again every few writes.
+lists the SIMs modified since a moment says which: only these are read individually before they are written.
+The same list shows the changes made until then, which reads them back. It is read again every few writes.
 
 No clock of the carrier is needed: the changes that were made and confirmed prove what a list covers. A list that shows
 a change made shortly before it is current. A list whose first own change was made before the previous list was read

@@ -128,7 +128,7 @@ class PlanChange:
     from_rate_plan: str | None
     to_rate_plan: str
     is_read_first: bool
-    """True: the SIM is read alone before the change is sent."""
+    """True: the SIM is read individually before the change is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, cl
 def _read_list(
     connection: WarehouseConnection, changes: InstanceChanges, client: CountedReads, clock: Clock
 ) -> tuple[int, list[AppliedChange]]:
-    """Read back by a list if lists checked the changes; return how many it verified, and the changes to read alone."""
+    """Read back by a list if lists checked the changes; return how many it verified, and the changes left to read."""
     instance_id = changes.instance_id
     device_list = store.device_list(connection, instance_id=instance_id)
     sample = store.sample(connection, instance_id=instance_id, sample_size=VERIFICATION_SAMPLE)
