@@ -33,7 +33,7 @@ from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, LaterRun,
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
 from amop.runs.store.sync_runs import warnings_of_instance
-from amop.wording import several
+from amop.wording import capped, several
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,9 @@ def _decide_on_others(changes: InstanceChanges, warnings: int, pace: _Pace, can_
     if not changes.change_count:
         if changes.upgrade_effect == changes.downgrade_effect == "next_cycle":
             return Decision(ChangesStatus.NOTHING_TO_CHANGE, "plan changes count from the next billing period only")
-        return Decision(ChangesStatus.NOTHING_TO_CHANGE, "every SIM is on its cheapest rate plan")
+        note = capped(changes.change_cap, changes.uncapped_changes, changes.uncapped_saving, changes.currency)
+        cause = "" if note is None else f"; they are {note}"
+        return Decision(ChangesStatus.NOTHING_TO_CHANGE, f"no plan changes that save enough were found{cause}")
     refused = _refused(changes, pace)
     if refused is not None:
         return refused

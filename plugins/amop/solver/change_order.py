@@ -39,7 +39,9 @@ class ChangeOrder:
     """Bill before any change less the bill after the first k changes, shape (n + 1,), 1e-6 currency."""
 
 
-def order_changes(model: CostModel, effects: ChangeEffects, before: Integers, price: Sequence[float]) -> ChangeOrder:
+def order_changes(
+    model: CostModel, effects: ChangeEffects, before: Integers, price: Sequence[float], most: int | None = None
+) -> ChangeOrder:
     """Return the order of sending; ties: the first change of ``effects``.
 
     Args:
@@ -47,12 +49,13 @@ def order_changes(model: CostModel, effects: ChangeEffects, before: Integers, pr
         effects: the changes.
         before: plan of each SIM before any change, shape (N,); -1 for a SIM that is not billed.
         price: price of each pool's data in the proof, length K, currency per MB.
+        most: number of changes to order; None = all.
     """
     bill = SimulatedBill(model, effects, model.pool_excess(before))
     remaining = _Remaining(bill, np.asarray(price, dtype=np.float64))
     floor = min(0, bill.saving_of_all())
     order, saving = [], [0]
-    for _ in range(len(effects)):
+    for _ in range(len(effects) if most is None else min(most, len(effects))):
         change = remaining.next(floor)
         bill.make(change)
         remaining.remove(change)

@@ -15,9 +15,11 @@ import numpy as np
 
 from amop.solver.bill import CostModel
 from amop.solver.certificate import DualSolution
+from amop.solver.change_effects import ChangeEffects
+from amop.solver.change_order import order_changes
 from amop.solver.changes import ChangePreference, assignment_without_changes, count_changes, is_changed
 from amop.solver.components import Doubles, PoolComponent, pool_components
-from amop.solver.exact import MAX_SIMS, ExactResult, solve_exactly
+from amop.solver.exact import MAX_SIMS, ExactResult, Incumbent, solve_exactly, solve_within_cap
 from amop.solver.local_search import local_search
 from amop.solver.model import NONE, Integers
 from amop.solver.prices import Relaxation, solve_relaxation
@@ -127,12 +129,31 @@ class Search:
         if high is None:  # no price was high enough: keep every plan that may be kept
             unproved = replace(low.dual, is_optimal=False, timed_out=False)
             high = SearchResult(assignment_without_changes(self.model, low.assignment), unproved)
-        filled = self._fill_cap(low, high, cap)
-        incumbent = self._search_within_cap(filled, high.dual, cap)
+        within = [
+            self._fill_cap(low, high, cap),
+            *(self._first_changes(one, preference, cap) for one in (low, over_cap)),
+        ]
+        searched = [self._search_within_cap(one, high.dual, cap) for one in within]
+        incumbent = min((*searched, *within), key=lambda one: self._objective(one, preference))
         best_dual = max(
             (low.dual, high.dual), key=lambda dual: dual.bound - (dual.change_price - preference.min_saving) * cap
         )
-        return self._close_gap(preference, incumbent, best_dual)
+        return self._close_gap(preference, cap, incumbent, best_dual)
+
+    def _objective(self, assignment: Integers, preference: ChangePreference) -> int:
+        """Return bill + minimum saving x changes, 1e-6 currency."""
+        return self.model.bill(assignment) + preference.min_saving * count_changes(self.model, assignment)
+
+    def _first_changes(self, over_cap: SearchResult, preference: ChangePreference, cap: int) -> Integers:
+        """Return the plans after the first changes of a result, in the order of sending: as many as save most."""
+        model, after = self.model, over_cap.assignment
+        before = assignment_without_changes(model, after)
+        effects = ChangeEffects.of(model, before, after, is_changed(model, after))
+        in_order = order_changes(model, effects, before, over_cap.dual.price.tolist(), most=cap)
+        count = int((in_order.saving - preference.min_saving * np.arange(len(in_order.saving))).argmax())
+        rows = effects.row[in_order.order[:count]]
+        before[rows] = after[rows]
+        return before
 
     def _fill_cap(self, low: SearchResult, high: SearchResult, cap: int) -> Integers:
         """Return the higher price's assignment, with the best changes of the lower price's one up to the cap."""
@@ -147,10 +168,7 @@ class Search:
         return filled
 
     def _search_within_cap(self, assignment: Integers, dual: DualSolution, cap: int) -> Integers:
-        """Run the local search from an assignment within the cap; undo the changes of least saving where it exceeds it.
-
-        Return the cheaper of the two assignments.
-        """
+        """Run the local search from an assignment within the cap; undo the changes of least saving above it."""
         model, improved = self.model, assignment.copy()
         for component in self._components(dual.change_price):
             start = improved[component.rows]
@@ -161,7 +179,7 @@ class Search:
             saving = self._costs_at_prices(dual, rows, current) - self._costs_at_prices(dual, rows, improved[rows])
             undone = rows[np.argsort(saving, kind="stable")[: len(rows) - cap]]
             improved[undone] = model.devices.current_rate_plan[undone]
-        return min((improved, assignment), key=model.bill)
+        return improved
 
     def _costs_at_prices(self, dual: DualSolution, rows: Integers, plans: Integers) -> Doubles:
         """Return what SIMs cost on plans at the dual prices, without the price per change, shape (m,)."""
@@ -169,23 +187,22 @@ class Search:
         price = np.append(dual.price, 0.0)[model.pool[model.group[rows], plans]]  # pool -1 reads the appended 0
         return np.asarray(model.own_costs(rows, plans) + price * model.excess(rows, plans))
 
-    def _close_gap(self, preference: ChangePreference, incumbent: Integers, dual: DualSolution) -> SearchResult:
-        """Run branch and bound under the cap where the fleet is one small component; else keep the dual bound."""
-        components = self._components(preference.min_saving)
-        component = next(components, None)
-        exact = None
-        if component is not None and next(components, None) is None:
-            price = solve_relaxation(component).price
-            seconds = self._deadline - time.perf_counter()
-            exact = solve_exactly(component, price, incumbent[component.rows], seconds, preference.max_changes)
-        if exact is None or component is None:
-            return SearchResult(incumbent, replace(dual, free_price=dual.price, is_optimal=False, timed_out=False))
+    def _close_gap(
+        self, preference: ChangePreference, cap: int, incumbent: Integers, dual: DualSolution
+    ) -> SearchResult:
+        """Run branch and bound under the cap where the fleet is small; else keep the dual bound."""
+        fleet, dual = [], replace(dual, free_price=dual.price, is_optimal=False, timed_out=False)
+        if np.count_nonzero(incumbent != NONE) <= MAX_SIMS:
+            for component in self._components(preference.min_saving):
+                price = solve_relaxation(component).price
+                fleet.append(Incumbent(component, price, incumbent[component.rows]))
+        exact = solve_within_cap(fleet, cap, self._deadline - time.perf_counter()) if fleet else None
+        if exact is None:
+            return SearchResult(incumbent, dual)
         assignment = incumbent.copy()
-        assignment[component.rows] = exact.chosen
-        is_optimal = exact.is_optimal
-        return SearchResult(
-            assignment, replace(dual, free_price=dual.price, is_optimal=is_optimal, timed_out=not is_optimal)
-        )
+        for one, chosen in zip(fleet, exact.chosen, strict=True):
+            assignment[one.component.rows] = chosen
+        return SearchResult(assignment, replace(dual, is_optimal=exact.is_optimal, timed_out=not exact.is_optimal))
 
 
 def _search_and_dive(component: PoolComponent, relaxation: Relaxation, rounded: Integers) -> Integers:

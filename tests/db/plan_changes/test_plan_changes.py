@@ -108,7 +108,23 @@ def test_a_test_of_the_dag_does_not_wait_for_approval(world: ChangesWorld) -> No
 def test_without_changes_there_is_nothing_to_decide(world: ChangesWorld) -> None:
     instance_id = world.instance([])
     assert world.plan(instance_id) == "nothing_to_change"
-    assert world.row(instance_id)["changes_reason"] == "every SIM is on its cheapest rate plan"
+    assert world.row(instance_id)["changes_reason"] == "no plan changes that save enough were found"
+
+
+def test_where_a_cap_leaves_no_changes_the_reason_says_what_it_costs(world: ChangesWorld) -> None:
+    instance_id = world.instance([])
+    world.execute(
+        "UPDATE amop.optimization_instance"
+        ' SET certificate = \'{"changes": {"most": 1, "count": 0}}\','
+        " uncapped_change_count = 2, uncapped_cost = total_cost - 7"
+        " WHERE id = %s",
+        instance_id,
+    )
+    assert world.plan(instance_id) == "nothing_to_change"
+    assert world.row(instance_id)["changes_reason"] == (
+        "no plan changes that save enough were found; they are capped by maximum_changes = 1;"
+        " without the cap 2 more changes would save USD 7.00"
+    )
 
 
 def test_too_little_time_for_all_changes_is_no_go_and_rejects_them_with_the_reason(world: ChangesWorld) -> None:
