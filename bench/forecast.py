@@ -80,12 +80,12 @@ def outcomes(
     for name, plans in PRICE_LISTS.items():
         eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
         truth = CostModel(devices_with(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
-        best = _optimize(real, plans, eligibility).total_cost
+        best, of_point = (_optimize(usage, plans, eligibility) for usage in (real, point))
         for method, usage in usages.items():
             if method not in methods:
                 continue
             result = optimize_expected(
-                devices_with(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, time_limit=0
+                devices_with(point), plans, eligibility, usage, period_days=PERIOD, uses_proration=False, point=of_point
             )
             bill, covered, bias = truth.bill(result.assignment), None, 0.0
             if method in intervals:
@@ -94,10 +94,10 @@ def outcomes(
                 ]
                 risk = RiskFigures.merged(parts)
                 covered, bias = risk.quantile(5) <= bill <= risk.quantile(95), risk.expected() / bill - 1
-            found.append(Outcome(generator, name, cut, method, bill / best - 1, covered, bias))
+            found.append(Outcome(generator, name, cut, method, bill / best.total_cost - 1, covered, bias))
         if "point" in methods:
-            bill = truth.bill(_optimize(point, plans, eligibility).assignment)
-            found.append(Outcome(generator, name, cut, "point", bill / best - 1, None, 0.0))
+            bill = truth.bill(of_point.assignment)
+            found.append(Outcome(generator, name, cut, "point", bill / best.total_cost - 1, None, 0.0))
     return found
 
 

@@ -49,12 +49,23 @@ def outcomes(
     for plans in PRICE_LISTS.values():
         eligibility = Eligibility.of(np.ones((1, len(plans)), dtype=np.bool_))
         truth = CostModel(devices_with(real), plans, eligibility, Terms(PERIOD, uses_proration=False))
-        terms = {"period_days": PERIOD, "uses_proration": False, "time_limit": 0}
-        least = optimize(devices_with(real), plans, eligibility, **terms).total_cost  # type: ignore[arg-type]
+        terms = {"period_days": PERIOD, "uses_proration": False}
         devices = devices_with(usage.mean(axis=1).astype(np.int64))
+        best, point = (
+            optimize(known, plans, eligibility, time_limit=0, **terms)  # type: ignore[arg-type]
+            for known in (devices_with(real), devices)
+        )
         for weight in weights:
-            chosen = optimize_expected(devices, plans, eligibility, usage, risk_weight=weight, **terms)  # type: ignore[arg-type]
-            found.append(Outcome(generator, cut, weight, truth.bill(chosen.assignment) / least - 1))
+            chosen = optimize_expected(
+                devices,
+                plans,
+                eligibility,
+                usage,
+                risk_weight=weight,
+                point=point,
+                **terms,  # type: ignore[arg-type]
+            )
+            found.append(Outcome(generator, cut, weight, truth.bill(chosen.assignment) / best.total_cost - 1))
     return found
 
 

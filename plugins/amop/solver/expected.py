@@ -106,6 +106,7 @@ def optimize_expected(
     min_saving_per_change: Decimal | int | str = 0,
     risk_weight: Decimal | int | str = 0,
     time_limit: float | None = None,
+    point: OptimizationResult | None = None,
 ) -> ExpectedResult:
     """Return the assignment of the least expected bill + minimum saving x changes that was found, with its proof.
 
@@ -123,6 +124,7 @@ def optimize_expected(
         min_saving_per_change: minimum saving per change of a plan, in currency.
         risk_weight: of the mean of the worst tenth of the bills, 0 to 10; see `amop.solver.risk`.
         time_limit: seconds for branch and bound of the point forecast; see `optimize`.
+        point: the result of `optimize` for the same arguments, where it is known; None = computed here.
 
     Raises:
         OptimizerInputError: the input breaks a rule of the model; the message names the SIM or the plan.
@@ -146,7 +148,8 @@ def optimize_expected(
     terms = Terms(period_days, uses_proration, prorate_allowance, pool_scope)
     bills = ScenarioBills(CostModel(devices, rate_plans, eligibility, terms), usage)
     saving = minimum_saving(min_saving_per_change)
-    point = of_point(devices)
+    if point is None:
+        point = of_point(devices)
     starts = [point.assignment, assignment_without_changes(bills.model, point.base_assignment)]
     if bills.count == 1:
         found = _of_one_scenario(of_point(bills.model.devices))
