@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 
 from amop.plan_changes.rules import VERIFICATION_SAMPLE
-from amop.plan_changes.store import SYSTEM_ACTOR
+from amop.plan_changes.store.decisions import SYSTEM_ACTOR
 from amop.reports.approval_mail import APPROVAL_HEADER
 from amop.reports.report_mail import SESSION_HEADER
 from sandbox.carrier.catalogue import ALL_PROVIDERS, PROVIDERS_APPLYING_CHANGES, SERVICE_PROVIDERS, ServiceProvider

@@ -16,7 +16,7 @@ from amop.page.session_tables import SESSION_COLUMNS, UNKNOWN_PLAN, SessionTable
 from amop.page.store import sessions as store
 from amop.page.store.sessions import ChangeRow, CurvePoint, ExcludedRow, SessionRow, Step, StoredSession
 from amop.page.table import Order, Table, whole_table
-from amop.plan_changes.store import Move, changes_by_state
+from amop.plan_changes.store.decisions import Move, changes_by_state
 from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 from amop.reports.store import comm_groups as read_comm_groups
 from amop.reports.store import pools as read_pools

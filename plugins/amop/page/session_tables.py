@@ -12,7 +12,7 @@ from amop.page import formatting
 from amop.page.store import sessions as store
 from amop.page.store.sessions import ChangeRow, ChangeSort, ExcludedRow, SessionRow, StoredSession
 from amop.page.table import LARGEST_EXPORT, ROWS_OF_A_PAGE, Column, Order, Table, whole_table
-from amop.plan_changes.store import Move
+from amop.plan_changes.store.decisions import Move
 from amop.reports.store import CommGroupRow, PoolRow, RatePlanRow
 
 UNKNOWN_PLAN = "(no known plan)"

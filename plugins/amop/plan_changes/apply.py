@@ -45,14 +45,8 @@ from amop.plan_changes.rules import (
     refusal_by_time,
     superseded_text,
 )
-from amop.plan_changes.store import (
-    SYSTEM_ACTOR,
-    DoubtfulChange,
-    InstanceChanges,
-    PlanChange,
-    changes_by_state,
-    load_instance_changes,
-)
+from amop.plan_changes.store.decisions import SYSTEM_ACTOR, InstanceChanges, changes_by_state, load_instance_changes
+from amop.plan_changes.store.sending import DoubtfulChange, PlanChange
 from amop.runs.errors import PipelineError
 from amop.wording import several
 
@@ -116,7 +110,7 @@ def apply_changes(
         changes = load_instance_changes(connection, instance_id)
         _lock_provider(connection, changes)
         reads = CountedReads(client)
-        store.find_lost_answers(connection, instance_id=instance_id, now=clock())
+        store.sending.find_lost_answers(connection, instance_id=instance_id, now=clock())
         _settle_doubts(connection, instance_id, reads, clock, sleep)
         check = ListCheck(connection, changes, reads, clock)
         failures = 0
@@ -134,7 +128,7 @@ def apply_changes(
 
 def _doubts(connection: WarehouseConnection, instance_id: int, at_least: int) -> bool:
     """Return True if at least this many changes are in doubt."""
-    return len(store.next_doubts(connection, instance_id=instance_id, batch_size=at_least)) >= at_least
+    return len(store.sending.next_doubts(connection, instance_id=instance_id, batch_size=at_least)) >= at_least
 
 
 def _apply_batch(
@@ -174,12 +168,14 @@ def stop_changes(conninfo: str, instance_id: int, reason: str, *, now: datetime 
     """Record that applying has stopped; unsent changes stay approved. ``now`` None is the database's clock."""
     with transaction(conninfo, application_name="amop stop_changes") as connection:
         if load_instance_changes(connection, instance_id).changes_status in APPLYING:
-            store.set_status(connection, instance_id=instance_id, status=ChangesStatus.STOPPED, reason=reason, now=now)
+            store.decisions.set_status(
+                connection, instance_id=instance_id, status=ChangesStatus.STOPPED, reason=reason, now=now
+            )
 
 
 def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) -> None:
     try:
-        store.lock_provider(connection, service_provider_id=changes.service_provider_id)
+        store.sending.lock_provider(connection, service_provider_id=changes.service_provider_id)
     except psycopg.errors.LockNotAvailable:
         raise ChangesBusyError(
             f"{changes.service_provider_name} ({changes.service_provider_id}): another task applies plan changes of "
@@ -195,7 +191,7 @@ def _settle_doubts(
     sleep: Callable[[float], None],
 ) -> None:
     """Ask the carrier for the plans of the SIMs whose changes are in doubt, each when its request must have ended."""
-    while doubts := store.next_doubts(connection, instance_id=instance_id, batch_size=BATCH_SIZE):
+    while doubts := store.sending.next_doubts(connection, instance_id=instance_id, batch_size=BATCH_SIZE):
         for change in doubts:
             # At most the whole time: another worker's clock may be ahead.
             wait = min(change.doubt_since + SETTLE_AFTER - clock(), SETTLE_AFTER)
@@ -213,14 +209,14 @@ def _settle(connection: WarehouseConnection, change: DoubtfulChange, client: Cou
         _record_refusal(connection, change, error, clock())
         return
     if shown == change.to_rate_plan:
-        store.set_outcome(connection, change_id=change.id, state="applied", error=None, now=clock())
+        store.sending.set_outcome(connection, change_id=change.id, state="applied", error=None, now=clock())
     elif shown == change.from_rate_plan and (change.is_denied or change.doubt_count >= MAXIMUM_DOUBTS):
         tries = several(change.doubt_count, "write request")
         text = f"the carrier still shows rate plan {shown!r} after {tries}: {change.doubt}"
         log.warning("SIM %s: %s", change.iccid, text)
-        store.set_outcome(connection, change_id=change.id, state="failed", error=text, now=clock())
+        store.sending.set_outcome(connection, change_id=change.id, state="failed", error=text, now=clock())
     else:  # the check before the next write finds a change that another party has made
-        store.set_not_sent(connection, change_id=change.id)
+        store.sending.set_not_sent(connection, change_id=change.id)
 
 
 def _next_batch(
@@ -230,7 +226,7 @@ def _next_batch(
     changes = load_instance_changes(connection, instance_id)
     if changes.changes_status in REFUSED:  # changes that were in doubt at that time and turned out not to be sent
         reason = changes.changes_reason or ""
-        store.reject(connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
+        store.decisions.reject(connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
     if changes.changes_status not in APPLYING:
         return []
     left = changes_by_state(connection, instance_id).get("approved", 0)
@@ -253,7 +249,7 @@ def _next_batch(
     if too_late is not None and left:
         _reject_unsent(connection, changes, ChangesStatus.NO_GO, too_late, now)
         return []
-    return store.next_batch(connection, instance_id=instance_id, batch_size=BATCH_SIZE)
+    return store.sending.next_batch(connection, instance_id=instance_id, batch_size=BATCH_SIZE)
 
 
 def _reject_unsent(
@@ -264,8 +260,10 @@ def _reject_unsent(
     with connection.transaction():
         applied = changes_by_state(connection, instance_id).get("applied", 0)
         text = f"{reason}; {several(applied, 'was', 'were')} applied before" if applied else reason
-        rejected = store.reject(connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
-        store.set_status(connection, instance_id=instance_id, status=status, reason=text, now=now)
+        rejected = store.decisions.reject(
+            connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
+        )
+        store.decisions.set_status(connection, instance_id=instance_id, status=status, reason=text, now=now)
     log.warning("%s: %s plan changes were not sent: %s", changes.service_provider_name, rejected, reason)
 
 
@@ -285,16 +283,16 @@ def _apply(
                 from_rate_plan=change.from_rate_plan,
                 to_rate_plan=change.to_rate_plan,
             )
-        if is_done and (applied_by := store.session_that_applied(connection, change_id=change.id)) is not None:
+        if is_done and (applied_by := store.sending.session_that_applied(connection, change_id=change.id)) is not None:
             reason = f"session {applied_by} applied the same change meanwhile; the saving is that session's"
-            store.set_outcome(connection, change_id=change.id, state="rejected", error=reason, now=clock())
+            store.sending.set_outcome(connection, change_id=change.id, state="rejected", error=reason, now=clock())
             return "rejected", reason
         if not is_done and conflict is None:
             if (refusal := _refusal_by_limits(connection, change, clock())) is not None:
                 log.warning("SIM %s: %s", change.iccid, refusal)
-                store.set_outcome(connection, change_id=change.id, state="rejected", error=refusal, now=clock())
+                store.sending.set_outcome(connection, change_id=change.id, state="rejected", error=refusal, now=clock())
                 return "rejected", refusal
-            if not store.set_sent(connection, change_id=change.id, now=clock()):
+            if not store.sending.set_sent(connection, change_id=change.id, now=clock()):
                 return WITHDRAWN, None
             _write(connection, change, client)
     except CarrierRequestError as error:
@@ -302,16 +300,16 @@ def _apply(
     except CarrierWriteInDoubtError as error:
         text = clean_text(str(error))
         log.warning("%s", text)
-        store.set_in_doubt(connection, change_id=change.id, doubt=text, is_denied=error.is_denied, now=clock())
+        store.sending.set_in_doubt(connection, change_id=change.id, doubt=text, is_denied=error.is_denied, now=clock())
         return IN_DOUBT, text
     state = "applied" if conflict is None else "conflict"
-    store.set_outcome(connection, change_id=change.id, state=state, error=conflict, now=clock())
+    store.sending.set_outcome(connection, change_id=change.id, state=state, error=conflict, now=clock())
     return state, conflict
 
 
 def _refusal_by_limits(connection: WarehouseConnection, change: PlanChange, now: datetime) -> str | None:
     """Return why the limits of provider and carrier on a SIM's changes forbid this one now, None if they do not."""
-    limits = store.change_limits(
+    limits = store.sending.change_limits(
         connection, change_id=change.id, now=now, monthly_limits=Jsonb(monthly_change_limits())
     )
     if limits is None:
@@ -324,7 +322,7 @@ def _write(connection: WarehouseConnection, change: PlanChange, client: CountedR
     try:
         client.change_rate_plan(change.iccid, change.to_rate_plan)
     except (CarrierUnavailableError, CarrierWriteForbiddenError):
-        store.set_not_sent(connection, change_id=change.id)
+        store.sending.set_not_sent(connection, change_id=change.id)
         raise
 
 
@@ -334,7 +332,7 @@ def _record_refusal(
     """Record a final refusal of the carrier: a conflict for a SIM that no longer exists, else a failure."""
     is_gone = error.status == NOT_FOUND
     state, text = ("conflict", f"the SIM is no longer at the carrier: {error}") if is_gone else ("failed", str(error))
-    store.set_outcome(connection, change_id=change.id, state=state, error=text, now=now)
+    store.sending.set_outcome(connection, change_id=change.id, state=state, error=text, now=now)
     log.warning("SIM %s: %s", change.iccid, text)
     return state, text
 
@@ -345,6 +343,8 @@ def _finish(connection: WarehouseConnection, instance_id: int, now: datetime) ->
     changes = load_instance_changes(connection, instance_id)
     if changes.changes_status in APPLYING and not counts.get("approved"):
         text = ", ".join(f"{count} {state}" for state, count in counts.items())
-        store.set_status(connection, instance_id=instance_id, status=ChangesStatus.APPLIED, reason=text, now=now)
+        store.decisions.set_status(
+            connection, instance_id=instance_id, status=ChangesStatus.APPLIED, reason=text, now=now
+        )
     log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, figures(counts))
     return counts

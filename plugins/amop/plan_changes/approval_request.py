@@ -9,7 +9,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from amop.plan_changes.rules import describe_span
-from amop.plan_changes.store import InstanceChanges, Move
+from amop.plan_changes.store.decisions import InstanceChanges, Move
 from amop.runs.run_warning import RunWarning
 from amop.wording import capped, money, several
 

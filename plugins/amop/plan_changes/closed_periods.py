@@ -7,7 +7,7 @@ from datetime import datetime
 
 from amop.database.connection import transaction
 from amop.plan_changes import store
-from amop.plan_changes.store import SYSTEM_ACTOR
+from amop.plan_changes.store.decisions import SYSTEM_ACTOR
 from amop.wording import several
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def end_waiting_changes(conninfo: str, *, now: datetime) -> int:
         now: the present time, aware.
     """
     with transaction(conninfo, application_name="amop end_waiting_changes") as connection:
-        ended = store.end_waiting(connection, reason=NOT_SENT_IN_TIME, decided_by=SYSTEM_ACTOR, now=now)
+        ended = store.decisions.end_waiting(connection, reason=NOT_SENT_IN_TIME, decided_by=SYSTEM_ACTOR, now=now)
     for instance in ended:
         log.warning(
             "%s: %s of instance %s waited until the billing period ended, and %s not sent",

@@ -40,5 +40,5 @@ class CountedReads:
     def record(self, connection: WarehouseConnection, instance_id: int) -> None:
         """Add the reads since the last call to the instance."""
         if self._count:
-            store.add_reads(connection, instance_id=instance_id, read_count=self._count)
+            store.sending.add_reads(connection, instance_id=instance_id, read_count=self._count)
             self._count = 0

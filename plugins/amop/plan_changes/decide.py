@@ -28,7 +28,7 @@ from amop.plan_changes.rules import (
     superseded_text,
     time_needed,
 )
-from amop.plan_changes.store import SYSTEM_ACTOR, InstanceChanges, TimingFacts, load_instance_changes
+from amop.plan_changes.store.decisions import SYSTEM_ACTOR, InstanceChanges, TimingFacts, load_instance_changes
 from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, LaterRun, last_fitting_run
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
@@ -102,7 +102,7 @@ def approval_request(conninfo: str, instance_id: int, *, call_rate: CallRate, no
     """Return the approval request for the changes of a waiting instance."""
     with transaction(conninfo, application_name="amop approval_request") as connection:
         changes = load_instance_changes(connection, instance_id)
-        moves = store.moves(connection, instance_id=instance_id)
+        moves = store.decisions.moves(connection, instance_id=instance_id)
         warnings = warnings_of_instance(connection, instance_id=instance_id)
         needed = time_needed(changes.change_count, _Pace(connection, call_rate, now).of(changes))
     return ApprovalRequest(approval_subject(changes), approval_body(changes, moves, warnings, needed=needed))
@@ -157,7 +157,7 @@ def _let_doubtful_wait(connection: WarehouseConnection, changes: InstanceChanges
 
     Where nothing may be sent by the settings, nothing waits: a later instance would not send it either.
     """
-    facts = store.timing_facts(connection, instance_id=changes.instance_id, sessions=LATEST_SESSIONS)
+    facts = store.decisions.timing_facts(connection, instance_id=changes.instance_id, sessions=LATEST_SESSIONS)
     if facts is None or not facts.doubtful_count:
         return changes
     later = None
@@ -185,7 +185,7 @@ def _set_waiting(
     now: datetime,
 ) -> InstanceChanges:
     """Mark the doubtful changes that wait for a later run, none without one; return the changes with their counts."""
-    store.set_waiting(
+    store.decisions.set_waiting(
         connection,
         instance_id=changes.instance_id,
         reason=None if later is None else later.reason,
@@ -289,7 +289,7 @@ def _store(
 ) -> None:
     """Store a decision with the instance and with its changes."""
     instance_id = changes.instance_id
-    store.set_status(
+    store.decisions.set_status(
         connection,
         instance_id=instance_id,
         status=decision.status,
@@ -300,9 +300,11 @@ def _store(
         now=now,
     )
     if decision.status == ChangesStatus.APPROVED:
-        store.approve(connection, instance_id=instance_id, decided_by=decided_by, now=now)
+        store.decisions.approve(connection, instance_id=instance_id, decided_by=decided_by, now=now)
     elif decision.status in {ChangesStatus.NO_GO, ChangesStatus.REJECTED, ChangesStatus.SUPERSEDED}:
-        store.reject(connection, instance_id=instance_id, reason=decision.reason, decided_by=decided_by, now=now)
+        store.decisions.reject(
+            connection, instance_id=instance_id, reason=decision.reason, decided_by=decided_by, now=now
+        )
     log.info(
         "%s: %s plan changes of instance %s are %s: %s",
         changes.service_provider_name,
@@ -316,9 +318,9 @@ def _store(
 def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, now: datetime) -> None:
     """Reject the open changes of older instances: they were computed from outdated inputs."""
     reason = superseded_text(changes.instance_id)
-    for older in store.superseded_instances(connection, instance_id=changes.instance_id):
+    for older in store.decisions.superseded_instances(connection, instance_id=changes.instance_id):
         if older.changes_status != ChangesStatus.APPLIED:  # of those only the changes that waited are open
-            store.set_status(
+            store.decisions.set_status(
                 connection,
                 instance_id=older.id,
                 status=ChangesStatus.SUPERSEDED,
@@ -326,7 +328,9 @@ def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, 
                 decided_by=SYSTEM_ACTOR,
                 now=now,
             )
-        count = store.reject(connection, instance_id=older.id, reason=reason, decided_by=SYSTEM_ACTOR, now=now)
+        count = store.decisions.reject(
+            connection, instance_id=older.id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
+        )
         log.info("%s: %s plan changes of instance %s are %s", changes.service_provider_name, count, older.id, reason)
 
 

@@ -34,7 +34,8 @@ from amop.plan_changes.list_rules import (
     writes_until_next_list,
 )
 from amop.plan_changes.rules import GONE_STATUSES, present_plan
-from amop.plan_changes.store import InstanceChanges, PlanChange, changes_by_state
+from amop.plan_changes.store.decisions import InstanceChanges, changes_by_state
+from amop.plan_changes.store.sending import PlanChange
 from amop.wording import several
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class ListCheck:
         if self._left == 0 or self.is_old():
             self._left = 0
             size = self._read() if len(batch) >= FEWEST_CHANGES else len(batch)
-            batch = store.next_batch(
+            batch = store.sending.next_batch(
                 self._connection, instance_id=self._changes.instance_id, batch_size=min(size, len(batch))
             )
         return batch[: self._left] if self._left else batch
@@ -200,7 +201,7 @@ class ListCheck:
     def _decide(self) -> None:
         """Choose the cheaper way, once for a process."""
         self._is_decided = True
-        device_list = store.device_list(self._connection, instance_id=self._changes.instance_id)
+        device_list = store.sending.device_list(self._connection, instance_id=self._changes.instance_id)
         name, began_at = self._changes.service_provider_name, device_list.began_at
         page_size = self._page_size
         reason: str | None
@@ -233,14 +234,14 @@ class ListCheck:
         self._is_used = True
         self._first_since, self._listed_at = began_at - FIRST_MARGIN, device_list.listed_at
         self._most_pages, self._approved = reads.most_pages, left
-        store.mark_uncertain(
+        store.sending.mark_uncertain(
             self._connection, instance_id=self._changes.instance_id, final_statuses=sorted(GONE_STATUSES)
         )
 
     def _read(self) -> int:
         """Read the list and record what it shows; return how many changes to send next, read or not."""
         instance_id = self._changes.instance_id
-        writes = store.recent_writes(self._connection, instance_id=instance_id, batch_size=RECENT_WRITES)
+        writes = store.sending.recent_writes(self._connection, instance_id=instance_id, batch_size=RECENT_WRITES)
         if not writes:  # the first list proves itself by a change that was read, made and confirmed before
             return 1
         try:
@@ -257,21 +258,21 @@ class ListCheck:
             )
             return BATCH_SIZE
         with self._connection.transaction():
-            store.record_modified(
+            store.sending.record_modified(
                 self._connection,
                 instance_id=instance_id,
                 iccids=list(listed.rate_plans),
                 rate_plans=list(listed.rate_plans.values()),
                 now=listed.read_at,
             )
-            store.set_listed(self._connection, instance_id=instance_id, listed_at=newest.sent_at, refusal=None)
+            store.sending.set_listed(self._connection, instance_id=instance_id, listed_at=newest.sent_at, refusal=None)
         # The length of the first list says nothing about the next one, which begins where this one ends.
         self._left = BATCH_SIZE if self._listed_at is None else writes_until_next_list(listed.pages)
         self._listed_at, self._read_at, self._failures = newest.sent_at, listed.read_at, 0
         log.debug("%s: %s SIMs modified", self._changes.service_provider_name, len(listed.rate_plans))
         return BATCH_SIZE
 
-    def _proved(self, writes: list[store.RecentWrite]) -> ModifiedSims | None:
+    def _proved(self, writes: list[store.sending.RecentWrite]) -> ModifiedSims | None:
         """Return a list that has every modification since the last one; None if SIMs moved in every reading.
 
         Raises:
@@ -329,4 +330,6 @@ class ListCheck:
         log.warning(
             "%s: each SIM that is left is read before its change: %s", self._changes.service_provider_name, reason
         )
-        store.set_listed(self._connection, instance_id=self._changes.instance_id, listed_at=None, refusal=reason)
+        store.sending.set_listed(
+            self._connection, instance_id=self._changes.instance_id, listed_at=None, refusal=reason
+        )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amop.plan_changes.rules import VERIFICATION_SAMPLE
-from amop.plan_changes.store import DeviceList, RecentWrite
+from amop.plan_changes.store.sending import DeviceList, RecentWrite
 from amop.runs.opening import OVERLAP
 from amop.wording import several
 

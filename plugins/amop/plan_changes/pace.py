@@ -34,7 +34,7 @@ def measured_rate(
         call_rate: what its account allows, calls a second.
         now: the present time, aware.
     """
-    measured = store.change_pace(
+    measured = store.decisions.change_pace(
         connection,
         service_provider_id=service_provider_id,
         since=now - REMEMBERED,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from amop.plan_changes.rules import latest_start
-from amop.plan_changes.store import TimingFacts
+from amop.plan_changes.store.decisions import TimingFacts
 from amop.reference.time_zone import load_time_zone
 from amop.runs.session_window import is_last_day, next_daily_session
 

@@ -20,7 +20,8 @@ from amop.plan_changes.list_check import (
 )
 from amop.plan_changes.list_rules import MARGINS
 from amop.plan_changes.rules import VERIFICATION_SAMPLE, present_plan
-from amop.plan_changes.store import AppliedChange, InstanceChanges, load_instance_changes
+from amop.plan_changes.store.decisions import InstanceChanges, load_instance_changes
+from amop.plan_changes.store.sending import AppliedChange
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def verify_changes(conninfo: str, instance_id: int, client: CarrierClient, *, cl
             verified += 1
             is_kept = shown == change.to_rate_plan
             problem = None if is_kept else f"was applied, but the carrier shows rate plan {shown!r} afterwards"
-            store.set_verified(connection, change_id=change.id, rate_plan=shown, error=problem, now=clock())
+            store.sending.set_verified(connection, change_id=change.id, rate_plan=shown, error=problem, now=clock())
             if problem is not None:
                 different += 1
                 log.error("%s: SIM %s %s", changes.service_provider_name, change.iccid, problem)
@@ -71,13 +72,13 @@ def _read_list(
 ) -> tuple[int, list[AppliedChange]]:
     """Read back by a list if lists checked the changes; return how many it verified, and the changes left to read."""
     instance_id = changes.instance_id
-    device_list = store.device_list(connection, instance_id=instance_id)
-    sample = store.sample(connection, instance_id=instance_id, sample_size=VERIFICATION_SAMPLE)
+    device_list = store.sending.device_list(connection, instance_id=instance_id)
+    sample = store.sending.sample(connection, instance_id=instance_id, sample_size=VERIFICATION_SAMPLE)
     family = KNOWN_INTEGRATIONS[changes.integration].api
     page_size = page_size_of_list(family)
     if device_list.listed_at is None or device_list.refusal is not None or page_size is None:
         return 0, sample
-    unverified = store.unverified(connection, instance_id=instance_id)
+    unverified = store.sending.unverified(connection, instance_id=instance_id)
     since = device_list.listed_at
     if sum(change.sent_at is not None and change.sent_at >= since for change in unverified) < FEWEST_CHANGES:
         return 0, unverified
@@ -95,12 +96,12 @@ def _read_list(
     except (CarrierRequestError, CarrierUnavailableError, CarrierFormatError, ListNotUsableError) as error:
         log.warning("%s: %s; a sample of the changes is read back instead of all", changes.service_provider_name, error)
         return 0, sample
-    store.record_modified(
+    store.sending.record_modified(
         connection,
         instance_id=instance_id,
         iccids=list(listed.rate_plans),
         rate_plans=list(listed.rate_plans.values()),
         now=listed.read_at,
     )
-    left = store.unverified(connection, instance_id=instance_id)
+    left = store.sending.unverified(connection, instance_id=instance_id)
     return len({change.id for change in unverified} - {change.id for change in left}), left

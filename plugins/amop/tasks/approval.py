@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.triggers.base import TriggerEvent
 
 from amop import ids, time_limits
-from amop.plan_changes.store import approval_state
+from amop.plan_changes.store.decisions import approval_state
 from amop.tasks.connections import carrier_account, conninfo_of, warehouse_conninfo, warehouse_now
 from amop.tasks.polling import polling_connection
 

@@ -10,7 +10,7 @@ import pytest
 from amop.database.connection import connect
 from amop.page.session import SessionView, read_session
 from amop.page.store.sessions import applied_saving
-from amop.plan_changes.store import next_batch
+from amop.plan_changes.store.sending import next_batch
 from tests.worlds.optimization_world import OptimizationWorld
 
 TERMS = {"Own": (9, 100, None), "Pool S": (1, 5, "x"), "Pool L": (7, 100, "x")}

@@ -12,7 +12,7 @@ from amop.database.connection import connect
 from amop.plan_changes import apply as applying
 from amop.plan_changes.apply import ChangesBusyError, ChangesStoppedError, stop_changes
 from amop.plan_changes.decide import Answer
-from amop.plan_changes.store import lock_provider
+from amop.plan_changes.store.sending import lock_provider
 from amop.plan_changes.verify import verify_changes
 from sandbox.carrier.running import RunningCarrier
 from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld, approved, device_path

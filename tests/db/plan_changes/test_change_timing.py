@@ -16,7 +16,7 @@ from amop.plan_changes.closed_periods import end_waiting_changes
 from amop.plan_changes.decide import Answer, approval_request
 from amop.plan_changes.pace import FEWEST_INTERVALS, read_measured_rate
 from amop.plan_changes.rules import ChangesStatus
-from amop.plan_changes.store import changes_by_state
+from amop.plan_changes.store.decisions import changes_by_state
 from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld
 
 WAITS = (

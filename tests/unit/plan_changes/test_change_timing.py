@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amop.plan_changes.pace import rate_of
 from amop.plan_changes.rules import RESERVE, time_needed
-from amop.plan_changes.store import TimingFacts
+from amop.plan_changes.store.decisions import TimingFacts
 from amop.plan_changes.timing import TIME_TO_ANSWER, UNKNOWN_SESSION, LaterRun, last_fitting_run
 from amop.runs.session_window import is_last_day, next_daily_session
 

@@ -18,7 +18,7 @@ from amop.plan_changes.list_rules import (
     reason_to_read_each,
     writes_until_next_list,
 )
-from amop.plan_changes.store import DeviceList, RecentWrite
+from amop.plan_changes.store.sending import DeviceList, RecentWrite
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 NO_AGE = timedelta(0)

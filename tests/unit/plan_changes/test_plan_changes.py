@@ -21,7 +21,7 @@ from amop.plan_changes.rules import (
     refusal_by_time,
     time_needed,
 )
-from amop.plan_changes.store import InstanceChanges, Move
+from amop.plan_changes.store.decisions import InstanceChanges, Move
 from amop.wording import money
 
 END = datetime(2026, 11, 18, 23, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from amop.database.connection import WarehouseConnection
 from amop.database.statements import statement
-from amop.plan_changes.store import Move
+from amop.plan_changes.store.decisions import Move
 
 ChangeSort = Literal[
     "iccid",
