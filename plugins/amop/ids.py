@@ -130,6 +130,21 @@ def staging_asset(integration: str) -> str:
     return f"amop_staging_{integration}"
 
 
+def archive_asset(integration: str) -> str:
+    """Return the name of the asset of the carrier's responses as they are archived."""
+    return f"amop_archive_{integration}"
+
+
+def merged_asset(integration: str) -> str:
+    """Return the name of the asset that the merge of a run writes, before the run is complete."""
+    return f"amop_merged_{integration}"
+
+
+def optimization_draft_asset(integration: str) -> str:
+    """Return the name of the asset that an optimization writes before it is complete: inputs, solution, results."""
+    return f"amop_optimization_draft_{integration}"
+
+
 def carrier_plans_asset(integration: str) -> str:
     """Return the name of the asset that applied plan changes produce: the rate plans of the SIMs at the carrier."""
     return f"amop_carrier_plans_{integration}"
