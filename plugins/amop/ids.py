@@ -59,6 +59,8 @@ NOTIFICATION_WATCHER = "amop_device_notification_queue"
 """Asset of the messages on the device notification queue, and its watcher."""
 ANY_DEVICES_ALIAS = "amop_devices"
 """Alias under which ``device_notification`` updates the asset of the devices of any integration."""
+ANY_MERGED_ALIAS = "amop_merged"
+"""Alias under which ``device_notification`` updates the asset of what was merged of any integration."""
 
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
