@@ -86,7 +86,7 @@ def record_rows(
     Args:
         written: rows that were written or changed.
         facts: ids and counts; no secret, no identifier of a SIM.
-        read: rows that were read.
+        read: rows that were read from the first inlet.
         integration: the integration of the rows, for a task that works on any of them.
     """
     context = get_current_context()
@@ -103,7 +103,7 @@ def record_read(read: int, *, integration: str | None = None) -> None:
     """Keep how many rows the current task has read, for a task without outlets.
 
     Args:
-        read: rows that were read.
+        read: rows that were read from the first inlet.
         integration: the integration of the rows, for a task that works on any of them.
     """
     _keep(get_current_context(), Recorded(read=read, integration=integration))

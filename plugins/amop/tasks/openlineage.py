@@ -48,8 +48,8 @@ class LineageExtractor(BaseExtractor):
         namespace = lineage_job_namespace()
         return OperatorLineage(
             inputs=[
-                InputDataset(namespace, name, inputFacets=_read(rows.read))
-                for name in lineage.dataset_names(self.operator.inlets, rows.integration)
+                InputDataset(namespace, name, inputFacets=_read(rows.read if place == 0 else None))
+                for place, name in enumerate(lineage.dataset_names(self.operator.inlets, rows.integration))
             ],
             outputs=[
                 OutputDataset(namespace, name, outputFacets=_written(rows.written))

@@ -171,4 +171,4 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
     plans = lineage.carrier_plans(integration)
     applied = apply_changes_task.override(pool=pool, inlets=settled, outlets=[*settled, plans])(instance)
     published >> planned >> question >> answered >> applied
-    planned >> applied >> verify_changes.override(pool=pool, inlets=[*settled, plans])(instance)
+    planned >> applied >> verify_changes.override(pool=pool, inlets=[plans, *settled])(instance)
