@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import select
 from amop import ids
 from amop.config import INTEGRATIONS
 from amop.tasks import lineage
+from amop.tasks.openlineage import LineageExtractor
 from sandbox.carrier.running import running_carrier
 from tests.dags.device_sync.test_device_notification import ExistingSystem
 from tests.dags.optimization.test_optimization_dag_runs import optimize
@@ -144,6 +146,12 @@ def test_a_clean_up_of_any_integration_may_read_the_staging_of_each(dags: dict[s
 
 def test_tasks_of_other_packages_are_left_to_the_provider() -> None:
     assert lineage.dataset_names([Asset("s3://bucket/key"), Asset("amop_devices_of_others")], None) == []
+
+
+def test_the_documented_setting_names_the_extractor() -> None:
+    text = (GOLDEN.parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(r"^AIRFLOW__OPENLINEAGE__EXTRACTORS=(\S+)$", text, re.MULTILINE)
+    assert documented == f"{LineageExtractor.__module__}.{LineageExtractor.__qualname__}"
 
 
 def with_figures(name: str, figures: dict[str, int]) -> list[dict[str, Any]]:
