@@ -121,7 +121,7 @@ def lock_problems(folder: Path, installed: dict[str, str]) -> list[str]:
 
 
 def _problems_with_the_celery_lock(folder: Path, runtime: Iterable[Pin]) -> list[str]:
-    """Return the problems of the image's lock: it must hold the runtime's lock and the extras ``celery`` and ``fab``.
+    """Return the problems of the image's lock: it must hold the runtime's lock and every extra.
 
     It is not compared with this environment, because only the image of ``docker-compose.yaml`` installs it.
     """
@@ -131,7 +131,7 @@ def _problems_with_the_celery_lock(folder: Path, runtime: Iterable[Pin]) -> list
     for pin in runtime:
         if (pin.name, pin.version) not in known:
             problems.append(f"requirements-celery.txt has no {pin.name} {pin.version}; run: make lock")
-    extras = ("requirements-celery.in", "requirements-fab.in")
+    extras = ("requirements-celery.in", "requirements-fab.in", "requirements-openlineage.in")
     for wanted in (one for extra in extras for one in read_wanted(folder / extra)):
         name = canonicalize_name(wanted.name)
         if not any(pin.name == name and _satisfies(pin, wanted) for pin in celery):

@@ -24,7 +24,12 @@ DEVELOPMENT_LOCK = "requirements-dev.txt"
 LOCKS: dict[str, tuple[str, ...]] = {
     DEVELOPMENT_LOCK: ("requirements-dev.in",),
     "requirements.txt": ("requirements.in",),
-    "requirements-celery.txt": ("requirements.in", "requirements-celery.in", "requirements-fab.in"),
+    "requirements-celery.txt": (
+        "requirements.in",
+        "requirements-celery.in",
+        "requirements-fab.in",
+        "requirements-openlineage.in",
+    ),
 }
 """Lock → the files that it resolves. The first one decides the versions that the others share with it."""
 

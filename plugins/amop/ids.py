@@ -59,6 +59,8 @@ NOTIFICATION_WATCHER = "amop_device_notification_queue"
 """Asset of the messages on the device notification queue, and its watcher."""
 ANY_DEVICES_ALIAS = "amop_devices"
 """Alias under which ``device_notification`` updates the asset of the devices of any integration."""
+ANY_MERGED_ALIAS = "amop_merged"
+"""Alias under which ``device_notification`` updates the asset of what was merged of any integration."""
 
 AMOP_RELAY_DAG = "amop_relay"
 OPTIMIZATION_WINDOW_DAG = "optimization_window"
@@ -128,6 +130,21 @@ def carrier_list_asset(integration: str) -> str:
 def staging_asset(integration: str) -> str:
     """Return the name of the asset between the two halves of a device sync: its staging tables."""
     return f"amop_staging_{integration}"
+
+
+def archive_asset(integration: str) -> str:
+    """Return the name of the asset of the carrier's responses as they are archived."""
+    return f"amop_archive_{integration}"
+
+
+def merged_asset(integration: str) -> str:
+    """Return the name of the asset that the merge of a run writes, before the run is complete."""
+    return f"amop_merged_{integration}"
+
+
+def optimization_draft_asset(integration: str) -> str:
+    """Return the name of the asset that an optimization writes before it is complete: inputs, solution, results."""
+    return f"amop_optimization_draft_{integration}"
 
 
 def carrier_plans_asset(integration: str) -> str:

@@ -48,11 +48,15 @@ BASE_READY, SOLVED = 40, 50
 """Percent of a session after the base assignment, after the solve."""
 
 
-def assign_base(conninfo: str, instance_id: int) -> None:
-    """Put each SIM on the plan whose included data is closest to its usage; cost that and the present plans (40 %)."""
+def assign_base(conninfo: str, instance_id: int) -> int:
+    """Put each SIM on the plan whose included data is closest to its usage; cost that and the present plans (40 %).
+
+    Returns:
+        The number of SIMs.
+    """
     instance, inputs = read_running_instance(conninfo, instance_id)
     if instance.progress >= BASE_READY:
-        return
+        return len(inputs.devices)
     current_cost = base_cost = 0
     base = inputs.devices.current_rate_plan
     if len(inputs.devices):
@@ -64,7 +68,7 @@ def assign_base(conninfo: str, instance_id: int) -> None:
         current_cost = model.bill(model.current_assignment(base_rows)[0])
     with transaction(conninfo, application_name="amop assign_base") as connection:
         if lock_instance(connection, instance_id).progress >= BASE_READY:
-            return
+            return len(inputs.devices)
         if len(inputs.devices):
             write_base_assignment(connection, instance_id, inputs, base)
         store.results.set_base_costs(
@@ -81,10 +85,14 @@ def assign_base(conninfo: str, instance_id: int) -> None:
         from_micro(current_cost),
         from_micro(base_cost),
     )
+    return len(inputs.devices)
 
 
-def solve(conninfo: str, instance_id: int) -> None:
+def solve(conninfo: str, instance_id: int) -> int:
     """Find the cheapest assignment of the whole provider, verify its proof, store both (AMOP 50 %).
+
+    Returns:
+        The number of SIMs.
 
     Raises:
         InputsChangedError: rate plans changed since the base assignment.
@@ -92,7 +100,7 @@ def solve(conninfo: str, instance_id: int) -> None:
     """
     instance, inputs = read_running_instance(conninfo, instance_id)
     if instance.progress >= SOLVED:
-        return
+        return len(inputs.devices)
     result, expected, document, warning, uncapped = None, None, None, None, None
     if len(inputs.devices) and uses_scenarios(instance):
         warning = reason_without_scenarios(instance, inputs, read_record(conninfo, instance))
@@ -105,7 +113,7 @@ def solve(conninfo: str, instance_id: int) -> None:
         uncapped = _optimize_without_cap(instance, inputs, result)
     with transaction(conninfo, application_name="amop solve") as connection:
         if lock_instance(connection, instance_id).progress >= SOLVED:
-            return
+            return len(inputs.devices)
         if result is not None:
             assignment = result.assignment[: len(inputs.devices)]
             write_solved_assignment(connection, instance_id, inputs, assignment)
@@ -128,6 +136,7 @@ def solve(conninfo: str, instance_id: int) -> None:
                 connection, instance_id=instance_id, warning=_cost_increase_warning(result, instance.currency)
             )
         advance_session(connection, instance.session_id, SOLVED)
+    return len(inputs.devices)
 
 
 def _optimize(instance: Instance, inputs: InstanceInputs) -> OptimizationResult:

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
 from amop.config import Integration
+from amop.tasks import lineage
 from amop.tasks.connections import archive_folder, deliver_message, warehouse_conninfo
 from amop.tasks.dag_runs import START_ONCE
 from amop.tasks.provider_names import chosen_ids
@@ -75,6 +76,11 @@ def replay_archive(provider: dict[str, Any], integration: str, supports_optimiza
             f"{provider['name']}: {folder} has no complete sync that started from {day} on and before "
             f"{day + LENGTH_OF_A_DAY}; nothing to replay"
         )
+    lineage.record_rows(
+        sum(run.history_rows + run.usage_rows for run in replayed),
+        {"service_provider_id": provider["id"]},
+        read=sum(run.devices_seen for run in replayed),
+    )
     if request.notifies_amop:
         for run in replayed:
             deliver_message(daily_sync_key(run.run_id, provider["id"]))
@@ -91,9 +97,11 @@ def replay_archive(provider: dict[str, Any], integration: str, supports_optimiza
 def back_fill(integration: Integration) -> None:
     """Wire the tasks of a back-fill run, skipped in every other run: one row at the end of the grid."""
     providers = required(select_back_fill(integration.name))
-    replayed = replay_archive.partial(
-        integration=integration.name, supports_optimization=integration.supports_optimization
-    ).expand(provider=providers)
+    replayed = (
+        replay_archive.override(inlets=[lineage.archive(integration.name)], outlets=[lineage.merged(integration.name)])
+        .partial(integration=integration.name, supports_optimization=integration.supports_optimization)
+        .expand(provider=providers)
+    )
     if integration.supports_optimization:
         TriggerDagRunOperator.partial(
             task_id="optimize_after_back_fill",

@@ -6,6 +6,7 @@ XCom carries two ids, the instance's and its session's; everything else is in th
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
@@ -69,7 +70,9 @@ def group_communication_plans(work: SessionWork) -> int:
     """Write the comm groups: communication plans that allow the same set of rate plans."""
     from amop.optimization import inputs
 
-    return inputs.group_communication_plans(work.conninfo, work.instance_id)
+    groups = inputs.group_communication_plans(work.conninfo, work.instance_id)
+    _record_rows(work, groups)
+    return groups
 
 
 @session_task(limit=time_limits.TASK, **SIDE_BY_SIDE)
@@ -77,7 +80,10 @@ def validate_groups(work: SessionWork) -> dict[str, int]:
     """Decide what is done with every comm group; end with errors where rate plans cannot be billed."""
     from amop.optimization import inputs
 
-    return inputs.validate_groups(work.conninfo, work.instance_id, now=work.now)
+    outcomes = inputs.validate_groups(work.conninfo, work.instance_id, now=work.now)
+    groups = sum(outcomes.values())
+    _record_rows(work, groups, read=groups)
+    return outcomes
 
 
 @session_task(limit=time_limits.BULK_TASK, **SIDE_BY_SIDE)
@@ -85,7 +91,10 @@ def project_usage(work: SessionWork) -> dict[str, int]:
     """Read the eligible SIMs and project their usage to the end of the billing period (AMOP 30 %)."""
     from amop.optimization import inputs
 
-    return inputs.project_usage(work.conninfo, work.instance_id)
+    counts = inputs.project_usage(work.conninfo, work.instance_id)
+    listed = counts["device_count"] + counts["excluded_device_count"]
+    _record_rows(work, counts["device_count"], counts, read=listed)
+    return counts
 
 
 @session_task(limit=time_limits.BULK_TASK, **SIDE_BY_SIDE)
@@ -93,7 +102,8 @@ def assign_base(work: SessionWork) -> None:
     """Put each SIM on the plan whose included data is closest to its usage; cost that and today's plans (AMOP 40 %)."""
     from amop.optimization import solve as solution
 
-    solution.assign_base(work.conninfo, work.instance_id)
+    sims = solution.assign_base(work.conninfo, work.instance_id)
+    _record_rows(work, sims, read=sims)
 
 
 @session_task(limit=time_limits.BULK_TASK, **SIDE_BY_SIDE)
@@ -101,7 +111,8 @@ def solve(work: SessionWork) -> None:
     """Find the cheapest plans for the whole provider and verify the proof (AMOP 50 %)."""
     from amop.optimization import solve as solution
 
-    solution.solve(work.conninfo, work.instance_id)
+    sims = solution.solve(work.conninfo, work.instance_id)
+    _record_rows(work, sims, read=sims)
 
 
 @session_task(limit=time_limits.BULK_TASK, **SIDE_BY_SIDE)
@@ -109,7 +120,9 @@ def write_results(work: SessionWork) -> dict[str, int]:
     """Write a result row per SIM, the sums of the groups and the proposed plan changes; nothing is applied."""
     from amop.optimization import results
 
-    return results.write_results(work.conninfo, work.instance_id)
+    counts = results.write_results(work.conninfo, work.instance_id)
+    _record_rows(work, counts["device_count"], counts, read=counts["device_count"])
+    return counts
 
 
 @session_task(limit=time_limits.TASK, resumes=False, **SIDE_BY_SIDE, trigger_rule=TriggerRule.NONE_FAILED)
@@ -119,32 +132,41 @@ def publish_report(work: SessionWork) -> dict[str, int]:
 
     published = results.publish_report(work.conninfo, work.instance_id, now=work.now)
     counts = {"device_count": published.device_count, "changes": published.changes}
-    facts = {"instance_id": work.instance_id, "session_id": work.session_id, "report_uri": published.report_uri}
-    lineage.record_rows(published.device_count, **facts, **counts)
+    sims = published.device_count
+    _record_rows(work, sims, {"report_uri": published.report_uri, **counts}, read=sims)
     return counts
+
+
+def _record_rows(
+    work: SessionWork, written: int, facts: Mapping[str, object] | None = None, *, read: int | None = None
+) -> None:
+    lineage.record_rows(
+        written, {"instance_id": work.instance_id, "session_id": work.session_id, **(facts or {})}, read=read
+    )
 
 
 def optimization_steps(integration: str) -> None:
     """Wire the tasks of an optimization, one after another, and what becomes of its plan changes."""
     instance = required(open_instance(integration))
-    published = publish_report.override(
-        inlets=[lineage.devices(integration)], outlets=[lineage.optimization_results(integration)]
-    )(instance)
+    devices, draft = [lineage.devices(integration)], [lineage.optimization_draft(integration)]
+    results = [lineage.optimization_results(integration)]
+    published = publish_report.override(inlets=draft, outlets=results)(instance)
     (
-        group_communication_plans(instance)
-        >> validate_groups(instance)
-        >> project_usage(instance)
-        >> assign_base(instance)
-        >> solve(instance)
-        >> write_results(instance)
+        group_communication_plans.override(inlets=devices, outlets=draft)(instance)
+        >> validate_groups.override(inlets=draft, outlets=draft)(instance)
+        >> project_usage.override(inlets=[*devices, *draft], outlets=draft)(instance)
+        >> assign_base.override(inlets=draft, outlets=draft)(instance)
+        >> solve.override(inlets=draft, outlets=draft)(instance)
+        >> write_results.override(inlets=draft, outlets=draft)(instance)
         >> WriteWorkbookOperator(
             task_id="write_workbook",
             instance=instance,
+            inlets=draft,
             execution_timeout=time_limits.BULK_TASK,
             **SIDE_BY_SIDE,
             doc_md="Write the workbook to S3, where a bucket is set; a failure is a warning on the instance.",
         )
         >> published
-        >> mail_report.override(execution_timeout=time_limits.TASK, **SIDE_BY_SIDE)(instance)
+        >> mail_report.override(inlets=results, execution_timeout=time_limits.TASK, **SIDE_BY_SIDE)(instance)
     )
     change_steps(instance, integration, published)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, AssetAlias, TriggerRule, get_current_context, task, task_group
+from airflow.sdk import DAG, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from amop import ids, time_limits
-from amop.config import Integration
+from amop.config import INTEGRATIONS, Integration
 from amop.database.clock import warehouse_clock
 from amop.database.connection import transaction
 from amop.log_lines import figures
@@ -38,8 +38,6 @@ TARGET_OF_SESSION = (
     "{{ ti.xcom_pull(task_ids='cleanup.should_optimize', key='trigger_dag_id', map_indexes=ti.map_index) }}"
 )
 """The optimization DAG of a session, in a DAG for all integrations; Airflow accepts only text here."""
-
-ANY_DEVICES = AssetAlias(ids.ANY_DEVICES_ALIAS)
 
 FIRST_POLL_SECONDS = 5
 """Until the second query of a sensor that reschedules itself; later ones are up to a minute apart."""
@@ -112,7 +110,7 @@ def fetch_devices(work: SyncWork) -> int:
 
     with carrier_of(work) as client:
         listed = fetch.fetch_devices(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
-    lineage.record_rows(listed, **_of_run(work))
+    _record_rows(work, listed, read=listed)
     return listed
 
 
@@ -123,7 +121,7 @@ def fetch_usage(work: SyncWork) -> int:
 
     with carrier_of(work) as client:
         calls = fetch.fetch_usage(work.conninfo, work.run_id, client, clock=warehouse_clock(work.conninfo))
-    lineage.record_rows(_loaded(work).work_rows_queued, calls=calls, **_of_run(work))
+    _record_rows(work, _loaded(work).work_rows_queued, calls=calls)
     return calls
 
 
@@ -131,7 +129,8 @@ def fetch_usage(work: SyncWork) -> int:
 def archive_pages(run: ProviderRun) -> None:
     """Write the carrier's responses to the archive, as one object; if that fails, the relay repeats it."""
     with or_undelivered(ReportKind.ARCHIVE, run["run_id"]):
-        write_archive(warehouse_conninfo(), run["run_id"])
+        pages = write_archive(warehouse_conninfo(), run["run_id"])
+        lineage.record_rows(pages, _ids_of(run))
 
 
 @task(map_index_template=PROVIDER_LABEL, execution_timeout=time_limits.TASK)
@@ -146,7 +145,10 @@ def merge_devices(work: SyncWork) -> dict[str, int]:
     """Merge staged SIMs into `amop.device`: only what changed is written; refused when the list is not complete."""
     from amop.device_sync import merge
 
-    return asdict(merge.merge_devices(work.conninfo, work.run_id, now=work.now))
+    counts = merge.merge_devices(work.conninfo, work.run_id, now=work.now)
+    written = counts.devices_inserted + counts.devices_updated + counts.devices_vanished
+    _record_rows(work, written, read=_loaded(work).devices_seen, **asdict(counts))
+    return asdict(counts)
 
 
 @sync_task(limit=time_limits.BULK_TASK)
@@ -154,7 +156,9 @@ def merge_usage(work: SyncWork) -> int:
     """Merge staged usage into the cycle-to-date columns and the daily delta rows."""
     from amop.device_sync import merge
 
-    return merge.merge_usage(work.conninfo, work.run_id, now=work.now)
+    updated = merge.merge_usage(work.conninfo, work.run_id, now=work.now)
+    _record_rows(work, updated)
+    return updated
 
 
 @sync_task(limit=time_limits.TASK)
@@ -162,7 +166,9 @@ def update_communication_plans(work: SyncWork) -> int:
     """Add the communication plans that the carrier names for the first time, and report them; return how many."""
     from amop.device_sync import communication_plans
 
-    return len(communication_plans.update_communication_plans(work.conninfo, work.run_id, now=work.now))
+    added = len(communication_plans.update_communication_plans(work.conninfo, work.run_id, now=work.now))
+    _record_rows(work, added)
+    return added
 
 
 @sync_task(limit=time_limits.TASK)
@@ -170,7 +176,9 @@ def check_quality(work: SyncWork) -> dict[str, int]:
     """Prove that SIMs listed = SIMs merged + SIMs quarantined."""
     from amop.device_sync import quality
 
-    return asdict(quality.check_quality(work.conninfo, work.run_id))
+    balance = quality.check_quality(work.conninfo, work.run_id)
+    lineage.record_read(balance.devices_seen, integration=_loaded(work).integration)
+    return asdict(balance)
 
 
 @sync_task(limit=time_limits.REPORT_TASK)
@@ -179,6 +187,8 @@ def publish_summary(work: SyncWork) -> None:
     from amop.device_sync.summary import summarize
 
     log.info("%s: %s", work.run["service_provider_name"], figures(summarize(work.conninfo, work.run_id)))
+    run = _loaded(work)
+    lineage.record_read(run.devices_seen, integration=run.integration)
     with or_undelivered(ReportKind.SYNC_LOG, work.run_id):
         send_sync_log(work.conninfo, work.run_id)
 
@@ -190,21 +200,27 @@ def notify_amop(work: SyncWork) -> None:
 
     deliver_message(complete_run(work.conninfo, work.run_id, now=work.now))
     run = _loaded(work)
-    facts = {
-        "inserted": run.devices_inserted,
-        "updated": run.devices_updated,
-        "usage_updated": run.usage_updated,
-        **_of_run(work),
-    }
-    lineage.record_rows(run.devices_seen, **facts)
-    context = get_current_context()
-    if ANY_DEVICES in context["task"].outlets:  # a clean-up of any integration
-        devices = lineage.devices(run.integration)
-        context["outlet_events"][ANY_DEVICES].add(devices, extra={"rows": run.devices_seen, **facts})
+    _record_rows(
+        work,
+        run.devices_seen,
+        read=run.devices_seen,
+        inserted=run.devices_inserted,
+        updated=run.devices_updated,
+        usage_updated=run.usage_updated,
+    )
 
 
-def _of_run(work: SyncWork) -> dict[str, int]:
-    return {"run_id": work.run_id, "service_provider_id": work.run["service_provider_id"]}
+def _record_rows(work: SyncWork, written: int, *, read: int | None = None, **facts: object) -> None:
+    lineage.record_rows(
+        written,
+        {**facts, **_ids_of(work.run)},
+        read=read,
+        integration=_loaded(work).integration,
+    )
+
+
+def _ids_of(run: ProviderRun) -> dict[str, int]:
+    return {"run_id": run["run_id"], "service_provider_id": run["service_provider_id"]}
 
 
 def _loaded(work: SyncWork) -> SyncRun:
@@ -231,16 +247,20 @@ def should_optimize(work: SyncWork) -> TriggeredRun:
 @task_group(group_id="sync", tooltip="The carrier's device list and usage into staging")
 def sync(run: Any, integration: Integration) -> None:
     """Wire the main pipeline of one provider: queue, list, usage, notification and archive."""
+    staged = [lineage.staging(integration.name)]
     reads: dict[str, Any] = {
         "pool": ids.carrier_pool(integration.name),
         "inlets": [lineage.carrier_list(integration.name)],
-        "outlets": [lineage.staging(integration.name)],
+        "outlets": staged,
     }
     (
         queue_sync(run=run)
         >> fetch_devices.override(**reads)(run=run)
         >> fetch_usage.override(**reads)(run=run)
-        >> [publish_notification(run=run), archive_pages(run=run)]
+        >> [
+            publish_notification.override(inlets=staged)(run=run),
+            archive_pages.override(inlets=staged, outlets=[lineage.archive(integration.name)])(run=run),
+        ]
     )
 
 
@@ -266,16 +286,21 @@ def cleanup(run: Any, integration: Integration | None) -> None:
         trigger_rule=TriggerRule.ONE_SUCCESS,
         map_index_template="{{ task.run['service_provider_name'] }}",
     )
-    devices = ANY_DEVICES if integration is None else lineage.devices(integration.name)
-    staged = [] if integration is None else [lineage.staging(integration.name)]
-    notified = notify_amop.override(inlets=staged, outlets=[devices])(run=run)
+    names = list(INTEGRATIONS) if integration is None else [integration.name]
+    staged, merged = [lineage.staging(name) for name in names], [lineage.merged(name) for name in names]
+    merges: dict[str, Any] = {
+        "inlets": staged,
+        "outlets": [lineage.ANY_MERGED] if integration is None else merged,
+    }
+    complete = lineage.ANY_DEVICES if integration is None else lineage.devices(integration.name)
+    notified = notify_amop.override(inlets=merged, outlets=[complete])(run=run)
     (
         wait
-        >> merge_devices(run=run)
-        >> merge_usage(run=run)
-        >> update_communication_plans(run=run)
-        >> check_quality(run=run)
-        >> publish_summary(run=run)
+        >> merge_devices.override(**merges)(run=run)
+        >> merge_usage.override(**merges)(run=run)
+        >> update_communication_plans.override(**merges)(run=run)
+        >> check_quality.override(inlets=[*staged, *merged])(run=run)
+        >> publish_summary.override(inlets=merged)(run=run)
         >> notified
     )
     if integration is None or integration.supports_optimization:

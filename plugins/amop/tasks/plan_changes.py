@@ -42,6 +42,7 @@ def plan_changes(instance: InstanceOfSession) -> str | None:
         can_wait=dag_run.triggering_user_name != DAG_TEST_USER,
         now=warehouse_now(),
     )
+    _record_changes(instance)
     if status == ChangesStatus.WAITING:
         return ids.APPROVE_CHANGES_TASK
     is_to_apply = status in {ChangesStatus.APPROVED, ChangesStatus.STOPPED, ChangesStatus.APPLIED}
@@ -61,6 +62,7 @@ def record_approval(instance: InstanceOfSession, answer: dict[str, Any]) -> bool
         call_rate=calls_per_second,
         now=warehouse_now(),
     )
+    _record_changes(instance)
     return status in {ChangesStatus.APPROVED, ChangesStatus.STOPPED, ChangesStatus.APPLIED}
 
 
@@ -79,7 +81,7 @@ def apply_changes_task(instance: InstanceOfSession) -> dict[str, int]:
         conninfo = warehouse_conninfo()
         clock = warehouse_clock(conninfo)
         counts = apply_changes(conninfo, instance_id, client, calls_per_second=pace, clock=clock)
-    lineage.record_rows(counts.get("applied", 0), **instance, **counts)
+    lineage.record_rows(counts.get("applied", 0), {**instance, **counts}, read=sum(counts.values()))
     return counts
 
 
@@ -90,7 +92,18 @@ def verify_changes(instance: InstanceOfSession) -> dict[str, int]:
 
     with _client(instance["instance_id"]) as (client, _pace):
         conninfo = warehouse_conninfo()
-        return verify(conninfo, instance["instance_id"], client, clock=warehouse_clock(conninfo))
+        counts = verify(conninfo, instance["instance_id"], client, clock=warehouse_clock(conninfo))
+    lineage.record_read(counts["verified"])
+    return counts
+
+
+def _record_changes(instance: InstanceOfSession) -> None:
+    """Let the events of a task that decides on the changes of an instance carry their number."""
+    from amop.plan_changes.decide import load_changes
+
+    changes = load_changes(warehouse_conninfo(), instance["instance_id"])
+    count = changes.change_count + changes.waiting_count
+    lineage.record_rows(count, {**instance, "waiting": changes.waiting_count}, read=count)
 
 
 @contextmanager
@@ -142,20 +155,20 @@ def change_steps(instance: Any, integration: str, published: Any) -> None:
     pool = ids.carrier_pool(integration)
     # Each of these may settle the changes; `optimization_window` then checks whether the next session is due.
     settled = [lineage.optimization_results(integration)]
-    planned = plan_changes.override(outlets=settled)(instance)
+    planned = plan_changes.override(inlets=settled, outlets=settled)(instance)
     question = PlanChangeApproval(
         task_id=ids.APPROVE_CHANGES_TASK,
         instance=instance,
         params=ANSWER_FORM,
+        inlets=settled,
         execution_timeout=time_limits.TASK,
         doc_md=(
             "Request approval where the changes exceed the provider's limits, by Airflow's human-in-the-loop operator. "
             "No worker is held; the request is withdrawn when a newer optimization has ended or the time is over."
         ),
     )
-    answered = record_approval.override(outlets=settled)(instance, required(question.output))
-    applied = apply_changes_task.override(
-        pool=pool, inlets=settled, outlets=[*settled, lineage.carrier_plans(integration)]
-    )(instance)
+    answered = record_approval.override(inlets=settled, outlets=settled)(instance, required(question.output))
+    plans = lineage.carrier_plans(integration)
+    applied = apply_changes_task.override(pool=pool, inlets=settled, outlets=[*settled, plans])(instance)
     published >> planned >> question >> answered >> applied
-    planned >> applied >> verify_changes.override(pool=pool)(instance)
+    planned >> applied >> verify_changes.override(pool=pool, inlets=[plans, *settled])(instance)

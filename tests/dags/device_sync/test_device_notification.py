@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import Asset
 
 from amop import ids
-from amop.tasks.device_sync import ANY_DEVICES
+from amop.tasks.lineage import ANY_DEVICES
 from amop.tasks.notification_queue import NotificationQueueTrigger, messages_of_events, notifications_asset
 from sandbox.world.aws_resources import QUEUE
 from tests.worlds.dag_world import Day

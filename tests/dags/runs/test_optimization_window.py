@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from airflow.sdk import Asset
 from psycopg.conninfo import conninfo_to_dict
 
 from amop import ids
@@ -135,13 +136,16 @@ def test_the_assets_that_start_a_run_are_those_that_an_optimization_writes(airfl
         for task in dag.tasks
         for asset in task.outlets
     }
-    writers = {task.task_id for task in dags["carrier_optimization_rogers"].tasks if task.outlets}
+    results = Asset(ids.optimization_results_asset("rogers"))
+    writers = {task.task_id for task in dags["carrier_optimization_rogers"].tasks if results in task.outlets}
     assert writers == {"publish_report", "plan_changes", "record_approval", "apply_changes"}
     awaited = {asset.name for asset in dags[ids.OPTIMIZATION_WINDOW_DAG].schedule.asset_condition.objects}
-    # The plans at the carrier are written by `apply_changes` as well; its results, of the same task, start the run.
+    # What is written before an optimization is complete starts nothing; the plans at the carrier are written by
+    # `apply_changes` as well, whose results start the run.
+    drafts = {ids.optimization_draft_asset(integration) for integration in INTEGRATIONS}
     plans = {ids.carrier_plans_asset(integration) for integration in INTEGRATIONS}
-    assert (awaited, written - awaited) == (written - plans, plans & written)
-    assert awaited and plans & written
+    assert (awaited, written - awaited) == (written - plans - drafts, (plans | drafts) & written)
+    assert awaited and plans & written and drafts & written
 
 
 def test_a_run_starts_the_sync_of_the_due_providers_with_optimization_always(

@@ -27,7 +27,7 @@ def folder(path: Path, **changes: str) -> Path:
     contents = {
         "requirements.in": "# why\nrequests  # HTTP\ntzdata\n", "requirements-dev.in": "-r requirements.in\n",
         "requirements-celery.in": "celery<5.7\n", "requirements-celery.txt": f"celery==5.6.3 \\\n    {HASH}\n{PINNED}",
-        "requirements-fab.in": "tzdata\n",
+        "requirements-fab.in": "tzdata\n", "requirements-openlineage.in": "tzdata\n",
         "requirements.txt": PINNED, "requirements-dev.txt": PINNED,
         "requirements-bootstrap.txt": f"pip==26.3 \\\n    {HASH}\n",
     } | {name.replace("_", "-") + ".txt": text for name, text in changes.items()}  # fmt: skip
