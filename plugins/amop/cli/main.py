@@ -23,6 +23,7 @@ from amop.cli.connection import WarehouseNotDefinedError
 from amop.cli.optimize import optimize_command
 from amop.cli.output import print_text, printable
 from amop.cli.status import status_command
+from amop.cli.verify import verify_command
 from amop.cli.warehouse import load_reference_command, migrate_command
 from amop.database.conninfo import ConnectionFormError
 from amop.database.migrations import MigrationError
@@ -42,6 +43,7 @@ app = typer.Typer(
 
 app.command("status")(status_command)
 app.command("optimize")(optimize_command)
+app.command("verify")(verify_command)
 app.command("load-reference")(load_reference_command)
 app.command("migrate")(migrate_command)
 messages.app.command("received")(queue_messages.received_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from amop.cli.output import print_text, printable
 from amop.optimization.csv_files import OptimizationInputs, read_inputs, result_figures, write_outputs
 from amop.optimization.csv_table import InputFileError
 from amop.optimization.history_files import parse_date, scenarios_of_history
+from amop.optimization.proof_files import proof_document
 from amop.optimization.scenario_files import ScenarioFile, expected_figures, interval_of, read_scenarios
 from amop.solver import CertificateError, OptimizationResult, OptimizerInputError, micro, optimize, verify
 from amop.solver.expected import ExpectedResult, optimize_expected
@@ -37,7 +39,7 @@ PIPE_COLUMNS = 200
 
 POOLS = "pools"
 """Figure with a row for each pool."""
-GAPS = ("gap", "expected_gap", "risk_adjusted_gap")
+GAPS = ("gap", "proved_gap", "expected_gap", "risk_adjusted_gap")
 
 STEPS = ("reading", "solving", "verifying", "writing")
 
@@ -48,6 +50,7 @@ def optimize_command(
     eligibility: Annotated[Path, typer.Option(help="CSV of the rate plans that each communication plan allows.")],
     out: Annotated[Path, typer.Option(help="CSV to write: the rate plan of each SIM, in the order of the SIMs.")],
     summary: Annotated[Path | None, typer.Option(help="JSON to write: costs, lower bound and gap.")] = None,
+    proof: Annotated[Path | None, typer.Option(help="JSON to write: the proof, for `amop verify`.")] = None,
     period_days: Annotated[int, typer.Option(min=1, max=MAX_PERIOD_DAYS, help="Days of the billing period.")] = 30,
     prorate: Annotated[
         bool, typer.Option("--prorate", help="Prorate the charge of SIMs that are active for part of the period.")
@@ -85,13 +88,15 @@ def optimize_command(
     Files, columns and figures: docs/optimize.md. Exit status 2: the input is invalid; nothing is written.
     """
     begun = time.perf_counter()
-    with _expected_errors():
+    with expected_errors("the proof of the result does not hold, which is a defect; nothing was written"):
         more = [path for path in (usage_scenarios, history) if path]
-        _check_paths([devices, rate_plans, eligibility, *more], [out, *([summary] if summary else [])])
+        _check_paths([devices, rate_plans, eligibility, *more], [path for path in (out, summary, proof) if path])
         if more and (len(more) > 1 or max_changes is not None or explain_device):
             raise InputFileError(
                 "--usage-scenarios and --history cannot be combined with each other, --max-changes or --explain"
             )
+        if more and proof:
+            raise InputFileError("--proof is not possible with --usage-scenarios or --history")
         if (history is None) != (period_start is None):
             raise InputFileError("--history and --period-start need each other")
         weight = _risk_weight(risk_weight)
@@ -122,11 +127,14 @@ def optimize_command(
             answer.verify()
             step("writing")
             figures = answer.figures(time.perf_counter() - begun)
-            write_outputs(inputs, answer.result.assignment, figures, out, summary)
+            documents = {summary: json.dumps(figures, indent=2)} if summary else {}
+            if proof and isinstance(answer, _PointAnswer):
+                documents[proof] = json.dumps(proof_document(answer.result))
+            write_outputs(inputs, answer.result.assignment, out, documents)
     ignored = [*inputs.ignored_columns, *(scenarios.ignored_columns if scenarios else ())]
     if ignored:
         print_text(f"amop: ignored columns: {', '.join(ignored)}", to_stderr=True)
-    _print_figures(figures)
+    print_figures(figures, title="Optimization")
     if isinstance(answer, _PointAnswer):
         for row in rows:
             answer.print_explanation(row)
@@ -186,14 +194,18 @@ class _ExpectedAnswer:
 
 
 @contextlib.contextmanager
-def _expected_errors() -> Iterator[None]:
-    """Print expected errors as one message without a traceback, and exit."""
+def expected_errors(no_proof: str) -> Iterator[None]:
+    """Print expected errors as one message without a traceback, and exit.
+
+    Args:
+        no_proof: what it means that a proof does not hold.
+    """
     try:
         yield
     except InputFileError as error:
         _fail(str(error), WRONG_USAGE)
     except CertificateError as error:
-        _fail(f"the proof of the result does not hold, which is a defect: {error}; nothing was written", FAILED)
+        _fail(f"{no_proof}: {error}", FAILED)
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be written: {error.strerror}; nothing was written", FAILED)
 
@@ -262,7 +274,7 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_COLUMNS)  # no folded cells
 
 
-def _print_figures(figures: dict[str, Any]) -> None:
+def print_figures(figures: Mapping[str, Any], *, title: str) -> None:
     """Print the figures as a table on a terminal, else one line per figure with its name and value."""
     console = _console()
     if not console.is_terminal:
@@ -272,17 +284,11 @@ def _print_figures(figures: dict[str, Any]) -> None:
         for pool in figures.get(POOLS, []):
             print_text(_pool_sentence(pool))
         return
-    table = Table(title="Optimization", title_justify="left", show_edge=False, show_header=False)
+    table = Table(title=title, title_justify="left", show_edge=False, show_header=False)
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("", style="dim")
-    costs = {name: Decimal(figures[name]) for name in ("current_cost", "total_cost", "savings", "lower_bound")}
-    notes = {
-        "savings": _share(costs["savings"], costs["current_cost"], "of the current cost"),
-        "lower_bound": "no assignment costs less",
-        "status": "of the objective" if "objective" in figures else "",
-        "gap": f"at most {costs['total_cost'] - costs['lower_bound']} above the optimum",
-    }
+    notes = _notes(figures)
     for name, value in figures.items():
         if name == POOLS:
             continue
@@ -291,6 +297,19 @@ def _print_figures(figures: dict[str, Any]) -> None:
     console.print(table)
     for pool in figures.get(POOLS, []):
         console.print(escape(printable(_pool_sentence(pool))), highlight=False)
+
+
+def _notes(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Return what some figures mean."""
+    notes = {"proved_lower_bound": "no assignment costs less", "lower_bound": "no assignment costs less"}
+    if "claimed_lower_bound" in figures and figures["claimed_lower_bound"] != figures["proved_lower_bound"]:
+        notes["claimed_lower_bound"] = "rests on branch and bound"
+    if "gap" in figures:
+        least = Decimal(figures["total_cost"]) - Decimal(figures["lower_bound"])
+        notes["gap"] = f"at most {least} above the optimum"
+        notes["savings"] = _share(Decimal(figures["savings"]), Decimal(figures["current_cost"]), "of the current cost")
+        notes["status"] = "of the objective" if "objective" in figures else ""
+    return notes
 
 
 def _pool_sentence(pool: Mapping[str, Any]) -> str:

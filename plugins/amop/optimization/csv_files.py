@@ -8,7 +8,6 @@ get their names only when they are complete.
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import stat
@@ -219,22 +218,20 @@ def result_figures(result: OptimizationResult, seconds: float) -> dict[str, Any]
     return figures
 
 
-def write_outputs(
-    inputs: OptimizationInputs, assignment: Integers, figures: Mapping[str, Any], out: Path, summary: Path | None
-) -> None:
-    """Write the assignment in the order of the devices, and the figures if ``summary`` is given.
+def write_outputs(inputs: OptimizationInputs, assignment: Integers, out: Path, documents: Mapping[Path, str]) -> None:
+    """Write the assignment in the order of the devices, and JSON documents to their paths.
 
-    Both files are complete under temporary names before either gets its own.
+    All files are complete under temporary names before one gets its own.
 
     Raises:
-        OSError: a file cannot be written; then neither file exists, or both are unchanged.
+        OSError: a file cannot be written; then no file exists, or all are unchanged.
     """
     codes = pl.Series("rate_plan_code", inputs.rate_plans.code, dtype=pl.String)
     chosen = codes.gather(pl.Series(assignment, dtype=pl.Int64))
-    with atomic_files([out, *([summary] if summary else [])]) as files:
+    with atomic_files([out, *documents]) as files:
         pl.DataFrame([inputs.device_id.alias("device_id"), chosen]).write_csv(files[0])
-        if summary:
-            files[1].write((json.dumps(figures, indent=2) + "\n").encode())
+        for file, document in zip(files[1:], documents.values(), strict=True):
+            file.write(f"{document}\n".encode())
 
 
 @contextmanager

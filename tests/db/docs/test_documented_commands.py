@@ -37,6 +37,7 @@ from tests.worlds.documents import (
 from tests.worlds.watchdog_world import NOW, WatchdogWorld
 
 CHECKED_ELSEWHERE = {
+    ("docs/deploy.md", "ini"): "tests/dags/lineage/test_lineage.py",
     ("docs/optimize.md", "text"): "tests/unit/cli/test_cli_optimize.py",
     ("docs/optimizer.md", "csv devices.csv"): "tests/unit/solver/test_worked_example.py",
     ("docs/optimizer.md", "csv eligibility.csv"): "tests/unit/solver/test_worked_example.py",
@@ -137,6 +138,7 @@ class World(WatchdogWorld):
             "FILE": str(self.folder / "reference.yaml"),
             "answer.csv": str(self.folder / "answer.csv"),
             "summary.json": str(self.folder / "summary.json"),
+            "proof.json": str(self.folder / "proof.json"),
         }
         after = {"--run": run_id, "--session": str(self.session), "--key": self.key}
         for place, word in enumerate(words):
@@ -168,6 +170,9 @@ def test_a_documented_command_of_the_package_runs(
     monkeypatch.setattr(AirflowApprovals, "from_environment", PlayedApprovals)
     if command[:2] == ("runs", "resume"):
         world.rows("UPDATE amop.device_sync_run SET status = 'failed', ended_at = now()")
+    if command[0] == "verify":
+        before = next(one for one in amop_commands() if one[0] == "optimize" and "--proof" in one)
+        assert run(capsys, *world.arguments(before))[0] == 0
     status, output, error = run(capsys, *world.arguments(command))
     found_faults = command[:2] == ("messages", "check") and "list_is_complete is false" in output
     assert status == 0 or found_faults, (status, output, error)
