@@ -203,8 +203,8 @@ def tree_bound(model: CostModel, proof: TreeProof, price: Sequence[int], scale: 
         CertificateError: a tree is not complete, two trees are of the same component, or a price is not valid.
     """
     is_other = model.has_eligible.copy()
-    if proof.scale < 1:
-        raise CertificateError(f"the price unit 1 / {proof.scale} is not valid: the scale must be at least 1")
+    check_scale(proof.scale)
+    check_scale(scale)
     for tree in proof.trees:
         rows = rows_of_tree(model, tree.pools)
         if not is_other[rows].all():
@@ -261,6 +261,8 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
 
 
 def _verify_changes(claim: ChangeProof, bill: int, model: CostModel, assignment: Integers) -> None:
+    if claim.min_saving < 0:
+        raise CertificateError(f"the minimum saving {claim.min_saving} is negative")
     count = count_changes(model, assignment)
     objective = bill + claim.min_saving * count
     bound = lower_bound(model, claim.price, claim.price_scale, claim.change_price)
@@ -291,9 +293,20 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     Raises:
         CertificateError: a price is outside the range in which the bound holds.
     """
-    if scale < 1:
-        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be at least 1")
+    check_scale(scale)
+    if change_price < 0:
+        raise CertificateError(f"the price per change {change_price} is negative")
     return -(-_price_total(model, price, scale, change_price, None) // scale)
+
+
+def check_scale(scale: int) -> None:
+    """Check the unit of prices, 1 / ``scale`` currency per MB.
+
+    Raises:
+        CertificateError: it is not within 1 and `FINEST_SCALE`.
+    """
+    if not 1 <= scale <= FINEST_SCALE:
+        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be within 1 and 10^9")
 
 
 def _price_total(model: CostModel, price: Sequence[int], scale: int, change_price: int, only: Flags | None) -> int:
@@ -329,18 +342,23 @@ def price_scale(model: CostModel, change_price: int = 0) -> int:
 
 
 def _overflow_rows(model: CostModel, scale: int, change_price: int) -> Flags:
-    """Return which SIMs could exceed int64, shape (N,), by an upper bound of the terms of their costs."""
+    """Return which SIMs could exceed int64, shape (N,), by an upper bound of the terms of their costs.
+
+    The limit is half of int64's range, far more than the rounding errors of the doubles.
+    """
     plans, devices = model.rate_plans, model.devices
     if not len(plans):
         return np.zeros(len(devices), dtype=np.bool_)
     by_mb = float((plans.overage_rate / plans.block_micro_mb).max())
-    fixed = (
-        float(largest(np.abs(model.charge))) + float(plans.overage_rate.max()) + by_mb * float(largest(model.included))
-    )
+    fixed = int(by_mb * float(largest(model.included))) + 1 + change_price
+    fixed += largest(np.abs(model.charge)) + int(plans.overage_rate.max())
+    rest = int(INT64_LIMIT) - fixed * scale
+    if rest <= 0:
+        return np.ones(len(devices), dtype=np.bool_)
     reach = devices.usage_micro_mb * (2.0 * by_mb * scale)
     if sms_rate := float(plans.sms_rate.max()):
         reach += devices.sms_usage * (sms_rate * scale)
-    return np.asarray(reach > INT64_LIMIT - (fixed + change_price) * scale)
+    return np.asarray(reach > float(rest))
 
 
 def _least_costs(
