@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amop.solver import Certificate, CertificateError, CostModel, OptimizationResult, Terms, verify
+from amop.solver import Certificate, CertificateError, CostModel, Eligibility, OptimizationResult, Terms, verify
 from amop.solver.certificate import TreeProof, tree_bound
 from amop.solver.components import pool_components
 from amop.solver.proof_tree import ComponentTree, CountedSet, Leaf, Split, tree_total
 from bench.instances import PERIOD_DAYS
 from bench.price_lists import FIRST_REPORTED, random_instance
-from tests.worlds.optimizer_cases import Case, case, every_bill, own_cost, random_case, tiny_case
+from tests.worlds.optimizer_cases import PLAN_ARRAYS, Case, case, every_bill, own_cost, random_case, tiny_case
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -287,3 +287,28 @@ def test_rounding_errors_of_doubles_do_not_decide_what_fits_into_int64() -> None
     sets = (CountedSet("plan 0", None),) * len(charges)
     tree = ComponentTree((0,), sets, (Split(True, 0, 0), Leaf((price,), charges), Leaf((0,), ())))
     assert tree_total(fleet.model, tree, 1) == cost
+
+
+def with_dear_plans(fleet: Case, count: int) -> Case:
+    """Return a fleet with more rate plans, before all others by code, that are too dear for every SIM."""
+    plans, wide = fleet.rate_plans, fleet.eligibility.allowed
+    dear = np.concatenate((np.zeros(count, dtype=np.int64), np.arange(len(plans))))
+    columns = {name: getattr(plans, name)[dear] for name in PLAN_ARRAYS}
+    columns["base_rate"][:count] += 10**12
+    code = (*(f"!{number:04d}" for number in range(count)), *plans.code)
+    current = fleet.devices.current_rate_plan
+    return replace(
+        fleet.with_devices(current_rate_plan=np.where(current < 0, current, current + count)),
+        rate_plans=replace(plans, code=code, **columns),
+        eligibility=Eligibility.of(np.concatenate((np.ones((len(wide), count), dtype=bool), wide), axis=1)),
+    )
+
+
+@pytest.mark.parametrize("seed", [125, 195])
+def test_two_hundred_plans_too_dear_for_every_sim_change_nothing(seed: int) -> None:
+    instance = random_instance(1_500, seed)
+    fleet = Case(instance.devices, instance.rate_plans, instance.eligibility, Terms(PERIOD_DAYS, True))
+    few, many = fleet.optimize(time_limit=0), with_dear_plans(fleet, 200).optimize(time_limit=0)
+    assert few.certificate.tree is not None
+    assert many.certificate.tree is not None
+    assert (many.total_cost, many.lower_bound) == (few.total_cost, few.lower_bound)
