@@ -22,10 +22,17 @@ import numpy.typing as npt
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
 from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
-from amop.solver.proof_tree import TREE_SCALE, CertificateError, ComponentTree, RealTree, rows_of_tree, tree_total
+from amop.solver.proof_tree import (
+    FINEST_SCALE,
+    TREE_SCALE,
+    CertificateError,
+    ComponentTree,
+    RealTree,
+    check_scale,
+    rows_of_tree,
+    tree_total,
+)
 
-FINEST_SCALE = 10**9
-"""Finest unit of a price: 1e-9 currency per MB."""
 MAX_OVERFLOW_ROWS = 10_000
 """SIMs that may be computed in Python's unbounded integers; above this the unit of the prices is made coarser."""
 BOUND_TOLERANCE = 1e-9
@@ -159,6 +166,9 @@ def certify(
     names = tuple(model.pool_name)
     if preference.is_empty:
         tree = _tree_proof(model, dual.trees, price, scale)
+        if tree is None or len(tree.trees) < len(dual.trees):
+            # An optimum that a tree proved in doubles is claimed only if the tree holds.
+            dual = replace(dual, is_optimal=dual.is_optimal and not dual.trees)
         proved = price_bound if tree is None else max(price_bound, tree.bound)
         return Certificate(names, scale, price, bill, price_bound, _claimed_bound(dual, bill, proved), tree=tree)
     change_count = count_changes(model, assignment)
@@ -183,10 +193,22 @@ def certify(
 
 
 def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int], scale: int) -> TreeProof | None:
-    """Return the proof of some trees, None without any."""
-    if not trees:
+    """Return the proof of some trees, None without any.
+
+    A tree that does not hold is left out: the prices bound its SIMs. The search is in doubles, and may fail at extreme
+    prices; that must not fail the optimization.
+    """
+    valid = []
+    for tree in trees:
+        integers = tree.as_integers(model, TREE_SCALE)
+        try:
+            tree_total(model, integers, TREE_SCALE)
+        except CertificateError:
+            continue
+        valid.append(integers)
+    if not valid:
         return None
-    whole = TreeProof(tuple(tree.as_integers(model, TREE_SCALE) for tree in trees), TREE_SCALE, 0)
+    whole = TreeProof(tuple(valid), TREE_SCALE, 0)
     return replace(whole, bound=tree_bound(model, whole, price, scale))
 
 
@@ -297,16 +319,6 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     if change_price < 0:
         raise CertificateError(f"the price per change {change_price} is negative")
     return -(-_price_total(model, price, scale, change_price, None) // scale)
-
-
-def check_scale(scale: int) -> None:
-    """Check the unit of prices, 1 / ``scale`` currency per MB.
-
-    Raises:
-        CertificateError: it is not within 1 and `FINEST_SCALE`.
-    """
-    if not 1 <= scale <= FINEST_SCALE:
-        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be within 1 and 10^9")
 
 
 def _price_total(model: CostModel, price: Sequence[int], scale: int, change_price: int, only: Flags | None) -> int:

@@ -15,6 +15,7 @@ price above overage rate / block is valid where U is known. Everything is an int
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,8 +93,8 @@ class RealLeaf:
     """Position of a counted set, and the charge in 1e-6 currency."""
 
 
-TREE_SCALE = 10**9
-"""Unit of the prices of a tree: 1e-9 currency per MB."""
+FINEST_SCALE = TREE_SCALE = 10**9
+"""Finest unit of a price, also that of the prices of a tree: 1e-9 currency per MB."""
 HIGHEST_PRICE, HIGHEST_CHARGE = 10**17, 10**30
 """Highest price and charge of a leaf."""
 ROUNDING_ERROR = 2.0**-49
@@ -110,7 +111,7 @@ class RealTree:
     nodes: tuple[Split | RealLeaf, ...]
 
     def as_integers(self, model: CostModel, scale: int) -> ComponentTree:
-        """Return the tree with prices of 1 / ``scale`` currency per MB, none above the highest one that is valid."""
+        """Return the tree with prices of 1 / ``scale`` currency per MB and charges, none above what is valid."""
         plans, ids = model.rate_plans, model.devices.device_id
         highest = [int(model.pool_rate[pool]) * scale // int(model.pool_block[pool]) for pool in self.pools]
         nodes: list[Split | Leaf] = []
@@ -121,11 +122,19 @@ class RealTree:
                 nodes.append(node)
                 waiting += [limited, limited | {node.index} if node.is_pool else limited]
                 continue
-            prices = [min(max(0, round(price * scale)), HIGHEST_PRICE) for price in node.price]
+            prices = [max(0, _rounded(price * scale, HIGHEST_PRICE)) for price in node.price]
             prices = [p if at in limited else min(p, highest[at]) for at, p in enumerate(prices)]
-            nodes.append(Leaf(tuple(prices), tuple((at, round(charge * scale)) for at, charge in node.charge)))
+            charge = tuple((at, _rounded(charge * scale, HIGHEST_CHARGE)) for at, charge in node.charge)
+            nodes.append(Leaf(tuple(prices), charge))
         sets = [CountedSet(plans.code[plan], None if row == NONE else str(ids[row])) for plan, row in self.sets]
         return ComponentTree(self.pools, tuple(sets), tuple(nodes))
+
+
+def _rounded(value: float, highest: int) -> int:
+    """Return a value rounded to an integer of at most ``highest``, of either sign; 0 for one that is not a number."""
+    if not math.isfinite(value):
+        return 0 if math.isnan(value) else int(math.copysign(1, value)) * highest
+    return max(-highest, min(round(value), highest))
 
 
 @dataclass(slots=True)
@@ -135,6 +144,16 @@ class _Ranges:
     blocks: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     sims: dict[int, tuple[int, int]] = field(default_factory=dict)
     is_empty: bool = False
+
+
+def check_scale(scale: int) -> None:
+    """Check the unit of prices, 1 / ``scale`` currency per MB.
+
+    Raises:
+        CertificateError: it is not within 1 and `FINEST_SCALE`.
+    """
+    if not 1 <= scale <= FINEST_SCALE:
+        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be within 1 and 10^9")
 
 
 def rows_of_tree(model: CostModel, pools: tuple[int, ...]) -> Integers:

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from amop.solver.bill import INT64_LIMIT, exact_sum
-from amop.solver.certificate import FINEST_SCALE, MAX_OVERFLOW_ROWS, check_scale, highest_prices
+from amop.solver.certificate import MAX_OVERFLOW_ROWS, highest_prices
 from amop.solver.changes import count_changes
 from amop.solver.model import NONE, Flags, Integers, largest
-from amop.solver.proof_tree import CertificateError
+from amop.solver.proof_tree import FINEST_SCALE, CertificateError, check_scale
 from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
 
 Prices = tuple[tuple[int, ...], ...]

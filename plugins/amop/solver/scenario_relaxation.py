@@ -216,8 +216,9 @@ def _cutting_planes(
         if bound > best_bound:
             best, best_bound = price, bound
         master.add_cut(price.reshape(-1), bound, excess.reshape(-1))
-    binding = [(weight, price.reshape(shape)) for weight, price in master.primal_weights() if weight > MIN_WEIGHT]
-    return best, best_bound, binding
+    weights = master.primal_weights(best.reshape(-1))
+    binding = [(weight, price.reshape(shape)) for weight, price in weights if weight > MIN_WEIGHT]
+    return best, best_bound, binding or [(1.0, best)]
 
 
 def round_scenarios(component: ScenarioComponent, relaxation: ScenarioRelaxation) -> Integers:

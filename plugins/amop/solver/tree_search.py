@@ -39,6 +39,8 @@ OPTIMAL = 0.4
 """Gap, 1e-6 currency, of a bill that is proved to be the least."""
 MAX_WORK, MAX_WORK_OF_LARGE = 90_000_000, 40_000_000
 """Nodes x SIMs x rate plans, also of a large fleet."""
+MAX_IDLE_STEPS = 50
+"""Steps of the search that add no node."""
 STEP_SHARE = 0.5
 """Step from the best prices of a node towards those of the master problem."""
 NODE_TOLERANCE, FINAL_TOLERANCE = 0.05, 1e-3
@@ -149,10 +151,12 @@ class _TreeSearch:
         self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         self.leaves = [(root.bound, 0, root)]
         narrow_nodes = _fewer(MAX_NODES_OF_NARROW, self.component)
-        while self.nodes < max_nodes:
+        for _ in range(max_nodes + MAX_IDLE_STEPS):
             node = self._worst_leaf()
             gap = self.bill - node.bound
-            if gap <= self.goal or (gap <= self.wide and self.nodes >= narrow_nodes):
+            if self.nodes >= max_nodes or self._is_closed(node.bound):
+                break
+            if gap <= self.wide and self.nodes >= narrow_nodes:
                 break
             if self.nodes < self.next_dive:
                 children = self._branch(node)
@@ -163,6 +167,10 @@ class _TreeSearch:
                 break
         bound = min(self.bill, self._worst_leaf().bound)
         return TreeResult(self.chosen, self.component.bill(self.chosen), bound * MICRO, root, fleet, self.nodes)
+
+    def _is_closed(self, bound: float) -> bool:
+        """Return whether a bound is close enough to the bill, always by the same difference of doubles."""
+        return self.bill - bound <= self.goal
 
     def _solve(self, node: Node, tolerance: float, max_steps: int) -> None:
         """Find the best prices of a node by cutting planes, starting from those that it has."""
@@ -177,7 +185,7 @@ class _TreeSearch:
         node.bound = max(node.bound, node.value + self._terms(node, price, node.charge))
         for step in range(max_steps):
             gap = self.bill - node.bound
-            if gap <= self.goal:
+            if self._is_closed(node.bound):
                 break
             solution = self.master.solve(*ranges)
             node.solution, node.version = solution, len(self.fleet.explicit)
@@ -242,7 +250,7 @@ class _TreeSearch:
         while True:
             if node.version != len(self.fleet.explicit):
                 self._solve(node, NODE_TOLERANCE, MAX_NODE_STEPS)
-            if node.bound >= self.bill - self.goal:
+            if self._is_closed(node.bound):
                 return None
             score = self._scores(node, node.solution)
             variable = int(score.argmax())
@@ -323,7 +331,7 @@ class _TreeSearch:
         depth = 1
         while children:
             child = min(children, key=lambda child: child.bound)
-            if child.bound >= self.bill - self.goal:
+            if self._is_closed(child.bound):
                 return first
             node = child
             if depth == DIVE_DEPTH or self.nodes >= max_nodes:
@@ -348,7 +356,7 @@ class _TreeSearch:
     def _finish(self, node: Node) -> bool:
         """Solve a leaf without fractions precisely and round it; return False if that changes nothing."""
         bill, bound = self.bill, node.bound
-        if bound >= bill - self.goal:
+        if self._is_closed(bound):
             heapq.heapreplace(self.leaves, (bound, -next(self.pushes), node))
             return True
         self._solve(node, FINAL_TOLERANCE, MAX_ROOT_STEPS)
