@@ -24,7 +24,6 @@ from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
 from amop.solver.proof_tree import (
     FINEST_SCALE,
-    TREE_SCALE,
     CertificateError,
     ComponentTree,
     RealTree,
@@ -167,8 +166,7 @@ def certify(
     if preference.is_empty:
         tree = _tree_proof(model, dual.trees, price, scale)
         if tree is None or len(tree.trees) < len(dual.trees):
-            # An optimum that a tree proved in doubles is claimed only if the tree holds.
-            dual = replace(dual, is_optimal=dual.is_optimal and not dual.trees)
+            dual = replace(dual, is_optimal=dual.is_optimal and not dual.trees)  # trees may have proved it in doubles
         proved = price_bound if tree is None else max(price_bound, tree.bound)
         return Certificate(names, scale, price, bill, price_bound, _claimed_bound(dual, bill, proved), tree=tree)
     change_count = count_changes(model, assignment)
@@ -200,15 +198,15 @@ def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int
     """
     valid = []
     for tree in trees:
-        integers = tree.as_integers(model, TREE_SCALE)
+        integers = tree.as_integers(model, FINEST_SCALE)
         try:
-            tree_total(model, integers, TREE_SCALE)
+            tree_total(model, integers, FINEST_SCALE)
         except CertificateError:
             continue
         valid.append(integers)
     if not valid:
         return None
-    whole = TreeProof(tuple(valid), TREE_SCALE, 0)
+    whole = TreeProof(tuple(valid), FINEST_SCALE, 0)
     return replace(whole, bound=tree_bound(model, whole, price, scale))
 
 

@@ -93,7 +93,7 @@ class RealLeaf:
     """Position of a counted set, and the charge in 1e-6 currency."""
 
 
-FINEST_SCALE = TREE_SCALE = 10**9
+FINEST_SCALE = 10**9
 """Finest unit of a price, also that of the prices of a tree: 1e-9 currency per MB."""
 HIGHEST_PRICE, HIGHEST_CHARGE = 10**17, 10**30
 """Highest price and charge of a leaf."""

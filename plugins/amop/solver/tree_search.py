@@ -15,30 +15,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from amop.solver.components import Doubles, PoolComponent
-from amop.solver.exact import MAX_SIMS
 from amop.solver.local_search import local_search
 from amop.solver.model import MICRO, Integers
-from amop.solver.prices import Relaxation
 from amop.solver.rounding import round_vertices
 from amop.solver.tree_fleet import TreeFleet
 from amop.solver.tree_master import MasterSolution, TreeMaster
 from amop.solver.tree_node import Node, least_cost_within, ranges_of_kinds
 
-WIDE_GAP, WIDE_GAP_OF_LARGE, GAP_GOAL = 1e-4, 3e-5, 5e-6
-"""Relative gap above which a tree is built, also that of a large fleet, and the gap at which it is finished."""
-LARGE_FLEET = 32_000
-"""SIMs of a large fleet."""
-MAX_NODES, MAX_NODES_OF_NARROW, MIN_NODES = 600, 150, 20
-"""Nodes of a tree, those after which it ends where the gap is no longer wide, and those that are worth beginning it.
-
-The first two are for one pool, and fewer for more (`_fewer`).
-"""
-MAX_EXACT_NODES = 100
-"""Nodes of a tree that is to prove an optimum."""
+MAX_NODES_OF_NARROW = 150
+"""Nodes after which a tree ends where the gap is no longer wide; for one pool, and fewer for more (`fewer`)."""
 OPTIMAL = 0.4
 """Gap, 1e-6 currency, of a bill that is proved to be the least."""
-MAX_WORK, MAX_WORK_OF_LARGE = 90_000_000, 40_000_000
-"""Nodes x SIMs x rate plans, also of a large fleet."""
 MAX_IDLE_STEPS = 50
 """Steps of the search that add no node."""
 STEP_SHARE = 0.5
@@ -87,31 +74,7 @@ class Goals:
     """Gap at which it ends after `MAX_NODES_OF_NARROW` nodes."""
 
 
-def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers) -> TreeResult | None:
-    """Return the tree of a component whose gap is wide; None where it is not, or where the tree would take too long.
-
-    Args:
-        component: the pool component.
-        relaxation: its solution.
-        chosen: the best assignment so far, shape (n,).
-    """
-    size, max_nodes = len(chosen) * len(component.model.rate_plans), _fewer(MAX_NODES, component)
-    if len(chosen) <= MAX_SIMS:
-        gap, wide, max_nodes = 0.0, 0.0, _fewer(MAX_EXACT_NODES, component)
-    elif len(chosen) <= LARGE_FLEET:
-        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP, min(max_nodes, MAX_WORK // size)
-    else:
-        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP_OF_LARGE, min(max_nodes, MAX_WORK_OF_LARGE // size)
-    if not component.pools or max_nodes < MIN_NODES:
-        return None
-    bill = component.bill(chosen)
-    goals = Goals(max(OPTIMAL, gap * bill), max(OPTIMAL, wide * bill))
-    if bill - relaxation.bound <= goals.wide:
-        return None
-    return search_tree(component, relaxation.price, chosen, goals, max_nodes)
-
-
-def _fewer(nodes: int, component: PoolComponent) -> int:
+def fewer(nodes: int, component: PoolComponent) -> int:
     """Return how many nodes of a component take about as long as some nodes of one pool."""
     return 6 * nodes // (len(component.pools) + 5)
 
@@ -150,7 +113,7 @@ class _TreeSearch:
             self.master.add(fleet.evaluate(other, no_charge)[1])
         self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         self.leaves = [(root.bound, 0, root)]
-        narrow_nodes = _fewer(MAX_NODES_OF_NARROW, self.component)
+        narrow_nodes = fewer(MAX_NODES_OF_NARROW, self.component)
         for _ in range(max_nodes + MAX_IDLE_STEPS):
             node = self._worst_leaf()
             gap = self.bill - node.bound
