@@ -22,10 +22,16 @@ import numpy.typing as npt
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
 from amop.solver.changes import ChangePreference, count_changes
 from amop.solver.model import CHUNK_ROWS, NONE, Flags, Integers, largest
-from amop.solver.proof_tree import TREE_SCALE, CertificateError, ComponentTree, RealTree, rows_of_tree, tree_total
+from amop.solver.proof_tree import (
+    FINEST_SCALE,
+    CertificateError,
+    ComponentTree,
+    RealTree,
+    check_scale,
+    rows_of_tree,
+    tree_total,
+)
 
-FINEST_SCALE = 10**9
-"""Finest unit of a price: 1e-9 currency per MB."""
 MAX_OVERFLOW_ROWS = 10_000
 """SIMs that may be computed in Python's unbounded integers; above this the unit of the prices is made coarser."""
 BOUND_TOLERANCE = 1e-9
@@ -159,6 +165,8 @@ def certify(
     names = tuple(model.pool_name)
     if preference.is_empty:
         tree = _tree_proof(model, dual.trees, price, scale)
+        if tree is None or len(tree.trees) < len(dual.trees):
+            dual = replace(dual, is_optimal=dual.is_optimal and not dual.trees)  # trees may have proved it in doubles
         proved = price_bound if tree is None else max(price_bound, tree.bound)
         return Certificate(names, scale, price, bill, price_bound, _claimed_bound(dual, bill, proved), tree=tree)
     change_count = count_changes(model, assignment)
@@ -183,10 +191,22 @@ def certify(
 
 
 def _tree_proof(model: CostModel, trees: Sequence[RealTree], price: Sequence[int], scale: int) -> TreeProof | None:
-    """Return the proof of some trees, None without any."""
-    if not trees:
+    """Return the proof of some trees, None without any.
+
+    A tree that does not hold is left out: the prices bound its SIMs. The search is in doubles, and may fail at extreme
+    prices; that must not fail the optimization.
+    """
+    valid = []
+    for tree in trees:
+        integers = tree.as_integers(model, FINEST_SCALE)
+        try:
+            tree_total(model, integers, FINEST_SCALE)
+        except CertificateError:
+            continue
+        valid.append(integers)
+    if not valid:
         return None
-    whole = TreeProof(tuple(tree.as_integers(model, TREE_SCALE) for tree in trees), TREE_SCALE, 0)
+    whole = TreeProof(tuple(valid), FINEST_SCALE, 0)
     return replace(whole, bound=tree_bound(model, whole, price, scale))
 
 
@@ -203,8 +223,8 @@ def tree_bound(model: CostModel, proof: TreeProof, price: Sequence[int], scale: 
         CertificateError: a tree is not complete, two trees are of the same component, or a price is not valid.
     """
     is_other = model.has_eligible.copy()
-    if proof.scale < 1:
-        raise CertificateError(f"the price unit 1 / {proof.scale} is not valid: the scale must be at least 1")
+    check_scale(proof.scale)
+    check_scale(scale)
     for tree in proof.trees:
         rows = rows_of_tree(model, tree.pools)
         if not is_other[rows].all():
@@ -261,6 +281,8 @@ def verify(certificate: Certificate, model: CostModel, assignment: Integers) -> 
 
 
 def _verify_changes(claim: ChangeProof, bill: int, model: CostModel, assignment: Integers) -> None:
+    if claim.min_saving < 0:
+        raise CertificateError(f"the minimum saving {claim.min_saving} is negative")
     count = count_changes(model, assignment)
     objective = bill + claim.min_saving * count
     bound = lower_bound(model, claim.price, claim.price_scale, claim.change_price)
@@ -291,8 +313,9 @@ def lower_bound(model: CostModel, price: Sequence[int], scale: int, change_price
     Raises:
         CertificateError: a price is outside the range in which the bound holds.
     """
-    if scale < 1:
-        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be at least 1")
+    check_scale(scale)
+    if change_price < 0:
+        raise CertificateError(f"the price per change {change_price} is negative")
     return -(-_price_total(model, price, scale, change_price, None) // scale)
 
 
@@ -329,18 +352,23 @@ def price_scale(model: CostModel, change_price: int = 0) -> int:
 
 
 def _overflow_rows(model: CostModel, scale: int, change_price: int) -> Flags:
-    """Return which SIMs could exceed int64, shape (N,), by an upper bound of the terms of their costs."""
+    """Return which SIMs could exceed int64, shape (N,), by an upper bound of the terms of their costs.
+
+    The limit is half of int64's range, far more than the rounding errors of the doubles.
+    """
     plans, devices = model.rate_plans, model.devices
     if not len(plans):
         return np.zeros(len(devices), dtype=np.bool_)
     by_mb = float((plans.overage_rate / plans.block_micro_mb).max())
-    fixed = (
-        float(largest(np.abs(model.charge))) + float(plans.overage_rate.max()) + by_mb * float(largest(model.included))
-    )
+    fixed = int(by_mb * float(largest(model.included))) + 1 + change_price
+    fixed += largest(np.abs(model.charge)) + int(plans.overage_rate.max())
+    rest = int(INT64_LIMIT) - fixed * scale
+    if rest <= 0:
+        return np.ones(len(devices), dtype=np.bool_)
     reach = devices.usage_micro_mb * (2.0 * by_mb * scale)
     if sms_rate := float(plans.sms_rate.max()):
         reach += devices.sms_usage * (sms_rate * scale)
-    return np.asarray(reach > INT64_LIMIT - (fixed + change_price) * scale)
+    return np.asarray(reach > float(rest))
 
 
 def _least_costs(

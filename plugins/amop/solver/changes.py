@@ -17,7 +17,7 @@ import numpy as np
 
 from amop.solver.bill import CostModel
 from amop.solver.hashing import SEED, Hashes, mix, sorted_rows
-from amop.solver.model import NONE, Flags, Integers, rank_in_run
+from amop.solver.model import NONE, Flags, Integers, index_type, rank_in_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def undo_swaps(model: CostModel, rows: Integers, assignment: Integers, alike: Se
     rows = rows[order]
     wanted = np.bincount(kind * plans + assignment[rows], minlength=plans * (int(kind[-1]) + 1))
     current = devices.current_rate_plan[rows]
-    by_plan = np.argsort(current.astype(np.uint16), kind="stable")  # rows of one plan stay sorted by kind
+    by_plan = np.argsort(current.astype(index_type(plans)), kind="stable")  # rows of one plan stay sorted by kind
     place = (kind * plans + current)[by_plan]
     stays = by_plan[rank_in_run(place) < wanted[place]]
     remaining = wanted - np.bincount(kind[stays] * plans + current[stays], minlength=len(wanted))

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.signedinteger[Any]]
 Flags = npt.NDArray[np.bool_]
 
 MICRO = 1_000_000
@@ -53,6 +55,11 @@ def from_micro(units: int) -> Decimal:
 def largest(values: Integers) -> int:
     """Return the largest value of an array, 0 if it is empty."""
     return int(np.max(values)) if values.size else 0
+
+
+def index_type(count: int) -> type[np.int16] | type[np.int64]:
+    """Return the narrow type of indices below ``count``, int64 where int16 does not hold them."""
+    return np.int16 if count <= 2**15 else np.int64
 
 
 def rank_in_run(keys: Integers) -> Integers:

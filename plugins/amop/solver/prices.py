@@ -41,6 +41,8 @@ TOLERANCE = 1e-9
 """Relative gap between the master problem and the best bound at which cutting planes end."""
 LARGE_TOLERANCE = 1e-8
 """The same for components from which samples are taken."""
+SMALLEST_DUAL = 1e-12
+"""Smallest dual of a cut that is binding."""
 FIXED_TOLERANCE = 1e-6
 """The same while diving, where prices are only used for rounding."""
 
@@ -75,7 +77,7 @@ def solve_relaxation(component: PoolComponent) -> Relaxation:
     whole = BoxBound(component, np.arange(len(component.rows)))
     if not samples:
         master, best, bound = _cutting_planes(whole, lowest, highest, highest / 2, TOLERANCE)
-        return Relaxation(best, bound, master.primal_weights(), whole.at, whole, NO_ROWS, NO_ROWS)
+        return Relaxation(best, bound, master.primal_weights(best), whole.at, whole, NO_ROWS, NO_ROWS)
     price = _cutting_planes(samples[0], lowest, highest, highest / 2, 1e-4)[1]
     for sample in samples[1:]:
         price = _solve_in_boxes(sample, price, ((4 * WIDE_BOX, 1e-5),)).price
@@ -96,7 +98,7 @@ def solve_relaxation_with_fixed(component: PoolComponent, relaxation: Relaxation
     box.fix(component.exact_costs(here, there), component.exact_excess(here, there), component.pool_of_plans[there])
     master, best, bound = _cutting_planes(box, box.low, box.high, relaxation.price, FIXED_TOLERANCE)
     fixed, fixed_plan = np.append(relaxation.fixed, sim), np.append(relaxation.fixed_plan, plan)
-    return Relaxation(best, bound, master.primal_weights(), box.at, box, fixed, fixed_plan)
+    return Relaxation(best, bound, master.primal_weights(best), box.at, box, fixed, fixed_plan)
 
 
 def cheapest_assignments(component: PoolComponent, relaxation: Relaxation, prices: Sequence[Doubles]) -> list[Integers]:
@@ -175,7 +177,7 @@ def _solve_in_boxes(whole: BoxBound, start: Doubles, boxes: Sequence[tuple[float
         first = first or inside
         if inside.is_small:
             break
-    return Relaxation(best, bound, master.primal_weights(), outer.at, first or whole, NO_ROWS, NO_ROWS)
+    return Relaxation(best, bound, master.primal_weights(best), outer.at, first or whole, NO_ROWS, NO_ROWS)
 
 
 def _cutting_planes(
@@ -226,14 +228,23 @@ class MasterProblem:
         self.prices.append(price)
 
     def solve(self) -> tuple[Doubles, float]:
-        """Return the optimal prices, shape (K,), and the optimum, 1e-6 currency."""
+        """Return the optimal prices, shape (K,), and the optimum, 1e-6 currency; -infinity where HiGHS finds none."""
         self._solver.run()
         values = np.array(self._solver.getSolution().col_value)
+        if not len(values):
+            return self._low, -np.inf
         price = self._low + np.clip(values[1:], 0.0, 1.0) * self._width
         return price, float(values[0]) * self._unit + self._first
 
-    def primal_weights(self) -> list[tuple[float, Doubles]]:
-        """Return the duals of the binding cuts as weights, and the prices of those cuts."""
+    def primal_weights(self, best: Doubles) -> list[tuple[float, Doubles]]:
+        """Return the duals of the binding cuts as weights, and the prices of those cuts.
+
+        Args:
+            best: the prices of the best bound; they alone where HiGHS, at extreme prices, gives no duals.
+        """
         self._solver.run()
-        weights = np.abs(np.array(self._solver.getSolution().row_dual))
-        return [(float(weights[row] / weights.sum()), self.prices[row]) for row in np.flatnonzero(weights > 1e-12)]
+        weights = np.nan_to_num(np.abs(np.array(self._solver.getSolution().row_dual)))
+        binding = np.flatnonzero(weights > SMALLEST_DUAL)
+        if not len(binding):
+            return [(1.0, best)]
+        return [(float(weights[row] / weights.sum()), self.prices[row]) for row in binding]

@@ -15,13 +15,14 @@ price above overage rate / block is valid where U is known. Everything is an int
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from amop.solver.bill import INT64_LIMIT, CostModel, exact_sum
-from amop.solver.model import NONE, Integers
+from amop.solver.model import NONE, Flags, Integers
 
 
 class CertificateError(RuntimeError):
@@ -92,10 +93,12 @@ class RealLeaf:
     """Position of a counted set, and the charge in 1e-6 currency."""
 
 
-TREE_SCALE = 10**9
-"""Unit of the prices of a tree: 1e-9 currency per MB."""
+FINEST_SCALE = 10**9
+"""Finest unit of a price, also that of the prices of a tree: 1e-9 currency per MB."""
 HIGHEST_PRICE, HIGHEST_CHARGE = 10**17, 10**30
-"""Up to these values an approximation in doubles tells which costs fit into int64."""
+"""Highest price and charge of a leaf."""
+ROUNDING_ERROR = 2.0**-49
+"""Relative error of a cost in double precision, by an upper bound: five roundings, and those of the bound itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class RealTree:
     nodes: tuple[Split | RealLeaf, ...]
 
     def as_integers(self, model: CostModel, scale: int) -> ComponentTree:
-        """Return the tree with prices of 1 / ``scale`` currency per MB, none above the highest one that is valid."""
+        """Return the tree with prices of 1 / ``scale`` currency per MB and charges, none above what is valid."""
         plans, ids = model.rate_plans, model.devices.device_id
         highest = [int(model.pool_rate[pool]) * scale // int(model.pool_block[pool]) for pool in self.pools]
         nodes: list[Split | Leaf] = []
@@ -119,11 +122,19 @@ class RealTree:
                 nodes.append(node)
                 waiting += [limited, limited | {node.index} if node.is_pool else limited]
                 continue
-            prices = [min(max(0, round(price * scale)), HIGHEST_PRICE) for price in node.price]
+            prices = [max(0, _rounded(price * scale, HIGHEST_PRICE)) for price in node.price]
             prices = [p if at in limited else min(p, highest[at]) for at, p in enumerate(prices)]
-            nodes.append(Leaf(tuple(prices), tuple((at, round(charge * scale)) for at, charge in node.charge)))
+            charge = tuple((at, _rounded(charge * scale, HIGHEST_CHARGE)) for at, charge in node.charge)
+            nodes.append(Leaf(tuple(prices), charge))
         sets = [CountedSet(plans.code[plan], None if row == NONE else str(ids[row])) for plan, row in self.sets]
         return ComponentTree(self.pools, tuple(sets), tuple(nodes))
+
+
+def _rounded(value: float, highest: int) -> int:
+    """Return a value rounded to an integer of at most ``highest``, of either sign; 0 for one that is not a number."""
+    if not math.isfinite(value):
+        return 0 if math.isnan(value) else int(math.copysign(1, value)) * highest
+    return max(-highest, min(round(value), highest))
 
 
 @dataclass(slots=True)
@@ -133,6 +144,16 @@ class _Ranges:
     blocks: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     sims: dict[int, tuple[int, int]] = field(default_factory=dict)
     is_empty: bool = False
+
+
+def check_scale(scale: int) -> None:
+    """Check the unit of prices, 1 / ``scale`` currency per MB.
+
+    Raises:
+        CertificateError: it is not within 1 and `FINEST_SCALE`.
+    """
+    if not 1 <= scale <= FINEST_SCALE:
+        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be within 1 and 10^9")
 
 
 def rows_of_tree(model: CostModel, pools: tuple[int, ...]) -> Integers:
@@ -195,6 +216,8 @@ class _ComponentCosts:
 
     def __init__(self, model: CostModel, tree: ComponentTree, scale: int) -> None:
         rows = rows_of_tree(model, tree.pools)
+        if not len(rows):
+            raise CertificateError(f"no SIM can use the pools {list(tree.pools)} of a proof tree")
         devices = model.devices
         self.rate = [int(model.pool_rate[pool]) * scale for pool in tree.pools]
         self.block = [int(model.pool_block[pool]) for pool in tree.pools]
@@ -212,7 +235,7 @@ class _ComponentCosts:
         self._find_sets(model, tree, rows, kind)
         self._scale, self._own, self._excess = scale, own, excess
         self._scaled = own * np.int64(scale)  # modulo 2**64, as all sums of `_least_costs`
-        self._kinds = np.arange(len(first))
+        self._largest = [(int(np.abs(own[at]).max()), int(np.abs(excess[at]).max())) for at in range(len(own))]
 
     def _pool_of(self, model: CostModel, tree: ComponentTree, plan: int, group: Integers) -> int:
         """Return the position of a plan's pool in the tree, -1 for a plan that is not pooled."""
@@ -242,6 +265,8 @@ class _ComponentCosts:
             raise CertificateError(f"a proof tree has prices {list(leaf.price)}, which are not one valid one a pool")
         if any(abs(charge) > HIGHEST_CHARGE for _, charge in leaf.charge):
             raise CertificateError(f"a proof tree has a charge above {HIGHEST_CHARGE}")
+        if len({at for at, _ in leaf.charge}) < len(leaf.charge):
+            raise CertificateError("a leaf of a proof tree charges a set twice")
         total = 0
         for at, price in enumerate(leaf.price):
             low, high = ranges.blocks.get(at, (0, None))
@@ -257,39 +282,58 @@ class _ComponentCosts:
         return total + self._least_costs(leaf)
 
     def _least_costs(self, leaf: Leaf) -> int:
-        """Return the sum of the SIMs' least costs at the prices and charges of a leaf.
+        """Return the exact sum of the SIMs' least costs at the prices and charges of a leaf.
 
-        Sums of int64 are exact modulo 2**64. An approximation in doubles says which of them are in range.
+        Sums of int64 are exact modulo 2**64. A cost is taken from them only where it is proved to be in range, and
+        disregarded only where it is proved to be above that. Kinds with any other cost are computed without a limit.
         """
-        charges: dict[int, list[tuple[int, int]]] = {}
+        charges: dict[int, dict[int, int]] = {}
         for at, charge in leaf.charge:
             plan, like = self.sets[at]
-            charges.setdefault(plan, []).append((like, charge))
-        least = np.full(len(self._kinds), np.iinfo(np.int64).max)
-        near = np.full(len(self._kinds), np.inf)
+            of_plan = charges.setdefault(plan, {})
+            of_plan[like] = of_plan.get(like, 0) + charge
+        kinds = len(self.count)
+        least, has_least = np.full(kinds, np.iinfo(np.int64).max), np.zeros(kinds, dtype=np.bool_)
+        is_unknown = np.zeros(kinds, dtype=np.bool_)
         for plan, pool in enumerate(self._pool):
             price = 0 if pool == NONE else leaf.price[pool]
-            about = self._own[plan] * float(self._scale) + float(price) * self._excess[plan]
-            cost = self._scaled[plan] + _modulo(price) * self._excess[plan]
-            for like, charge in charges.get(plan, ()):
-                mine = slice(None) if like == NONE else slice(like, like + 1)
-                about[mine] += float(charge)
-                cost[mine] += _modulo(charge)
-            np.minimum(least, cost, out=least, where=self._eligible[plan] & (np.abs(about) < INT64_LIMIT))
-            np.minimum(near, about, out=near, where=self._eligible[plan])
-        fits = np.abs(near) < INT64_LIMIT
-        return _weighted_sum(least[fits], self.count[fits]) + sum(
-            int(self.count[kind]) * self._least_cost(leaf, int(kind), charges) for kind in np.flatnonzero(~fits)
+            of_plan = charges.get(plan, {})
+            of_kinds = {like: charge for like, charge in of_plan.items() if like != NONE}
+            cost = self._scaled[plan] + np.int64(price) * self._excess[plan] + _modulo(of_plan.get(NONE, 0))
+            cost[list(of_kinds)] += np.array([_modulo(charge) for charge in of_kinds.values()], dtype=np.int64)
+            fits, is_above = self._ranges_of_costs(plan, price, of_plan)
+            fits &= self._eligible[plan]
+            np.minimum(least, cost, out=least, where=fits)
+            has_least |= fits
+            is_unknown |= self._eligible[plan] & ~fits & ~is_above
+        is_unknown |= ~has_least
+        return _weighted_sum(least[~is_unknown], self.count[~is_unknown]) + sum(
+            int(self.count[kind]) * self._least_cost(leaf, kind, charges)
+            for kind in np.flatnonzero(is_unknown).tolist()
         )
 
-    def _least_cost(self, leaf: Leaf, kind: int, charges: dict[int, list[tuple[int, int]]]) -> int:
+    def _ranges_of_costs(self, plan: int, price: int, charges: dict[int, int]) -> tuple[Flags, Flags]:
+        """Return which kinds' costs on a plan are surely within int64, and which are surely above, shape (n,) each."""
+        kinds = len(self.count)
+        own, excess = self._largest[plan]
+        of_all, of_kinds = charges.get(NONE, 0), [like for like in charges if like != NONE]
+        largest = abs(of_all) + max((abs(charges[like]) for like in of_kinds), default=0)
+        if own * self._scale + excess * price + largest < INT64_LIMIT:
+            return np.ones(kinds, dtype=np.bool_), np.zeros(kinds, dtype=np.bool_)
+        own_cost, data = self._own[plan] * float(self._scale), self._excess[plan] * float(price)
+        charge = np.full(kinds, float(of_all))
+        charge[of_kinds] = [float(of_all + charges[like]) for like in of_kinds]
+        about = own_cost + data + charge
+        error = ROUNDING_ERROR * (np.abs(own_cost) + np.abs(data) + np.abs(charge))
+        return np.abs(about) + error < INT64_LIMIT, about - error >= INT64_LIMIT
+
+    def _least_cost(self, leaf: Leaf, kind: int, charges: dict[int, dict[int, int]]) -> int:
         """Return the least cost of a SIM of one kind, in Python's unbounded integers."""
         costs = []
         for plan in np.flatnonzero(self._eligible[:, kind]).tolist():
-            pool = self._pool[plan]
-            cost = int(self._own[plan, kind]) * self._scale
-            cost += 0 if pool == NONE else leaf.price[pool] * int(self._excess[plan, kind])
-            costs.append(cost + sum(charge for like, charge in charges.get(plan, ()) if like in (NONE, kind)))
+            pool, of_plan = self._pool[plan], charges.get(plan, {})
+            cost = int(self._own[plan, kind]) * self._scale + of_plan.get(NONE, 0) + of_plan.get(kind, 0)
+            costs.append(cost + (0 if pool == NONE else leaf.price[pool] * int(self._excess[plan, kind])))
         return min(costs)
 
 

@@ -26,11 +26,8 @@ from amop.solver.bill import INT64_LIMIT, exact_sum
 from amop.solver.certificate import MAX_OVERFLOW_ROWS, highest_prices
 from amop.solver.changes import count_changes
 from amop.solver.model import NONE, Flags, Integers, largest
-from amop.solver.proof_tree import CertificateError
+from amop.solver.proof_tree import FINEST_SCALE, CertificateError, check_scale
 from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
-
-FINEST_SCALE = 10**9
-"""Finest unit of a price: 1e-9 currency per MB."""
 
 Prices = tuple[tuple[int, ...], ...]
 
@@ -175,8 +172,9 @@ def scenario_lower_bound(
     Raises:
         CertificateError: a price is outside the range in which the bound holds.
     """
-    if scale < 1:
-        raise CertificateError(f"the price unit 1 / {scale} is not valid: the scale must be at least 1")
+    check_scale(scale)
+    if change_price < 0:
+        raise CertificateError(f"the price per change {change_price} is negative")
     highest = highest_prices(bills.model, scale)
     if len(price) != len(highest) or any(
         len(row) != bills.count or any(not 0 <= value <= high for value in row)
@@ -207,9 +205,13 @@ def _overflow_rows(bills: ScenarioBills, scale: int, change_price: int) -> Flags
     if not len(plans):
         return np.zeros(len(devices), dtype=np.bool_)
     by_mb = float((plans.overage_rate / plans.block_micro_mb).max())
-    fixed = float(largest(model.charge)) + float(plans.overage_rate.max()) + by_mb * float(largest(model.included))
-    reach = bills.highest * (2.0 * by_mb) + devices.sms_usage * float(plans.sms_rate.max()) + fixed + change_price
-    return np.asarray(reach * (float(bills.whole) * scale) > INT64_LIMIT)
+    fixed = int(by_mb * float(largest(model.included))) + 1 + change_price
+    fixed += largest(np.abs(model.charge)) + int(plans.overage_rate.max())
+    rest = int(INT64_LIMIT) // (bills.whole * scale) - fixed
+    if rest <= 0:
+        return np.ones(len(devices), dtype=np.bool_)
+    reach = bills.highest * (2.0 * by_mb) + devices.sms_usage * float(plans.sms_rate.max())
+    return np.asarray(reach > float(rest))
 
 
 def _least_totals(

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from amop.solver.box_bound import pool_options
 from amop.solver.components import NOT_ELIGIBLE, Doubles, PoolComponent, pool_components
-from amop.solver.model import NONE, Integers
+from amop.solver.model import NONE, Indices, Integers, index_type
 from amop.solver.prices import MasterProblem
 from amop.solver.rounding import GOLDEN, pattern_of
 from amop.solver.scenarios import CHUNK_ROWS, ScenarioBills
@@ -132,7 +131,7 @@ class ScenarioBound:
     def __init__(self, component: ScenarioComponent, size: int) -> None:
         self._component, self._size = component, size
         self._weight = len(component.component.rows) / size
-        self._assignments: dict[bytes, npt.NDArray[np.int16]] = {}
+        self._assignments: dict[bytes, Indices] = {}
         # A copy in the order of the search. Of a large fleet it is half as large as the input, and precise enough.
         kind = np.float64 if size < 4 * SAMPLE_SIZE else np.float32
         self._usage = np.empty((size, component.bills.count), dtype=kind)
@@ -144,7 +143,7 @@ class ScenarioBound:
         component, share = self._component.component, self._component.share
         cost, plan, included = pool_options(component, price @ share)
         bound, excess = 0.0, np.zeros(price.shape)
-        chosen = np.empty(self._size, dtype=np.int16)
+        chosen = np.empty(self._size, dtype=index_type(len(component.model.rate_plans)))
         for at in chunks(self._size):
             usage = self._usage[at].astype(np.float64)
             classes, best = component.class_of[at], component.unpooled_cost[at].copy()
@@ -217,8 +216,9 @@ def _cutting_planes(
         if bound > best_bound:
             best, best_bound = price, bound
         master.add_cut(price.reshape(-1), bound, excess.reshape(-1))
-    binding = [(weight, price.reshape(shape)) for weight, price in master.primal_weights() if weight > MIN_WEIGHT]
-    return best, best_bound, binding
+    weights = master.primal_weights(best.reshape(-1))
+    binding = [(weight, price.reshape(shape)) for weight, price in weights if weight > MIN_WEIGHT]
+    return best, best_bound, binding or [(1.0, best)]
 
 
 def round_scenarios(component: ScenarioComponent, relaxation: ScenarioRelaxation) -> Integers:

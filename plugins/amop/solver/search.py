@@ -25,8 +25,9 @@ from amop.solver.model import NONE, Integers
 from amop.solver.prices import Relaxation, solve_relaxation
 from amop.solver.proof_tree import RealTree
 from amop.solver.rounding import dive, round_relaxation
+from amop.solver.tree_budget import close_gaps
 from amop.solver.tree_proof import proof_of
-from amop.solver.tree_search import TreeResult, close_gap
+from amop.solver.tree_search import TreeResult
 
 MAX_CHANGE_PRICES = 30
 """Prices per change that are tried to satisfy a cap."""
@@ -84,15 +85,20 @@ class Search:
         assignment = np.full(len(self.model.devices), NONE, dtype=np.int64)
         price = np.zeros(self.model.pool_count)
         bound, is_optimal, timed_out, trees = 0.0, True, False, list[RealTree]()
+        parts = []
         for component in self._components(change_price):
             relaxation = solve_relaxation(component)
-            chosen, tree, exact = round_relaxation(component, relaxation), None, None
+            chosen = round_relaxation(component, relaxation)
             if not rounding_only:
                 chosen = _search_and_dive(component, relaxation, chosen)
-                tree = close_gap(component, relaxation, chosen)
-                if tree is not None:
-                    chosen = tree.chosen
-                    trees.append(proof_of(tree))
+            parts.append((component, relaxation, chosen))
+        found = [None] * len(parts) if rounding_only else close_gaps(parts)
+        for (component, relaxation, chosen), tree in zip(parts, found, strict=True):
+            exact = None
+            if tree is not None:
+                chosen = tree.chosen
+                trees.append(proof_of(tree))
+            if not rounding_only:
                 exact = self._solve_exactly(component, relaxation, chosen, tree)
             assignment[component.rows] = chosen if exact is None else exact.chosen
             price[component.pools] = relaxation.price

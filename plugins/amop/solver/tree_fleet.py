@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from amop.solver.components import NOT_ELIGIBLE, Doubles, PoolComponent
-from amop.solver.model import MICRO, NONE, Flags, Integers
+from amop.solver.model import MICRO, NONE, Flags, Indices, Integers, index_type
 
 MAX_BLOCKS = 24
 """Blocks that the comm groups of a component are divided into; more blocks need fewer columns, and larger programs."""
@@ -26,7 +25,7 @@ class Column:
     """The cheapest assignment of a block at some prices."""
 
     block: int
-    choice: npt.NDArray[np.int8]
+    choice: Indices
     """Index in `TreeFleet.plans` of the plan of every kind of the component, shape (n,); other blocks' included."""
     cost: float
     """Own cost of the block's SIMs, currency."""
@@ -139,7 +138,7 @@ class TreeFleet:
         excess = np.zeros((self.blocks, len(price)))
         for row in np.flatnonzero(self.pool != NONE):
             excess[:, self.pool[row]] += data[:, row]
-        choice = np.zeros(len(self.first), dtype=np.int8)
+        choice = np.zeros(len(self.first), dtype=index_type(plans))
         choice[self._implicit] = chosen
         columns = [
             Column(block, choice, float(cost[block].sum()), excess[block], count[block]) for block in range(self.blocks)

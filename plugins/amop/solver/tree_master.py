@@ -104,12 +104,17 @@ class TreeMaster:
         self.add(columns)
 
     def solve(self, low: Doubles, high: Doubles) -> MasterSolution:
-        """Return the solution within ranges of the integer variables, shape (K + J + X * J,) each."""
+        """Return the solution within ranges of the integer variables, shape (K + J + X * J,) each.
+
+        Where HiGHS finds none, at extreme prices, it has a value of -infinity and no weights.
+        """
         pools, count, fleet = len(self.fleet.rate), self.integers, self.fleet
         self._solver.changeColsBounds(count, np.arange(count, dtype=np.int32), low, high)
         self._solver.run()
         solution = self._solver.getSolution()
         dual, values = np.array(solution.row_dual), np.array(solution.col_value)
+        if not (len(dual) and len(values) and np.isfinite(dual).all() and np.isfinite(values).all()):
+            return MasterSolution(-np.inf, np.zeros(pools), np.zeros(len(fleet.plans)), np.zeros(count), NOTHING)
         price = np.maximum(0.0, -dual[:pools]) / fleet.block_mb
         charge = -dual[pools : pools + len(fleet.plans)]
         value = float(self._solver.getInfo().objective_function_value)
@@ -125,6 +130,8 @@ class TreeMaster:
         explicit = solution.variables[len(fleet.rate) + plans_of :].reshape(-1, plans_of)
         for kind, number in zip(fleet.explicit, explicit, strict=True):
             plans = np.flatnonzero(number > SMALLEST_WEIGHT)
+            if not len(plans):
+                return [], NOTHING
             parts.append((np.array([kind]), np.cumsum(number[plans]) / number[plans].sum(), plans[:, None]))
         for block in range(fleet.blocks):
             mine = np.setdiff1d(np.flatnonzero(fleet.block_of == block), fleet.explicit)

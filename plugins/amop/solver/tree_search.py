@@ -15,30 +15,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from amop.solver.components import Doubles, PoolComponent
-from amop.solver.exact import MAX_SIMS
 from amop.solver.local_search import local_search
 from amop.solver.model import MICRO, Integers
-from amop.solver.prices import Relaxation
 from amop.solver.rounding import round_vertices
 from amop.solver.tree_fleet import TreeFleet
 from amop.solver.tree_master import MasterSolution, TreeMaster
 from amop.solver.tree_node import Node, least_cost_within, ranges_of_kinds
 
-WIDE_GAP, WIDE_GAP_OF_LARGE, GAP_GOAL = 1e-4, 3e-5, 5e-6
-"""Relative gap above which a tree is built, also that of a large fleet, and the gap at which it is finished."""
-LARGE_FLEET = 32_000
-"""SIMs of a large fleet."""
-MAX_NODES, MAX_NODES_OF_NARROW, MIN_NODES = 600, 150, 20
-"""Nodes of a tree, those after which it ends where the gap is no longer wide, and those that are worth beginning it.
-
-The first two are for one pool, and fewer for more (`_fewer`).
-"""
-MAX_EXACT_NODES = 100
-"""Nodes of a tree that is to prove an optimum."""
+MAX_NODES_OF_NARROW = 150
+"""Nodes after which a tree ends where the gap is no longer wide; for one pool, and fewer for more (`fewer`)."""
 OPTIMAL = 0.4
 """Gap, 1e-6 currency, of a bill that is proved to be the least."""
-MAX_WORK, MAX_WORK_OF_LARGE = 90_000_000, 40_000_000
-"""Nodes x SIMs x rate plans, also of a large fleet."""
+MAX_IDLE_STEPS = 50
+"""Steps of the search that add no node."""
 STEP_SHARE = 0.5
 """Step from the best prices of a node towards those of the master problem."""
 NODE_TOLERANCE, FINAL_TOLERANCE = 0.05, 1e-3
@@ -85,31 +74,7 @@ class Goals:
     """Gap at which it ends after `MAX_NODES_OF_NARROW` nodes."""
 
 
-def close_gap(component: PoolComponent, relaxation: Relaxation, chosen: Integers) -> TreeResult | None:
-    """Return the tree of a component whose gap is wide; None where it is not, or where the tree would take too long.
-
-    Args:
-        component: the pool component.
-        relaxation: its solution.
-        chosen: the best assignment so far, shape (n,).
-    """
-    size, max_nodes = len(chosen) * len(component.model.rate_plans), _fewer(MAX_NODES, component)
-    if len(chosen) <= MAX_SIMS:
-        gap, wide, max_nodes = 0.0, 0.0, _fewer(MAX_EXACT_NODES, component)
-    elif len(chosen) <= LARGE_FLEET:
-        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP, min(max_nodes, MAX_WORK // size)
-    else:
-        gap, wide, max_nodes = GAP_GOAL, WIDE_GAP_OF_LARGE, min(max_nodes, MAX_WORK_OF_LARGE // size)
-    if not component.pools or max_nodes < MIN_NODES:
-        return None
-    bill = component.bill(chosen)
-    goals = Goals(max(OPTIMAL, gap * bill), max(OPTIMAL, wide * bill))
-    if bill - relaxation.bound <= goals.wide:
-        return None
-    return search_tree(component, relaxation.price, chosen, goals, max_nodes)
-
-
-def _fewer(nodes: int, component: PoolComponent) -> int:
+def fewer(nodes: int, component: PoolComponent) -> int:
     """Return how many nodes of a component take about as long as some nodes of one pool."""
     return 6 * nodes // (len(component.pools) + 5)
 
@@ -148,11 +113,13 @@ class _TreeSearch:
             self.master.add(fleet.evaluate(other, no_charge)[1])
         self._solve(root, FINAL_TOLERANCE, MAX_ROOT_STEPS)
         self.leaves = [(root.bound, 0, root)]
-        narrow_nodes = _fewer(MAX_NODES_OF_NARROW, self.component)
-        while self.nodes < max_nodes:
+        narrow_nodes = fewer(MAX_NODES_OF_NARROW, self.component)
+        for _ in range(max_nodes + MAX_IDLE_STEPS):
             node = self._worst_leaf()
             gap = self.bill - node.bound
-            if gap <= self.goal or (gap <= self.wide and self.nodes >= narrow_nodes):
+            if self.nodes >= max_nodes or self._is_closed(node.bound):
+                break
+            if gap <= self.wide and self.nodes >= narrow_nodes:
                 break
             if self.nodes < self.next_dive:
                 children = self._branch(node)
@@ -163,6 +130,10 @@ class _TreeSearch:
                 break
         bound = min(self.bill, self._worst_leaf().bound)
         return TreeResult(self.chosen, self.component.bill(self.chosen), bound * MICRO, root, fleet, self.nodes)
+
+    def _is_closed(self, bound: float) -> bool:
+        """Return whether a bound is close enough to the bill, always by the same difference of doubles."""
+        return self.bill - bound <= self.goal
 
     def _solve(self, node: Node, tolerance: float, max_steps: int) -> None:
         """Find the best prices of a node by cutting planes, starting from those that it has."""
@@ -177,7 +148,7 @@ class _TreeSearch:
         node.bound = max(node.bound, node.value + self._terms(node, price, node.charge))
         for step in range(max_steps):
             gap = self.bill - node.bound
-            if gap <= self.goal:
+            if self._is_closed(node.bound):
                 break
             solution = self.master.solve(*ranges)
             node.solution, node.version = solution, len(self.fleet.explicit)
@@ -242,7 +213,7 @@ class _TreeSearch:
         while True:
             if node.version != len(self.fleet.explicit):
                 self._solve(node, NODE_TOLERANCE, MAX_NODE_STEPS)
-            if node.bound >= self.bill - self.goal:
+            if self._is_closed(node.bound):
                 return None
             score = self._scores(node, node.solution)
             variable = int(score.argmax())
@@ -323,7 +294,7 @@ class _TreeSearch:
         depth = 1
         while children:
             child = min(children, key=lambda child: child.bound)
-            if child.bound >= self.bill - self.goal:
+            if self._is_closed(child.bound):
                 return first
             node = child
             if depth == DIVE_DEPTH or self.nodes >= max_nodes:
@@ -348,7 +319,7 @@ class _TreeSearch:
     def _finish(self, node: Node) -> bool:
         """Solve a leaf without fractions precisely and round it; return False if that changes nothing."""
         bill, bound = self.bill, node.bound
-        if bound >= bill - self.goal:
+        if self._is_closed(bound):
             heapq.heapreplace(self.leaves, (bound, -next(self.pushes), node))
             return True
         self._solve(node, FINAL_TOLERANCE, MAX_ROOT_STEPS)

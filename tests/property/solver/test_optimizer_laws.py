@@ -175,6 +175,7 @@ def tampered(certificate: Certificate) -> dict[str, Certificate]:
         "a price too few": {"price": certificate.price[1:]},
         "a price too many": {"price": (*certificate.price, 0)},
         "another unit": {"price_scale": certificate.price_scale * 10},
+        "a unit out of any range": {"price_scale": 10**400},
         "no unit": {"price_scale": 0},
         "a negative unit": {"price_scale": -certificate.price_scale},
         "another pool": {"pool_name": (*certificate.pool_name[:-1], "pool of others")},
@@ -191,6 +192,8 @@ def tampered(certificate: Certificate) -> dict[str, Certificate]:
         # Not by 1e-6: where the changes that pay are as many as the cap, a near price proves the same bound.
         "another price of a change": {"change_price": 2 * proof.change_price},
         "another saving": {"min_saving": proof.min_saving + 1},
+        "a negative saving and price of a change": {"min_saving": -(2**40), "change_price": -(2**40)},
+        "a price of a change out of any range": {"change_price": 10**400},
         "another price of the objective": {"price": (proof.price[0] // 2, *proof.price[1:])},
     }
     return {name: replace(certificate, **fields) for name, fields in of_bill.items()} | {

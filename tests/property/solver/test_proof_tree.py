@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amop.solver import Certificate, CertificateError, CostModel, OptimizationResult, Terms, verify
+from amop.solver import Certificate, CertificateError, CostModel, Eligibility, OptimizationResult, Terms, verify
 from amop.solver.certificate import TreeProof, tree_bound
 from amop.solver.components import pool_components
-from amop.solver.proof_tree import ComponentTree, CountedSet, Leaf, Split
+from amop.solver.proof_tree import ComponentTree, CountedSet, Leaf, Split, tree_total
 from bench.instances import PERIOD_DAYS
 from bench.price_lists import FIRST_REPORTED, random_instance
-from tests.worlds.optimizer_cases import Case, case, every_bill, own_cost, random_case, tiny_case
+from tests.worlds.optimizer_cases import PLAN_ARRAYS, Case, case, every_bill, own_cost, random_case, tiny_case
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
@@ -135,6 +136,7 @@ def tampered(certificate: Certificate, model: CostModel) -> dict[str, Certificat
         "a price too few": (nodes(last, replace(leaf, price=leaf.price[1:])),),
         "a price out of any range": (nodes(last, replace(leaf, price=(10**40,) * len(tree.pools))),),
         "a charge for a set that does not exist": (nodes(last, replace(leaf, charge=((len(tree.sets), 1),))),),
+        "a set charged twice": (nodes(last, replace(leaf, charge=(*leaf.charge, (0, 1), (0, 0)))),),
         "a charge out of any range": (nodes(last, replace(leaf, charge=((0, 10**40),))),),
         "an unknown SIM": (replace(tree, sets=tuple(CountedSet(one.plan, "another") for one in tree.sets)),),
         "an unknown plan": (replace(tree, sets=tuple(CountedSet("another", None) for _ in tree.sets)),),
@@ -150,6 +152,7 @@ def tampered(certificate: Certificate, model: CostModel) -> dict[str, Certificat
         "a lower bound": {"bound": proof.bound - 1},
         "another unit": {"scale": proof.scale * 10},
         "no unit": {"scale": 0},
+        "a unit out of any range": {"scale": 10**400},
     }
     return {
         **{name: replace(certificate, tree=replace(proof, trees=others)) for name, others in trees.items()},
@@ -205,3 +208,107 @@ def test_costs_beyond_int64_are_bounded_exactly() -> None:
         data = sum(7 * above for _, above in (own_cost(fleet, row, 1) for row in range(6)))
         own = 6 * 8000 * 10**6 * 10**9
         assert found == -(-(own + data - 6 * 10**25) // 10**9)
+
+
+def exact_least_costs(fleet: Case, tree: ComponentTree, scale: int) -> int:
+    """Return the sum of the least costs at the only leaf of a tree, in unbounded integers."""
+    leaf, model = tree.nodes[-1], fleet.model
+    assert isinstance(leaf, Leaf)
+    total = 0
+    for row, device in enumerate(fleet.devices.device_id.tolist()):
+        costs = []
+        for plan in np.flatnonzero(model.eligible[model.group[row]]).tolist():
+            own, above = own_cost(fleet, row, plan)
+            pool = int(model.pool[model.group[row], plan])
+            cost = own * scale + (leaf.price[tree.pools.index(pool)] * above if pool >= 0 else 0)
+            for at, charge in leaf.charge:
+                one = tree.sets[at]
+                if one.plan == fleet.rate_plans.code[plan] and one.device_id in (None, device):
+                    cost += charge
+            costs.append(cost)
+        total += min(costs)
+    return total
+
+
+@pytest.mark.parametrize("dear", [0, 2**61, 2**62, 2**62 + 2**20, 2**63, 2**64, 2**64 + 2**10, 10**25])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_small_charges_beside_large_ones_are_not_lost(dear: int, sign: int) -> None:
+    """Compare sums that differ by less than the spacing of doubles with unbounded integers."""
+    plans = [{"rate_charge": 2, "plan_mb": 100, "overage_rate": 1, "pool": "one"}, {"rate_charge": 9000, "pool": "one"}]
+    fleet = case([1, 2, 3], plans)
+    ids = [str(one) for one in fleet.devices.device_id]
+    sets = (CountedSet("plan 0", None), *(CountedSet("plan 0", one) for one in ids), CountedSet("plan 1", None))
+    sets = (*sets, *sets)  # the same SIMs may be counted by two sets
+    for small in (-1, 1, 2**9, 2**55, -(2**55)):
+        charge = tuple((at, sign * dear * (1 if at % 2 else -1) + at * small) for at in range(len(sets)))
+        tree = ComponentTree((0,), sets, (Leaf((0,), charge),))
+        numbers = [3 if one.device_id is None else 1 for one in sets]
+        most = sum(max(0, own * number) for (_, own), number in zip(charge, numbers, strict=True))
+        assert tree_total(fleet.model, tree, 10**9) == exact_least_costs(fleet, tree, 10**9) - most
+
+
+def test_a_leaf_cannot_hide_a_charge_among_larger_ones() -> None:
+    """Refuse a tree that proved 9000.00 for a SIM whose least bill is 2.00: its charges add up to 2**64 in int64."""
+    pool = {"overage_rate": 1, "plan_mb": 100, "pool": "one"}
+    fleet = case([1], [{"rate_charge": 2, **pool}, {"rate_charge": 9000, **pool}])
+    result, dear = fleet.optimize(), np.array([1])
+    assert result.total_cost == 2_000_000
+    large, bill = 2**99, fleet.model.bill(dear)
+    hidden = ((0, large),) * 1025 + ((0, -(2**55)),) * 512 + ((0, -large),) * 1025
+    for sets, charge in (
+        (1, hidden),
+        (len(hidden), tuple((at, charge) for at, (_, charge) in enumerate(hidden))),
+    ):
+        counted = (CountedSet("plan 0", str(fleet.devices.device_id[0])),) * sets
+        split = Split(False, 0, 0)
+        tree = ComponentTree((0,), counted, (split, Leaf((0,), ((0, 10**18),)), Leaf((0,), charge)))
+        forged = replace(result.certificate, bill=bill, lower_bound=bill, tree=TreeProof((tree,), 1, bill))
+        with pytest.raises(CertificateError):
+            verify(forged, result.model, dear)
+
+
+def test_a_pool_that_no_sim_can_use_has_no_tree() -> None:
+    plans = [{"rate_charge": 2, "pool": "one"}, {"rate_charge": 3, "pool": "other"}]
+    fleet = case([1], plans, allowed=[[True, False]])
+    tree = ComponentTree((1,), (), (Leaf((0,), ()),))
+    with pytest.raises(CertificateError, match="no SIM"):
+        tree_total(fleet.model, tree, 1)
+
+
+def test_rounding_errors_of_doubles_do_not_decide_what_fits_into_int64() -> None:
+    # Data of 5.8e34 and charges of nearly the opposite add up to less than -2**63, in doubles to 0.
+    usage, price, cost = 2**59 - 160, 10**17, -(2**63) - 100
+    charge = cost - price * usage
+    assert abs(float(usage) * float(price) + float(charge)) < 2**62
+    plan = {"rate_charge": 0, "overage_rate": 1, "pool": "one"}
+    fleet = case([Decimal(usage).scaleb(-6)], [plan])
+    whole, rest = divmod(-charge, 10**30)
+    charges = tuple(enumerate([-(10**30)] * whole + [-rest]))
+    sets = (CountedSet("plan 0", None),) * len(charges)
+    tree = ComponentTree((0,), sets, (Split(True, 0, 0), Leaf((price,), charges), Leaf((0,), ())))
+    assert tree_total(fleet.model, tree, 1) == cost
+
+
+def with_dear_plans(fleet: Case, count: int) -> Case:
+    """Return a fleet with more rate plans, before all others by code, that are too dear for every SIM."""
+    plans, wide = fleet.rate_plans, fleet.eligibility.allowed
+    dear = np.concatenate((np.zeros(count, dtype=np.int64), np.arange(len(plans))))
+    columns = {name: getattr(plans, name)[dear] for name in PLAN_ARRAYS}
+    columns["base_rate"][:count] += 10**12
+    code = (*(f"!{number:04d}" for number in range(count)), *plans.code)
+    current = fleet.devices.current_rate_plan
+    return replace(
+        fleet.with_devices(current_rate_plan=np.where(current < 0, current, current + count)),
+        rate_plans=replace(plans, code=code, **columns),
+        eligibility=Eligibility.of(np.concatenate((np.ones((len(wide), count), dtype=bool), wide), axis=1)),
+    )
+
+
+@pytest.mark.parametrize("seed", [125, 195])
+def test_two_hundred_plans_too_dear_for_every_sim_change_nothing(seed: int) -> None:
+    instance = random_instance(1_500, seed)
+    fleet = Case(instance.devices, instance.rate_plans, instance.eligibility, Terms(PERIOD_DAYS, True))
+    few, many = fleet.optimize(time_limit=0), with_dear_plans(fleet, 200).optimize(time_limit=0)
+    assert few.certificate.tree is not None
+    assert many.certificate.tree is not None
+    assert (many.total_cost, many.lower_bound) == (few.total_cost, few.lower_bound)
