@@ -15,7 +15,7 @@ from amop.carriers.errors import CarrierUnavailableError
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.changes_world import NOW, ChangesWorld
 from tests.worlds.interrupted_client import Dying, Interrupted, Killed
-from tests.worlds.list_world import AlteredList, ListWorld
+from tests.worlds.list_world import LISTED_BEFORE, AlteredList, ListWorld
 from tests.worlds.moments import SimulatedDatetime, present
 from tests.worlds.reliability import RecordFault
 
@@ -289,27 +289,55 @@ def test_a_sim_that_moves_while_the_list_is_read_has_it_read_again(world: ListWo
     assert world.pages() >= 2 * pages + 2
 
 
+def two_pages(world: ListWorld, sims: list[dict[str, Any]], place: int) -> tuple[list[str], dict[str, Any]]:
+    """Have another party modify 70 SIMs that do not change, and one that does at a place of the list, counted from 0.
+
+    Returns:
+        the list in its order when it is first read, without the change made before; and the SIM on another plan.
+    """
+    since = present() - LISTED_BEFORE - timedelta(days=1)
+
+    def listed() -> list[str]:
+        return [iccid for iccid in world.modified_since(since) if iccid != sims[0]["iccid"]]
+
+    others = [sim["iccid"] for sim in world.sims(70)]
+    moved = unmodified(world, sims[100:])[0]
+    earlier = len(listed())
+    assert earlier < 40
+    world.carrier.change_devices(others[: place - earlier], customer="Another")
+    world.carrier.change_devices([moved["iccid"]], rate_plan=world.other_plan(moved))
+    world.carrier.change_devices(others[place - earlier :], customer="Another")
+    assert listed()[place] == moved["iccid"]
+    return listed(), moved
+
+
 def test_a_sim_that_a_removal_moves_to_a_page_already_read_is_not_overwritten(world: ListWorld) -> None:
-    began = world.add_device_list(seen=50)
+    world.add_device_list(seen=50)
     instance_id, sims = world.listed(150)
-    # Two pages: 70 SIMs that do not change, and at the place of the first one of page 2 one that another party moves.
-    others = world.sims(70)
-    shifted = unmodified(world, sims[100:])[0]
-    before = [sim["iccid"] for sim in others]
-    earlier = len(world.modified_since(began - timedelta(days=1)))
-    assert earlier < 50
-    world.carrier.change_devices(before[: 50 - earlier], customer="Another")
-    world.carrier.change_devices([shifted["iccid"]], rate_plan=world.other_plan(shifted))
-    world.carrier.change_devices(before[50 - earlier :], customer="Another")
-    listed = world.modified_since(began - timedelta(days=1))
-    assert listed[50] == shifted["iccid"]
+    listed, moved = two_pages(world, sims, place=50)  # the first one of page 2
 
     def around(client: Any) -> Any:
-        remove = partial(world.carrier.remove_devices, before[:1])
+        remove = partial(world.carrier.remove_devices, listed[48:49])
         return Interrupted(client, after=1, method="list_devices_page", do=remove)
 
     assert world.send(instance_id, around) == {"applied": 149, "conflict": 1}
-    assert world.plans()[shifted["iccid"]] == world.other_plan(shifted)
+    assert world.plans()[moved["iccid"]] == world.other_plan(moved)
+
+
+@pytest.mark.parametrize("modified", [[49], [48, 49]])
+def test_the_last_sim_of_a_page_that_moves_to_the_end_hides_no_sim_before_it(
+    world: ListWorld, modified: list[int]
+) -> None:
+    world.add_device_list(seen=50)
+    instance_id, sims = world.listed(150)
+    listed, moved = two_pages(world, sims, place=55)
+
+    def around(client: Any) -> Any:
+        touch = partial(world.carrier.change_devices, [listed[place] for place in modified], customer="A third one")
+        return Interrupted(client, after=1, method="list_devices_page", do=touch)
+
+    assert world.send(instance_id, around) == {"applied": 149, "conflict": 1}
+    assert world.plans()[moved["iccid"]] == world.other_plan(moved)
 
 
 # Refused, failing, or not to be used
