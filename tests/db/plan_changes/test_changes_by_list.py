@@ -292,6 +292,8 @@ def test_a_sim_that_moves_while_the_list_is_read_has_it_read_again(world: ListWo
 def two_pages(world: ListWorld, sims: list[dict[str, Any]], place: int) -> tuple[list[str], dict[str, Any]]:
     """Have another party modify 70 SIMs that do not change, and one that does at a place of the list, counted from 0.
 
+    It is one of the first changes: they are written before a later list could show the SIM.
+
     Returns:
         the list in its order when it is first read, without the change made before; and the SIM on another plan.
     """
@@ -301,7 +303,7 @@ def two_pages(world: ListWorld, sims: list[dict[str, Any]], place: int) -> tuple
         return [iccid for iccid in world.modified_since(since) if iccid != sims[0]["iccid"]]
 
     others = [sim["iccid"] for sim in world.sims(70)]
-    moved = unmodified(world, sims[100:])[0]
+    moved = unmodified(world, sims[10:40])[0]
     earlier = len(listed())
     assert earlier < 40
     world.carrier.change_devices(others[: place - earlier], customer="Another")
