@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -289,41 +288,45 @@ def test_a_sim_that_moves_while_the_list_is_read_has_it_read_again(world: ListWo
     assert world.pages() >= 2 * pages + 2
 
 
-def two_pages(world: ListWorld, sims: list[dict[str, Any]], place: int) -> tuple[list[str], dict[str, Any]]:
-    """Have another party modify 70 SIMs that do not change, and one that does at a place of the list, counted from 0.
+class Meanwhile:
+    """What happens at the carrier before and while the first list is read.
 
-    It is one of the first changes: they are written before a later list could show the SIM.
-
-    Returns:
-        the list in its order when it is first read, without the change made before; and the SIM on another plan.
+    After the first change 70 SIMs that do not change are modified, and one that does at a place of the list, counted
+    from 0. It is one of the first changes: they are written before a later list could show it. After page 1 of the list
+    ``do`` is called.
     """
-    since = present() - LISTED_BEFORE - timedelta(days=1)
 
-    def listed() -> list[str]:
-        return [iccid for iccid in world.modified_since(since) if iccid != sims[0]["iccid"]]
+    def __init__(self, world: ListWorld, sims: list[dict[str, Any]], *, place: int) -> None:
+        self._world, self._place, self._others = world, place, [sim["iccid"] for sim in world.sims(70)]
+        self.moved = unmodified(world, sims[10:40])[0]
+        self.listed: list[str] = []
 
-    others = [sim["iccid"] for sim in world.sims(70)]
-    moved = unmodified(world, sims[10:40])[0]
-    earlier = len(listed())
-    assert earlier < 40
-    world.carrier.change_devices(others[: place - earlier], customer="Another")
-    world.carrier.change_devices([moved["iccid"]], rate_plan=world.other_plan(moved))
-    world.carrier.change_devices(others[place - earlier :], customer="Another")
-    assert listed()[place] == moved["iccid"]
-    return listed(), moved
+    def around(self, client: Any, do: Callable[[list[str]], None]) -> Any:
+        """Return a client at whose calls this happens."""
+        sent = Interrupted(client, after=1, method="change_rate_plan", do=self._modify)
+        return Interrupted(sent, after=1, method="list_devices_page", do=lambda: do(self.listed))  # type: ignore[arg-type]
+
+    def _modify(self) -> None:
+        world, since = self._world, present() - LISTED_BEFORE - timedelta(days=1)
+        left = self._place - len(world.modified_since(since))
+        assert left > 10
+        world.carrier.change_devices(self._others[:left], customer="Another")
+        world.carrier.change_devices([self.moved["iccid"]], rate_plan=world.other_plan(self.moved))
+        world.carrier.change_devices(self._others[left:], customer="Another")
+        self.listed = world.modified_since(since)
+        assert self.listed[self._place] == self.moved["iccid"] and 50 < len(self.listed) <= 98
 
 
 def test_a_sim_that_a_removal_moves_to_a_page_already_read_is_not_overwritten(world: ListWorld) -> None:
     world.add_device_list(seen=50)
     instance_id, sims = world.listed(150)
-    listed, moved = two_pages(world, sims, place=50)  # the first one of page 2
+    meanwhile = Meanwhile(world, sims, place=50)  # the first one of page 2
 
-    def around(client: Any) -> Any:
-        remove = partial(world.carrier.remove_devices, listed[48:49])
-        return Interrupted(client, after=1, method="list_devices_page", do=remove)
+    def remove(listed: list[str]) -> None:
+        world.carrier.remove_devices(listed[48:49])
 
-    assert world.send(instance_id, around) == {"applied": 149, "conflict": 1}
-    assert world.plans()[moved["iccid"]] == world.other_plan(moved)
+    assert world.send(instance_id, lambda client: meanwhile.around(client, remove)) == {"applied": 149, "conflict": 1}
+    assert world.plans()[meanwhile.moved["iccid"]] == world.other_plan(meanwhile.moved)
 
 
 @pytest.mark.parametrize("modified", [[49], [48, 49]])
@@ -332,14 +335,13 @@ def test_the_last_sim_of_a_page_that_moves_to_the_end_hides_no_sim_before_it(
 ) -> None:
     world.add_device_list(seen=50)
     instance_id, sims = world.listed(150)
-    listed, moved = two_pages(world, sims, place=55)
+    meanwhile = Meanwhile(world, sims, place=55)
 
-    def around(client: Any) -> Any:
-        touch = partial(world.carrier.change_devices, [listed[place] for place in modified], customer="A third one")
-        return Interrupted(client, after=1, method="list_devices_page", do=touch)
+    def modify(listed: list[str]) -> None:
+        world.carrier.change_devices([listed[place] for place in modified], customer="A third one")
 
-    assert world.send(instance_id, around) == {"applied": 149, "conflict": 1}
-    assert world.plans()[moved["iccid"]] == world.other_plan(moved)
+    assert world.send(instance_id, lambda client: meanwhile.around(client, modify)) == {"applied": 149, "conflict": 1}
+    assert world.plans()[meanwhile.moved["iccid"]] == world.other_plan(meanwhile.moved)
 
 
 # Refused, failing, or not to be used
