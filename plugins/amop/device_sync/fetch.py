@@ -86,15 +86,17 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
         run = claim_run(connection, load_run(connection, run_id))
         if run is None:
             return reads.scan_position(connection, run_id=run_id).devices_seen
-        speed = CarrierSpeed()
+        speed, is_resumed = CarrierSpeed(), True
         while True:
             position = reads.scan_position(connection, run_id=run_id)
             connection.commit()
             if position.list_is_complete:
                 break
             if position.pass_is_complete and position.last_staged_page is not None:
-                end_scan_pass(connection, run, position, position.last_staged_page, client, clock)
+                last_page = position.last_staged_page
+                end_scan_pass(connection, run, position, last_page, client, clock, is_resumed=is_resumed)
             else:
+                is_resumed = False
                 read_list_page(connection, run, position, client, clock, speed)
             connection.commit()
         log.info("%s: the device list is complete, %s SIMs", run.service_provider_name, position.devices_seen)
