@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from amop.carriers.errors import CarrierRequestError, CarrierUnavailableError
 from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, connect
 from amop.device_sync.doubtful_usage import queue_single_reads
 from amop.device_sync.list_batches import CarrierSpeed
@@ -32,6 +33,7 @@ from amop.device_sync.staging import (
     store_answer,
 )
 from amop.device_sync.store import reads
+from amop.device_sync.validation import CTD_COUNTERS
 from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store.sync_runs import SyncRun
@@ -230,13 +232,33 @@ def _refuse_usage_read(
 def _read_device_usage(
     connection: WarehouseConnection, run: SyncRun, work: WorkRow, client: CarrierClient, clock: Clock
 ) -> None:
-    read = partial(client.device_ctd_usage, cycle_start=_first_day(run))
-    raw = _read_one_device(connection, run, work, read, clock)
+    raw = _read_one_device(connection, run, work, partial(_usage_of_existing, connection, run, client), clock)
     now = clock()
     if raw is not None:
         stage_device_usage(connection, run.id, work.iccid, raw, now)
     _finish(connection, work, now)
     record_progress(connection, run.id, pages=0, now=now)
+
+
+def _usage_of_existing(
+    connection: WarehouseConnection, run: SyncRun, client: CarrierClient, iccid: str
+) -> dict[str, Any]:
+    """Return the usage of one SIM; of one without usage that is missing from the list, check that it exists.
+
+    Teal has no usage of an eSIM that it does not know, and says no more. Without the check its counters would become 0.
+    A carrier with a list of the modified SIMs alone refuses such a read, and SIMs missing from that list are many.
+
+    Raises:
+        CarrierNotFoundError: the carrier does not have the SIM.
+    """
+    document = client.device_ctd_usage(iccid, cycle_start=_first_day(run))
+    lists_all = not KNOWN_INTEGRATIONS[run.integration].api.capabilities.modified_list
+    if lists_all and document.get(CTD_COUNTERS["DATA"]) == 0:
+        is_listed = reads.is_listed(connection, run_id=run.id, iccid=iccid)
+        connection.commit()
+        if not is_listed:
+            client.device_details(iccid)
+    return document
 
 
 def _first_day(run: SyncRun) -> date:

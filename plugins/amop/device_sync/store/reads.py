@@ -224,6 +224,11 @@ def delete_usage_read(
     """Delete what a bulk usage read has staged and quarantined."""
 
 
+@statement("device_sync/is_listed")
+def is_listed(connection: WarehouseConnection, *, run_id: int, iccid: str) -> bool:
+    """Return True if the device list of a run contains a SIM."""
+
+
 @statement("device_sync/has_usage_answer")
 def has_usage_answer(connection: WarehouseConnection, *, run_id: int) -> bool:
     """Return True if the carrier has answered any usage read of a run."""
