@@ -1,6 +1,7 @@
 -- Purpose: return the active SIMs that a full list does not contain: first those that the full list before did not
---   contain either, then the last modified ones. A SIM whose record is quarantined counts as listed.
--- Parameters: run_id, service_provider_id, maximum_reads (most of them).
+--   contain either, then the last modified ones. A SIM whose record is quarantined counts as listed. Those that the run
+--   has read individually are not returned again.
+-- Parameters: run_id, service_provider_id, maximum_reads (of the whole run).
 -- Locks: none beyond reading.
 -- Repeatable: reads only.
 SELECT device.iccid
@@ -19,5 +20,15 @@ WHERE
             rejected.run_id = %(run_id)s AND rejected.kind = 'device' AND rejected.iccid = device.iccid
             AND rejected.source IS DISTINCT FROM 'device_details'
     )
+    AND NOT EXISTS (
+        SELECT 1 FROM amop.device_usage_processed AS single
+        WHERE single.run_id = %(run_id)s AND single.kind = 'unlisted_device' AND single.iccid = device.iccid
+    )
 ORDER BY missing.device_id IS NULL ASC, device.modification_order DESC NULLS LAST, device.iccid ASC
-LIMIT %(maximum_reads)s
+LIMIT greatest(
+    %(maximum_reads)s - (
+        SELECT count(*) FROM amop.device_usage_processed AS single
+        WHERE single.run_id = %(run_id)s AND single.kind = 'unlisted_device'
+    ),
+    0
+)

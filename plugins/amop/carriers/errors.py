@@ -50,6 +50,10 @@ class CarrierRequestError(CarrierError):
         self.error_message = error_message
 
 
+class CarrierNotFoundError(CarrierRequestError):
+    """The carrier does not have the SIM of the request: 404, or the vendor's own code with any status."""
+
+
 class CarrierFormatError(CarrierError):
     """Most records of a page lack a required field, in every try: the carrier's format has changed. Final."""
 

@@ -22,6 +22,7 @@ from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierEmptyPageError,
     CarrierFormatError,
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
@@ -304,7 +305,8 @@ class HttpCarrierClient:
                 f"{about}: the carrier refused the login of connection {self._account.connection_id} ({text}). Check "
                 "login and password there"
             )
-        raise CarrierRequestError(
+        refused = CarrierNotFoundError if answer.is_not_found else CarrierRequestError
+        raise refused(
             f"{about}: the carrier refused the request ({text})",
             status=answer.status,
             error_message=answer.error_text(self._scrubber),

@@ -119,7 +119,11 @@ class CarrierClient(Protocol):
         ...
 
     def device_details(self, iccid: str) -> dict[str, Any]:
-        """Return all details of one SIM."""
+        """Return all details of one SIM.
+
+        Raises:
+            CarrierNotFoundError: the carrier does not have the SIM.
+        """
         ...
 
     def device_ctd_usage(self, iccid: str, *, cycle_start: date) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from requests import PreparedRequest
 from amop.carriers.account import CarrierAccount
 from amop.carriers.errors import (
     CarrierConnectionError,
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
@@ -133,7 +134,7 @@ class TealClient(HttpCarrierClient):
             if not found and entries:
                 raise TransientError("the response is for another SIM")
             if not found:
-                raise CarrierRequestError(
+                raise CarrierNotFoundError(
                     f"{self._about(request)}: the account has no such SIM", status=404, error_message="no such SIM"
                 )
             return found[0] | {"answer": document}

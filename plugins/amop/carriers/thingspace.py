@@ -21,6 +21,7 @@ from amop.carriers.account import CarrierAccount
 from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierConnectionError,
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierWriteForbiddenError,
 )
@@ -110,7 +111,7 @@ class ThingSpaceClient(HttpCarrierClient):
             if not found and devices:
                 raise TransientError("the response is for another SIM")
             if not found:
-                raise CarrierRequestError(
+                raise CarrierNotFoundError(
                     f"{self._about(request)}: the account has no such SIM", status=404, error_message="no such SIM"
                 )
             return found[0] | {"answer": document}

@@ -44,6 +44,10 @@ ERROR_CODES = {
 }
 """Vendor error code → meaning, whatever the status is; all other codes mean what their status means."""
 
+NOT_FOUND = 404
+NOT_FOUND_CODES = frozenset({"ESIM_NOT_FOUND", "UnifiedWebService.REQUEST_FAILED.DeviceNotFound"})
+"""Vendor error codes of a SIM that the carrier does not have, with any status: Teal's has 200, ThingSpace's 400."""
+
 _STATUSES = {401: AnswerKind.WRONG_CREDENTIALS, 408: AnswerKind.FAILING, 425: AnswerKind.THROTTLED,
              429: AnswerKind.THROTTLED}  # fmt: skip
 
@@ -91,6 +95,12 @@ class Answer:
             is_readable = isinstance(self.document, dict) and not self.has_error_body
             return AnswerKind.SUCCESS if is_readable else AnswerKind.UNREADABLE
         return _STATUSES.get(self.status) or (AnswerKind.FAILING if self.status >= 500 else AnswerKind.REFUSED)
+
+    @property
+    def is_not_found(self) -> bool:
+        """True where the carrier does not have what the request asks for."""
+        is_refused = self.kind is AnswerKind.REFUSED
+        return is_refused and (self.status == NOT_FOUND or self.error_code in NOT_FOUND_CODES)
 
     def error_text(self, scrubber: SecretScrubber) -> str:
         """Return the carrier's words for a message, such as ``plan is sold out [10000024]``; empty without any."""

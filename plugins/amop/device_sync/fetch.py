@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from amop.carriers.errors import CarrierRequestError, CarrierUnavailableError
 from amop.carriers.protocol import CarrierClient
 from amop.clock import Clock, utc_now
+from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection, connect
 from amop.device_sync.doubtful_usage import queue_single_reads
 from amop.device_sync.list_batches import CarrierSpeed
@@ -32,6 +33,7 @@ from amop.device_sync.staging import (
     store_answer,
 )
 from amop.device_sync.store import reads
+from amop.device_sync.validation import CTD_COUNTERS
 from amop.log_lines import is_milestone
 from amop.runs.sessions import advance_session, session_is_running
 from amop.runs.store.sync_runs import SyncRun
@@ -86,15 +88,17 @@ def fetch_devices(conninfo: str, run_id: int, client: CarrierClient, *, clock: C
         run = claim_run(connection, load_run(connection, run_id))
         if run is None:
             return reads.scan_position(connection, run_id=run_id).devices_seen
-        speed = CarrierSpeed()
+        speed, is_resumed = CarrierSpeed(), True
         while True:
             position = reads.scan_position(connection, run_id=run_id)
             connection.commit()
             if position.list_is_complete:
                 break
             if position.pass_is_complete and position.last_staged_page is not None:
-                end_scan_pass(connection, run, position, position.last_staged_page, client, clock)
+                last_page = position.last_staged_page
+                end_scan_pass(connection, run, position, last_page, client, clock, is_resumed=is_resumed)
             else:
+                is_resumed = False
                 read_list_page(connection, run, position, client, clock, speed)
             connection.commit()
         log.info("%s: the device list is complete, %s SIMs", run.service_provider_name, position.devices_seen)
@@ -228,13 +232,33 @@ def _refuse_usage_read(
 def _read_device_usage(
     connection: WarehouseConnection, run: SyncRun, work: WorkRow, client: CarrierClient, clock: Clock
 ) -> None:
-    read = partial(client.device_ctd_usage, cycle_start=_first_day(run))
-    raw = _read_one_device(connection, run, work, read, clock)
+    raw = _read_one_device(connection, run, work, partial(_usage_of_existing, connection, run, client), clock)
     now = clock()
     if raw is not None:
         stage_device_usage(connection, run.id, work.iccid, raw, now)
     _finish(connection, work, now)
     record_progress(connection, run.id, pages=0, now=now)
+
+
+def _usage_of_existing(
+    connection: WarehouseConnection, run: SyncRun, client: CarrierClient, iccid: str
+) -> dict[str, Any]:
+    """Return the usage of one SIM; of one without usage that is missing from the list, check that it exists.
+
+    Teal has no usage of an eSIM that it does not know, and says no more. Without the check its counters would become 0.
+    A carrier with a list of the modified SIMs alone refuses such a read, and SIMs missing from that list are many.
+
+    Raises:
+        CarrierNotFoundError: the carrier does not have the SIM.
+    """
+    document = client.device_ctd_usage(iccid, cycle_start=_first_day(run))
+    lists_all = not KNOWN_INTEGRATIONS[run.integration].api.capabilities.modified_list
+    if lists_all and document.get(CTD_COUNTERS["DATA"]) == 0:
+        is_listed = reads.is_listed(connection, run_id=run.id, iccid=iccid)
+        connection.commit()
+        if not is_listed:
+            client.device_details(iccid)
+    return document
 
 
 def _first_day(run: SyncRun) -> date:

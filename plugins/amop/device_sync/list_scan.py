@@ -233,10 +233,13 @@ def end_scan_pass(
     last_page: int,
     client: CarrierClient,
     clock: Clock,
+    *,
+    is_resumed: bool,
 ) -> None:
     """Decide after the last page: read again because SIMs moved, or complete the list and queue the usage reads.
 
-    The SIMs that an exact full list does not contain are read individually before it is complete.
+    The SIMs that an exact full list does not contain are read individually before it is complete. ``is_resumed``: this
+    process has read no page of the list.
     """
     found = reads.find_list_duplicates(connection, run_id=run.id, last_page=last_page)
     # The same SIMs at the same places in two passes: the carrier lists them twice, nothing has moved.
@@ -269,7 +272,7 @@ def end_scan_pass(
     is_exact = is_still and position.list_is_whole and not position.has_gap
     detail_calls = run.detail_calls_per_run
     if is_exact and run.is_full:
-        detail_calls -= stage_unlisted(connection, run, position, last_page, client, clock)
+        detail_calls -= stage_unlisted(connection, run, position, last_page, client, clock, is_resumed=is_resumed)
     _complete_list(
         connection,
         run,

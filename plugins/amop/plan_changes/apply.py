@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 
 from amop import time_limits
 from amop.carriers.errors import (
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
@@ -67,7 +68,6 @@ MAXIMUM_CONSECUTIVE_FAILURES = 10
 MAXIMUM_CONSECUTIVE_DOUBTS = 10
 """After this many consecutive unclear answers the doubts are settled before anything more is sent."""
 
-NOT_FOUND = 404
 IN_DOUBT = "in_doubt"
 WITHDRAWN = "withdrawn"
 APPLYING = {ChangesStatus.APPROVED, ChangesStatus.STOPPED}
@@ -330,7 +330,7 @@ def _record_refusal(
     connection: WarehouseConnection, change: PlanChange | DoubtfulChange, error: CarrierRequestError, now: datetime
 ) -> tuple[str, str]:
     """Record a final refusal of the carrier: a conflict for a SIM that no longer exists, else a failure."""
-    is_gone = error.status == NOT_FOUND
+    is_gone = isinstance(error, CarrierNotFoundError)
     state, text = ("conflict", f"the SIM is no longer at the carrier: {error}") if is_gone else ("failed", str(error))
     store.sending.set_outcome(connection, change_id=change.id, state=state, error=text, now=now)
     log.warning("SIM %s: %s", change.iccid, text)

@@ -80,17 +80,23 @@ def read_modified(
 ) -> ModifiedSims:
     """Return the SIMs modified since a moment.
 
-    Each page has the last SIM of the page before again (`overlapping_page`). Where it has not, a SIM was removed or
-    modified meanwhile, and those behind it have moved up: one may be on no page.
+    Each page begins with SIMs that were read before, at the same places (`overlapping_page`). If it does not, a SIM was
+    removed or modified meanwhile, and those behind it have moved up: one may be on no page. A modified SIM moves to the
+    end of the list, also the last one of a page: then the SIMs before it on a later page may be unread.
+
+    Every SIM that the list contains when its last page is read is returned, whatever was modified meanwhile. Removals
+    alone hide none either. One coincidence does: between two pages a SIM that was read is removed, and the common SIMs
+    of these pages are modified in their order but keep their rate plans; they are again where they were, and behind a
+    SIM that was not read.
 
     Raises:
         ListNotUsableError: a record cannot be read, or the list is longer than ``most_pages``.
-        SimsMovedError: the last SIM of a page is not on the next one, or another one is listed twice.
+        SimsMovedError: a page does not begin as the list did, or a SIM is listed twice.
         CarrierError: a page could not be read.
     """
     rate_plans: dict[str, str | None] = {}
+    read: list[tuple[str, str | None]] = []
     pages, number, size = 0, 1, page_size
-    last: str | None = None
     while True:
         pages += 1
         if pages > most_pages:
@@ -101,18 +107,17 @@ def read_modified(
         read_at = clock()
         page = client.list_devices_page(modified_since=since, page_number=number, page_size=size)
         listed = [_listed_plan(record, pages, identifier) for record in page.devices]
-        iccids = [iccid for iccid, _ in listed]
-        if last is not None and last not in iccids:
+        common = read[(number - 1) * size :]
+        if listed[: len(common)] != common:
             raise SimsMovedError
-        first_new = 0 if last is None else iccids.index(last) + 1
-        for iccid, rate_plan in listed[first_new:]:
+        for iccid, rate_plan in listed[len(common) :]:
             if iccid in rate_plans:
                 raise SimsMovedError
             rate_plans[iccid] = rate_plan
-            last = iccid
+            read.append((iccid, rate_plan))
         if page.is_last_page:
             return ModifiedSims(rate_plans, pages, read_at)
-        number, size = overlapping_page(len(rate_plans), page_size) if rate_plans else (number + 1, size)
+        number, size = overlapping_page(len(read), page_size) if read else (number + 1, size)
 
 
 def page_size_of_list(family: Family) -> int | None:

@@ -105,7 +105,8 @@ def overlapping_page(read: int, page_size: int) -> tuple[int, int]:
 
     Args:
         read: number of SIMs that were read, at least 1.
-        page_size: most SIMs of a page, at least 4.
+        page_size: most SIMs of a page, at least 20: no list is so long that its length is a multiple of all sizes above
+            half of it.
     """
     size = max(range(page_size, page_size // 2, -1), key=lambda size: ((read - 1) // size + 1) * size)
     return (read - 1) // size + 1, size

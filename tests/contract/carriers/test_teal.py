@@ -15,6 +15,7 @@ from amop.carriers import teal
 from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierConnectionError,
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
@@ -174,7 +175,7 @@ def test_details_are_those_of_the_esim(client: TealClient, carrier: RunningCarri
     assert (details["iccid"], details["imsi"], details["imei"], details["msisdn"]) == (
         sim["iccid"], sim["imsi"], sim["imei"], sim["msisdn"],
     )  # fmt: skip
-    with pytest.raises(CarrierRequestError, match=rf"SIM {UNKNOWN}.*\[ESIM_NOT_FOUND\]"):
+    with pytest.raises(CarrierNotFoundError, match=rf"SIM {UNKNOWN}.*\[ESIM_NOT_FOUND\]"):
         client.device_details(UNKNOWN)
     assert calls(carrier) == {INFO: 2, RESULT: 2}
 

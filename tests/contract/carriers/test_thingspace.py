@@ -13,6 +13,7 @@ import pytest
 from amop.carriers.errors import (
     CarrierAuthenticationError,
     CarrierConnectionError,
+    CarrierNotFoundError,
     CarrierRequestError,
     CarrierUnavailableError,
     CarrierWriteForbiddenError,
@@ -150,7 +151,7 @@ def test_details_are_those_of_the_sim(client: ThingSpaceClient, carrier: Running
         sim["iccid"], sim["imsi"], sim["imei"], sim["msisdn"],
     )  # fmt: skip
     assert datetime.fromisoformat(details["dateActivated"]) == datetime.fromisoformat(sim["date_activated"])
-    with pytest.raises(CarrierRequestError, match="DeviceNotFound") as refused:
+    with pytest.raises(CarrierNotFoundError, match="DeviceNotFound") as refused:
         client.device_details("89148000000000000000")
     assert refused.value.status == 400
 

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from amop.carriers.errors import CarrierUnavailableError
+from amop.carriers.errors import (
+    CarrierError,
+    CarrierFormatError,
+    CarrierNotFoundError,
+    CarrierRequestError,
+    CarrierUnavailableError,
+)
 from amop.device_sync import fetch
 from sandbox.carrier.running import running_carrier
+from tests.worlds.interrupted_client import Killed
+from tests.worlds.simulated_clock import SimulatedClock
 from tests.worlds.sync_world import SyncWorld
 
 SIMS, PAGE = 120, 50
@@ -62,9 +70,15 @@ def sync(world: SyncWorld, name: str, removed: dict[int, Sequence[str]] | None =
         used = used if around is None else around(used)
         fetch.fetch_devices(world.dsn, run_id, used)
         calls = world.carrier.stats("api_jasper")["calls_by_endpoint"]
+    world.carrier.clear_faults()
+    fetch_and_merge(world, run_id)
+    return world.run(run_id) | {"calls": calls}
+
+
+def fetch_and_merge(world: SyncWorld, run_id: int) -> None:
+    with world.client() as client:
         fetch.fetch_usage(world.dsn, run_id, client)
     world.merge(run_id)
-    return world.run(run_id) | {"calls": calls}
 
 
 def missing(world: SyncWorld) -> set[str]:
@@ -166,19 +180,131 @@ def test_a_sim_that_the_carrier_shows_in_a_final_status_alone_is_missing_all_the
     assert missing(world) == {gone}
 
 
-def test_reads_that_fail_or_are_refused_leave_the_sims_missing_and_stop_after_three(world: SyncWorld) -> None:
-    listed = in_order(world)
-    world.carrier.remove_devices(listed[:6])
-    asked: list[str] = []
+def failing(asked: list[str], error: CarrierError) -> Callable[[Any], Any]:
+    """Return a client whose reads of single SIMs all fail; it notes them."""
 
-    def failing(client: Any) -> Any:
+    def around(client: Any) -> Any:
         class Failing(AfterPage):
             def device_details(self, iccid: str) -> Any:
                 asked.append(iccid)
-                raise CarrierUnavailableError("no answer", cause="no answer")
+                raise error
 
         return Failing(client, {})
 
-    run = sync(world, "failing", around=failing)
-    assert len(asked) == 3
+    return around
+
+
+@pytest.mark.parametrize(
+    ("error", "reads"),
+    [
+        (CarrierUnavailableError("no answer", cause="no answer"), 3),
+        (CarrierRequestError("403: not allowed", status=403, error_message="not allowed"), 3),
+        (CarrierFormatError("another format"), 3),
+        (CarrierUnavailableError("too many reads", retry_at=datetime(2030, 1, 1, tzinfo=UTC)), 1),
+        (CarrierNotFoundError("404: unknown", status=404, error_message="unknown"), 6),
+    ],
+    ids=["no answer", "refused", "unreadable", "a pause is asked for", "unknown"],
+)
+def test_reads_that_fail_leave_the_sims_missing_and_stop_after_three_or_when_the_carrier_asks_for_a_pause(
+    world: SyncWorld, error: CarrierError, reads: int
+) -> None:
+    listed = in_order(world)
+    world.carrier.remove_devices(listed[:6])
+    asked: list[str] = []
+    run = sync(world, "failing", around=failing(asked, error))
+    assert len(asked) == reads
     assert (run["devices_missing"], run["status"]) == (6, "complete")
+
+
+@pytest.mark.parametrize("status", [503, 429])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_sims_that_cannot_be_read_stop_no_list(world: SyncWorld, status: int, count: int) -> None:
+    gone = in_order(world)[:count]
+    world.carrier.remove_devices(gone)
+    for iccid in gone:
+        world.carrier.add_fault(method="GET", path=f"/rws/api/v1/devices/{iccid}", status=status, times=None)
+    run = sync(world, "unreadable")
+    # Three attempts of a read, and a page of the list after each read. A carrier that throttles them is asked no more.
+    reads = 1 if status == 429 else min(count, 3)
+    assert run["calls"] == {"GET /devices": 3 + reads, DETAILS: 3 * reads}
+    assert (run["status"], run["devices_missing"], missing(world)) == ("complete", count, set(gone))
+
+
+def test_a_sim_that_cannot_be_read_is_not_the_probe_of_an_open_circuit(world: SyncWorld) -> None:
+    gone = in_order(world)[:2]
+    world.carrier.remove_devices(gone)
+    for iccid in gone:
+        world.carrier.add_fault(method="GET", path=f"/rws/api/v1/devices/{iccid}", status=503, times=None)
+    world.carrier.add_fault(method="GET", path="/rws/api/v1/devices", page_number=1, status=503, nth_call=2, times=8)
+    clock = SimulatedClock()
+    run_id = world.open("the carrier is away for a while", full_sync=True, now=clock.now())
+    fetch.queue_sync(world.dsn, run_id)
+    outages = 0
+    with world.client(clock=clock) as client:
+        while not world.run(run_id)["list_is_complete"] and outages < 9:
+            try:
+                fetch.fetch_devices(world.dsn, run_id, client, clock=clock.now)
+            except CarrierUnavailableError as away:
+                outages += 1
+                clock.sleep((away.retry_at - clock.now()).total_seconds() if away.retry_at else 60)
+    # The first read and the page after it open the circuit; the other seven pages are probes.
+    assert outages == 8
+    assert world.count("device_usage_processed", "kind = 'unlisted_device'") == 2
+
+
+def test_a_killed_process_has_to_read_again_no_more_than_the_last_fifty_sims(world: SyncWorld) -> None:
+    world.rows("UPDATE amop.service_provider SET detail_calls_per_run = 500 RETURNING id")
+    hidden = set(in_order(world)[:110])
+    world.carrier.change_devices(sorted(hidden), status="ACTIVATED")
+    asked: list[str] = []
+
+    def reading(client: Any, kill_at: int | None = None) -> Any:
+        class Reading(AfterPage):
+            def list_devices_page(self, **named: Any) -> Any:
+                page = client.list_devices_page(**named)
+                page.devices[:] = [device for device in page.devices if device["iccid"] not in hidden]
+                return page
+
+            def device_details(self, iccid: str) -> Any:
+                asked.append(iccid)
+                if len(asked) == kill_at:
+                    raise Killed
+                return client.device_details(iccid)
+
+        return Reading(client, {})
+
+    run_id = world.open("killed", full_sync=True)
+    fetch.queue_sync(world.dsn, run_id)
+    with world.client() as client:
+        with pytest.raises(Killed):
+            fetch.fetch_devices(world.dsn, run_id, reading(client, kill_at=70))
+        assert fetch.fetch_devices(world.dsn, run_id, reading(client)) == SIMS
+    assert (len(asked), set(asked)) == (70 + 60, hidden)
+    assert asked[50:70] == asked[70:90]
+    fetch_and_merge(world, run_id)
+    assert world.run(run_id)["devices_missing"] == 0
+
+
+def test_the_limit_of_the_reads_is_that_of_the_run_however_often_it_resumes(world: SyncWorld) -> None:
+    world.rows("UPDATE amop.service_provider SET detail_calls_per_run = 60 RETURNING id")
+    gone = in_order(world)[:100]
+    world.carrier.remove_devices(gone)
+    asked: list[str] = []
+
+    def counting(client: Any) -> Any:
+        class Counting(AfterPage):
+            def device_details(self, iccid: str) -> Any:
+                asked.append(iccid)
+                if len(asked) == 55:
+                    raise Killed
+                return client.device_details(iccid)
+
+        return Counting(client, {})
+
+    run_id = world.open("limited", full_sync=True)
+    fetch.queue_sync(world.dsn, run_id)
+    with world.client() as client:
+        with pytest.raises(Killed):
+            fetch.fetch_devices(world.dsn, run_id, counting(client))
+        fetch.fetch_devices(world.dsn, run_id, counting(client))
+    assert len(asked) == 55 + 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -15,7 +14,7 @@ from amop.carriers.errors import CarrierUnavailableError
 from sandbox.carrier.running import RunningCarrier, running_carrier
 from tests.worlds.changes_world import NOW, ChangesWorld
 from tests.worlds.interrupted_client import Dying, Interrupted, Killed
-from tests.worlds.list_world import AlteredList, ListWorld
+from tests.worlds.list_world import LISTED_BEFORE, AlteredList, ListWorld
 from tests.worlds.moments import SimulatedDatetime, present
 from tests.worlds.reliability import RecordFault
 
@@ -289,27 +288,60 @@ def test_a_sim_that_moves_while_the_list_is_read_has_it_read_again(world: ListWo
     assert world.pages() >= 2 * pages + 2
 
 
+class Meanwhile:
+    """What happens at the carrier before and while the first list is read.
+
+    After the first change 70 SIMs that do not change are modified, and one that does at a place of the list, counted
+    from 0. It is one of the first changes: they are written before a later list could show it. After page 1 of the list
+    ``do`` is called.
+    """
+
+    def __init__(self, world: ListWorld, sims: list[dict[str, Any]], *, place: int) -> None:
+        self._world, self._place, self._others = world, place, [sim["iccid"] for sim in world.sims(70)]
+        self.moved = unmodified(world, sims[10:40])[0]
+        self.listed: list[str] = []
+
+    def around(self, client: Any, do: Callable[[list[str]], None]) -> Any:
+        """Return a client at whose calls this happens."""
+        sent = Interrupted(client, after=1, method="change_rate_plan", do=self._modify)
+        return Interrupted(sent, after=1, method="list_devices_page", do=lambda: do(self.listed))  # type: ignore[arg-type]
+
+    def _modify(self) -> None:
+        world, since = self._world, present() - LISTED_BEFORE - timedelta(days=1)
+        left = self._place - len(world.modified_since(since))
+        assert left > 10
+        world.carrier.change_devices(self._others[:left], customer="Another")
+        world.carrier.change_devices([self.moved["iccid"]], rate_plan=world.other_plan(self.moved))
+        world.carrier.change_devices(self._others[left:], customer="Another")
+        self.listed = world.modified_since(since)
+        assert self.listed[self._place] == self.moved["iccid"] and 50 < len(self.listed) <= 98
+
+
 def test_a_sim_that_a_removal_moves_to_a_page_already_read_is_not_overwritten(world: ListWorld) -> None:
-    began = world.add_device_list(seen=50)
+    world.add_device_list(seen=50)
     instance_id, sims = world.listed(150)
-    # Two pages: 70 SIMs that do not change, and at the place of the first one of page 2 one that another party moves.
-    others = world.sims(70)
-    shifted = unmodified(world, sims[100:])[0]
-    before = [sim["iccid"] for sim in others]
-    earlier = len(world.modified_since(began - timedelta(days=1)))
-    assert earlier < 50
-    world.carrier.change_devices(before[: 50 - earlier], customer="Another")
-    world.carrier.change_devices([shifted["iccid"]], rate_plan=world.other_plan(shifted))
-    world.carrier.change_devices(before[50 - earlier :], customer="Another")
-    listed = world.modified_since(began - timedelta(days=1))
-    assert listed[50] == shifted["iccid"]
+    meanwhile = Meanwhile(world, sims, place=50)  # the first one of page 2
 
-    def around(client: Any) -> Any:
-        remove = partial(world.carrier.remove_devices, before[:1])
-        return Interrupted(client, after=1, method="list_devices_page", do=remove)
+    def remove(listed: list[str]) -> None:
+        world.carrier.remove_devices(listed[48:49])
 
-    assert world.send(instance_id, around) == {"applied": 149, "conflict": 1}
-    assert world.plans()[shifted["iccid"]] == world.other_plan(shifted)
+    assert world.send(instance_id, lambda client: meanwhile.around(client, remove)) == {"applied": 149, "conflict": 1}
+    assert world.plans()[meanwhile.moved["iccid"]] == world.other_plan(meanwhile.moved)
+
+
+@pytest.mark.parametrize("modified", [[49], [48, 49]])
+def test_the_last_sim_of_a_page_that_moves_to_the_end_hides_no_sim_before_it(
+    world: ListWorld, modified: list[int]
+) -> None:
+    world.add_device_list(seen=50)
+    instance_id, sims = world.listed(150)
+    meanwhile = Meanwhile(world, sims, place=55)
+
+    def modify(listed: list[str]) -> None:
+        world.carrier.change_devices([listed[place] for place in modified], customer="A third one")
+
+    assert world.send(instance_id, lambda client: meanwhile.around(client, modify)) == {"applied": 149, "conflict": 1}
+    assert world.plans()[meanwhile.moved["iccid"]] == world.other_plan(meanwhile.moved)
 
 
 # Refused, failing, or not to be used

@@ -80,7 +80,20 @@ def mark_list_partial(connection: WarehouseConnection, *, run_id: int) -> None:
 def unlisted_devices(
     connection: WarehouseConnection, *, run_id: int, service_provider_id: int, maximum_reads: int
 ) -> list[str]:
-    """Return the active SIMs that a run's full list does not contain, those missing for the second time first."""
+    """Return the active SIMs that a run's full list does not contain and that it has not read individually.
+
+    Those missing for the second time come first. ``maximum_reads`` is the limit of the whole run.
+    """
+
+
+@statement("device_sync/record_unlisted_reads")
+def record_unlisted_reads(connection: WarehouseConnection, *, run_id: int, iccids: list[str], now: datetime) -> None:
+    """Record SIMs missing from a full list as read individually."""
+
+
+@statement("device_sync/count_unlisted_reads")
+def count_unlisted_reads(connection: WarehouseConnection, *, run_id: int) -> int:
+    """Count the SIMs missing from a full list that the run has read individually."""
 
 
 @statement("device_sync/insert_list_page")
@@ -209,6 +222,11 @@ def delete_usage_read(
     connection: WarehouseConnection, *, run_id: int, usage_type: str, rate_plan_code: str, rate_plan_version: int
 ) -> None:
     """Delete what a bulk usage read has staged and quarantined."""
+
+
+@statement("device_sync/is_listed")
+def is_listed(connection: WarehouseConnection, *, run_id: int, iccid: str) -> bool:
+    """Return True if the device list of a run contains a SIM."""
 
 
 @statement("device_sync/has_usage_answer")
