@@ -1,0 +1,18 @@
+-- Purpose: the total usage of a provider's fleet as its runs have read it, to judge a billing period by the earlier ones.
+-- Parameters: none.
+-- Locks: device_sync_run, shared and briefly, for the foreign key.
+-- Repeatable: the migration ledger applies it once; every file is one transaction.
+CREATE TABLE amop.fleet_usage (
+    run_id bigint NOT NULL REFERENCES amop.device_sync_run ON DELETE CASCADE,
+    usage_type text NOT NULL CHECK (usage_type IN ('DATA', 'SMS', 'VOICE')),
+    sim_count integer NOT NULL,
+    used_count integer NOT NULL,
+    total numeric NOT NULL,
+    PRIMARY KEY (run_id, usage_type)
+);
+COMMENT ON TABLE amop.fleet_usage IS
+'Usage of the fleet since its billing period began, as a run has read it, by usage type; a provider''s first run has none.';
+COMMENT ON COLUMN amop.fleet_usage.sim_count IS 'Active SIMs known before the run whose usage of that type it read.';
+COMMENT ON COLUMN amop.fleet_usage.used_count IS 'Of them those with usage.';
+COMMENT ON COLUMN amop.fleet_usage.total IS
+'Their usage without the two SIMs that used most: bytes, messages or seconds.';
