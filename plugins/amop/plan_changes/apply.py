@@ -38,12 +38,14 @@ from amop.plan_changes.counted_reads import CountedReads
 from amop.plan_changes.list_check import ListCheck
 from amop.plan_changes.rules import (
     ChangesStatus,
+    Decision,
     check_present_plan,
     present_plan,
     refusal_by_limits,
     refusal_by_settings,
     refusal_by_time,
     superseded_text,
+    waiting_words,
 )
 from amop.plan_changes.store.decisions import SYSTEM_ACTOR, InstanceChanges, changes_by_state, load_instance_changes
 from amop.plan_changes.store.sending import DoubtfulChange, PlanChange
@@ -169,7 +171,12 @@ def stop_changes(conninfo: str, instance_id: int, reason: str, *, now: datetime 
     with transaction(conninfo, application_name="amop stop_changes") as connection:
         if load_instance_changes(connection, instance_id).changes_status in APPLYING:
             store.decisions.set_status(
-                connection, instance_id=instance_id, status=ChangesStatus.STOPPED, reason=reason, now=now
+                connection,
+                instance_id=instance_id,
+                status=ChangesStatus.STOPPED,
+                decision=reason,
+                reason=reason,
+                now=now,
             )
 
 
@@ -263,7 +270,9 @@ def _reject_unsent(
         rejected = store.decisions.reject(
             connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
         )
-        store.decisions.set_status(connection, instance_id=instance_id, status=status, reason=text, now=now)
+        store.decisions.set_status(
+            connection, instance_id=instance_id, status=status, decision=text, reason=text, now=now
+        )
     log.warning("%s: %s plan changes were not sent: %s", changes.service_provider_name, rejected, reason)
 
 
@@ -342,9 +351,16 @@ def _finish(connection: WarehouseConnection, instance_id: int, now: datetime) ->
     counts = changes_by_state(connection, instance_id)
     changes = load_instance_changes(connection, instance_id)
     if changes.changes_status in APPLYING and not counts.get("approved"):
-        text = ", ".join(f"{count} {state}" for state, count in counts.items())
+        handled = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "waiting")
+        waiting = waiting_words(counts["waiting"], changes.waits_reason or "") if counts.get("waiting") else ""
+        decision = Decision(ChangesStatus.APPLIED, handled, waiting)
         store.decisions.set_status(
-            connection, instance_id=instance_id, status=ChangesStatus.APPLIED, reason=text, now=now
+            connection,
+            instance_id=instance_id,
+            status=decision.status,
+            decision=decision.reason,
+            reason=decision.sentence,
+            now=now,
         )
     log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, figures(counts))
     return counts

@@ -366,7 +366,7 @@ def test_a_billing_period_that_begins_wrong_is_warned_of_every_night_of_the_defa
         found += warnings(day(world, f"night {night}", now=end + elapsed))
     assert len(found) == warned
     assert all("the previous billing period suggests" in warning for warning in found)
-    assert world.count("fleet_usage") == 7
+    assert world.count("fleet_usage", "usage_type = 'DATA'") == 7
 
 
 def test_an_instance_has_the_warnings_of_the_runs_that_its_inputs_came_from(

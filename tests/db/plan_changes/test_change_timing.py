@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from amop.database.connection import connect
-from amop.maintenance.store.status import last_realised_savings
+from amop.maintenance.store.status import last_optimizations, last_realised_savings
 from amop.page.savings import read_savings
+from amop.page.session import decision_words, read_session
 from amop.page.session_tables import read_changes
 from amop.plan_changes.closed_periods import end_waiting_changes
 from amop.plan_changes.decide import Answer, approval_request
@@ -86,7 +87,10 @@ def test_the_next_optimization_takes_over_what_waits_and_the_applied_changes_sta
     assert limited.plan(newer, now=NOW + timedelta(days=1)) == "approved"
     assert limited.states(older) == ["rejected", "applied", "applied"]
     row = limited.row(older)
-    assert (row["changes_status"], row["changes_reason"]) == ("applied", "2 applied, 1 waiting")
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "applied",
+        f"2 applied; 1 doubtful change was superseded by instance {newer} of the same provider",
+    )
     assert limited.changes(older)[sims[0]["iccid"]]["error"] == f"superseded by instance {newer} of the same provider"
     assert limited.apply(newer, now=NOW + timedelta(days=1)) == {"applied": 1}
 
@@ -234,14 +238,14 @@ def test_what_still_waits_when_the_billing_period_closes_is_rejected_with_the_re
     instance_id, _ = instance_with_doubt(limited, 5, 2)
     limited.plan(instance_id)
     limited.apply(instance_id)
-    assert limited.row(instance_id)["changes_reason"] == "3 applied, 2 waiting"
+    assert limited.row(instance_id)["changes_reason"] == f"3 applied; each of 2 doubtful changes {WAITS}"
     assert end_waiting_changes(limited.dsn, now=CYCLE_END - timedelta(seconds=1)) == 0
     assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
     assert limited.states(instance_id) == ["rejected", "rejected", "applied", "applied", "applied"]
     row = limited.row(instance_id)
     assert (row["changes_status"], row["changes_reason"]) == (
         "applied",
-        "3 applied, 2 not sent before the billing period ended",
+        f"3 applied; each of 2 doubtful changes {NOT_SENT}",
     )
     with connect(limited.dsn) as connection:
         assert changes_by_state(connection, instance_id) == {"applied": 3, "rejected": 2}
@@ -249,6 +253,53 @@ def test_what_still_waits_when_the_billing_period_closes_is_rejected_with_the_re
         remarks = [row.remark for row in read_changes(connection, instance_id, currency="USD", state="rejected").rows]
     assert remarks == [NOT_SENT, NOT_SENT]
     assert end_waiting_changes(limited.dsn, now=CYCLE_END + timedelta(days=1)) == 0
+
+
+@pytest.mark.parametrize("comment", ["", "two are still waiting", f"it {WAITS}", "only proposed: 2 waiting"])
+def test_the_words_of_an_operator_stay_and_the_reason_says_what_waits_and_what_became_of_it(
+    limited: ChangesWorld, comment: str
+) -> None:
+    limited.set_provider(approval_above_changes=2)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    assert limited.answer(instance_id, Answer(is_approval=True, by="anna", comment=comment)) == "approved"
+    said = f"approved by anna: {comment}" if comment else "approved by anna"
+    assert limited.row(instance_id)["changes_reason"] == f"{said}; each of 2 doubtful changes {WAITS}"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "approved",
+        f"{said}; each of 2 doubtful changes {NOT_SENT}",
+    )
+
+
+def test_page_status_and_session_say_what_waits_after_an_approval_and_what_became_of_it(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=2)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    limited.answer(instance_id, Answer(is_approval=True, by="anna"))
+    session_id = limited.row(instance_id)["session_id"]
+    for words in (WAITS, NOT_SENT):
+        with connect(limited.dsn) as connection:
+            (last,) = last_optimizations(connection)
+            session = read_session(connection, session_id, integrations=["jasper"], orders={})
+        assert session is not None
+        for shown in (last.changes_reason, decision_words(session.stored)):
+            assert shown is not None and f"each of 2 doubtful changes {words}" in shown
+        end_waiting_changes(limited.dsn, now=CYCLE_END)
+
+
+def test_an_instance_with_other_proposed_changes_stays_proposed_when_the_period_closes(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=1)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id, can_wait=False) == "proposed_only"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
+    row = limited.row(instance_id)
+    assert row["changes_status"] == "proposed_only"
+    assert row["changes_reason"].endswith(
+        f"and a test of the DAG cannot wait for approval; each of 2 doubtful changes {NOT_SENT}"
+    )
+    assert limited.states(instance_id) == ["rejected", "rejected", "proposed", "proposed", "proposed"]
 
 
 def test_an_instance_of_which_all_changes_waited_is_no_go_when_the_period_closes(limited: ChangesWorld) -> None:
