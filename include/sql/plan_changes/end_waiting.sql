@@ -31,10 +31,10 @@ SELECT
     counted.change_count,
     instance.changes_status,
     coalesce(instance.changes_decision, instance.changes_reason, '') AS decision,
-    EXISTS (
-        SELECT 1 FROM amop.rate_plan_change AS other
+    (
+        SELECT count(*) FROM amop.rate_plan_change AS other
         WHERE other.instance_id = instance.id AND other.state = 'proposed' AND other.waits_reason IS NULL
-    ) AS has_proposed
+    ) > 0 AS has_proposed
 FROM counted
 INNER JOIN amop.optimization_instance AS instance ON counted.instance_id = instance.id
 INNER JOIN amop.optimization_session AS session ON instance.session_id = session.id

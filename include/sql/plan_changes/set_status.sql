@@ -1,7 +1,7 @@
 -- Purpose: store the decision on the plan changes of an instance.
 -- Parameters: instance_id, status, decision (text), reason (text: the decision and what becomes of the changes that
---   wait), decided_by (text or null = kept), deadline (timestamptz or null = kept), planned_by (text or null = kept), now
---   (timestamptz or null = the database's clock).
+--   wait), decided_by (text or null = kept), deadline (timestamptz or null = kept), planned_by (text or null = kept),
+--   now (timestamptz or null = the database's clock).
 -- Locks: the instance's row.
 -- Repeatable: yes; the same decision is stored again with a later moment.
 UPDATE amop.optimization_instance
