@@ -169,15 +169,25 @@ def _apply_batch(
 def stop_changes(conninfo: str, instance_id: int, reason: str, *, now: datetime | None = None) -> None:
     """Record that applying has stopped; unsent changes stay approved. ``now`` None is the database's clock."""
     with transaction(conninfo, application_name="amop stop_changes") as connection:
-        if load_instance_changes(connection, instance_id).changes_status in APPLYING:
-            store.decisions.set_status(
-                connection,
-                instance_id=instance_id,
-                status=ChangesStatus.STOPPED,
-                decision=reason,
-                reason=reason,
-                now=now,
-            )
+        changes = load_instance_changes(connection, instance_id)
+        if changes.changes_status in APPLYING:
+            _store(connection, changes, ChangesStatus.STOPPED, reason, now)
+
+
+def _store(
+    connection: WarehouseConnection, changes: InstanceChanges, status: ChangesStatus, reason: str, now: datetime | None
+) -> None:
+    """Store a status with its reason, and what the changes that wait do."""
+    waiting = changes_by_state(connection, changes.instance_id).get("waiting", 0)
+    decision = Decision(status, reason, waiting_words(waiting, changes.waits_reason or "") if waiting else "")
+    store.decisions.set_status(
+        connection,
+        instance_id=changes.instance_id,
+        status=decision.status,
+        decision=decision.reason,
+        reason=decision.sentence,
+        now=now,
+    )
 
 
 def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) -> None:
@@ -270,9 +280,7 @@ def _reject_unsent(
         rejected = store.decisions.reject(
             connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
         )
-        store.decisions.set_status(
-            connection, instance_id=instance_id, status=status, decision=text, reason=text, now=now
-        )
+        _store(connection, changes, status, text, now)
     log.warning("%s: %s plan changes were not sent: %s", changes.service_provider_name, rejected, reason)
 
 
@@ -352,15 +360,6 @@ def _finish(connection: WarehouseConnection, instance_id: int, now: datetime) ->
     changes = load_instance_changes(connection, instance_id)
     if changes.changes_status in APPLYING and not counts.get("approved"):
         handled = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "waiting")
-        waiting = waiting_words(counts["waiting"], changes.waits_reason or "") if counts.get("waiting") else ""
-        decision = Decision(ChangesStatus.APPLIED, handled, waiting)
-        store.decisions.set_status(
-            connection,
-            instance_id=instance_id,
-            status=decision.status,
-            decision=decision.reason,
-            reason=decision.sentence,
-            now=now,
-        )
+        _store(connection, changes, ChangesStatus.APPLIED, handled, now)
     log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, figures(counts))
     return counts

@@ -13,10 +13,9 @@ from amop.maintenance.store.status import last_optimizations, last_realised_savi
 from amop.page.savings import read_savings
 from amop.page.session import decision_words, read_session
 from amop.page.session_tables import read_changes
+from amop.plan_changes.apply import stop_changes
 from amop.plan_changes.closed_periods import end_waiting_changes
 from amop.plan_changes.decide import Answer, approval_request
-from amop.plan_changes.pace import FEWEST_INTERVALS, read_measured_rate
-from amop.plan_changes.rules import ChangesStatus
 from amop.plan_changes.store.decisions import changes_by_state
 from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld
 
@@ -273,6 +272,19 @@ def test_the_words_of_an_operator_stay_and_the_reason_says_what_waits_and_what_b
     )
 
 
+def test_changes_that_are_stopped_say_what_waits_and_what_became_of_it(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    stop_changes(limited.dsn, instance_id, "the carrier is down", now=NOW)
+    assert limited.row(instance_id)["changes_reason"] == f"the carrier is down; each of 2 doubtful changes {WAITS}"
+    end_waiting_changes(limited.dsn, now=CYCLE_END)
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "stopped",
+        f"the carrier is down; each of 2 doubtful changes {NOT_SENT}",
+    )
+
+
 def test_page_status_and_session_say_what_waits_after_an_approval_and_what_became_of_it(limited: ChangesWorld) -> None:
     limited.set_provider(approval_above_changes=2)
     instance_id, _ = instance_with_doubt(limited, 5, 2)
@@ -342,50 +354,6 @@ def test_page_and_command_line_count_what_waited_in_vain_beside_the_realised_sav
         (last,) = last_realised_savings(connection)
     assert (row.applied_changes, row.unsent_changes) == (3, 2)
     assert (last.applied_changes, last.unsent_changes) == (3, 2)
-
-
-def apply_with_intervals(world: ChangesWorld, seconds: list[float]) -> None:
-    """Add an applied instance whose changes followed each other after these seconds."""
-    instance_id = world.instance(world.sims(len(seconds) + 1))
-    moments = [NOW - timedelta(hours=5)]
-    for pause in seconds:
-        moments.append(moments[-1] + timedelta(seconds=pause))
-    rows = world.execute("SELECT id FROM amop.rate_plan_change WHERE instance_id = %s ORDER BY id", instance_id)
-    for row, moment in zip(rows, moments, strict=True):
-        world.execute(
-            "UPDATE amop.rate_plan_change SET state = 'applied', sent_at = %s, applied_at = %s WHERE id = %s",
-            moment,
-            moment,
-            row["id"],
-        )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rate"),
-    [
-        ([2.0] * FEWEST_INTERVALS, 1.0),  # two calls in two seconds
-        ([2.0] * FEWEST_INTERVALS + [3600.0], 1.0),  # an outage is no pace
-        ([2.0] * FEWEST_INTERVALS + [540.0], 1.0),  # nor is a task that resumed nine minutes later
-        ([2.0] * (FEWEST_INTERVALS - 1), 5.0),
-        ([0.1] * FEWEST_INTERVALS, 5.0),
-        ([], 5.0),
-    ],
-)
-def test_the_pace_is_measured_in_the_changes_that_were_applied(
-    world: ChangesWorld, seconds: list[float], rate: float
-) -> None:
-    apply_with_intervals(world, seconds)
-    assert read_measured_rate(world.dsn, world.provider.id, 5.0, now=NOW) == pytest.approx(rate)
-
-
-def test_the_go_and_no_go_use_the_measured_pace(world: ChangesWorld) -> None:
-    apply_with_intervals(world, [20.0] * FEWEST_INTERVALS)
-    instance_id = world.instance(world.sims(10))
-    # 10 changes take 30 calls: 6 s by the account, 300 s as measured.
-    latest = CYCLE_END - timedelta(seconds=900)
-    assert world.plan(instance_id, now=latest + timedelta(milliseconds=1)) == ChangesStatus.NO_GO
-    assert world.row(instance_id)["changes_reason"].startswith("no go: 10 changes take 5 min at 0.1 calls a second")
-    assert world.plan(world.instance(world.sims(10)), now=latest) == "approved"
 
 
 def test_nothing_waits_where_the_certain_changes_alone_would_raise_the_bill(world: ChangesWorld) -> None:
