@@ -1,8 +1,8 @@
 -- Purpose: compare the usage that a run read with the counters of the warehouse before the merge, by usage type. Only
 --   SIMs whose usage of that type this run read are compared (not those of a plan whose bulk usage was refused), each
 --   with its counter of the latest merged run. A SIM read singly has that counter; zones, versions and pages of a bulk
---   read are summed. The two SIMs whose counters changed most are excluded from the totals, so that single SIMs never
---   exceed a limit.
+--   read are summed. The two SIMs whose counters changed most are excluded from total_before and total, and the two
+--   with the largest counters from typical_total, so that single SIMs never exceed a limit.
 -- Parameters: run_id, service_provider_id, billing_period_id (of the run), known_billing_period_id (of the latest
 --   merged run), cycle_end (of the run: single reads after it belong to the next cycle), list_is_full (SIMs missing
 --   from a full list are judged by list_losses, not here).
@@ -117,9 +117,26 @@ largest AS (
     GROUP BY kind.usage_type
 ),
 
+most_used AS (
+    SELECT
+        kind.usage_type,
+        sum(sim.usage) AS usage
+    FROM (VALUES ('DATA'), ('SMS'), ('VOICE')) AS kind (usage_type)
+    CROSS JOIN LATERAL (
+        SELECT compared.usage
+        FROM compared
+        WHERE compared.usage_type = kind.usage_type
+        ORDER BY compared.usage DESC
+        LIMIT 2
+    ) AS sim
+    GROUP BY kind.usage_type
+),
+
 total AS (
     SELECT
         usage_type,
+        count(*) AS sims,
+        count(*) FILTER (WHERE usage > 0) AS used,
         count(*) FILTER (WHERE usage_before > 0) AS used_before,
         count(*) FILTER (
             WHERE
@@ -138,7 +155,11 @@ SELECT
     total.vanished,
     total.usage_before - (SELECT sum(one.usage) FROM unnest(largest.usage_before) AS one (usage)) AS total_before,
     total.usage - (SELECT sum(one.usage) FROM unnest(largest.usage) AS one (usage)) AS total,
-    largest.samples
+    largest.samples,
+    total.sims,
+    total.used,
+    total.usage - most_used.usage AS typical_total
 FROM total
 INNER JOIN largest ON total.usage_type = largest.usage_type
+INNER JOIN most_used ON total.usage_type = most_used.usage_type
 ORDER BY total.usage_type

@@ -5,7 +5,8 @@
 -- Repeatable: yes; an instance without open changes is not found again.
 SELECT
     older.id,
-    older.changes_status
+    older.changes_status,
+    coalesce(older.changes_decision, older.changes_reason, '') AS decision
 FROM amop.optimization_instance AS newer
 INNER JOIN amop.optimization_session AS newer_session ON newer.session_id = newer_session.id
 INNER JOIN amop.optimization_session AS older_session

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 
 from amop.config import KNOWN_INTEGRATIONS
 from amop.database.connection import WarehouseConnection
 from amop.device_sync.store import plausibility as store
-from amop.device_sync.store.plausibility import ListLoss, PlausibilityLimits, UsageLoss
+from amop.device_sync.store.plausibility import ListLoss, MergedUsage, PlausibilityLimits, UsageLoss
+from amop.device_sync.total_usage import Finding, judge_totals, samples_text
 from amop.device_sync.validation import KNOWN_STATUSES
 from amop.runs.errors import MergeRefusedError
 from amop.runs.store.sync_runs import SyncRun, add_run_warning
@@ -27,32 +26,6 @@ log = logging.getLogger(__name__)
 
 FEWEST_SIMS = 3
 """Fewer SIMs than this never exceed a share: one or two SIMs are a large share of a small fleet."""
-
-FEWEST_SIMS_OF_TOTAL = 20
-"""The total usage of fewer SIMs is not judged: a single download multiplies it."""
-
-EARLY = timedelta(days=1)
-"""Usage is not spread evenly over the hours of a day: extrapolation from less than this is uncertain."""
-
-EARLY_IN_CYCLE = timedelta(days=2)
-NOT_JUDGED = timedelta(hours=6)
-"""A new cycle's usage may be missing for this long: the carrier has not rated it yet."""
-
-FEWEST_UNITS = 100
-"""A total of zero is plausible where fewer bytes, messages or seconds than this are expected; `UNCERTAINTY` times this
-number where the history is uncertain: a fleet may send all messages of a month by day, or on one day."""
-
-UNCERTAINTY = 8
-"""Factors are this many times larger where the history is uncertain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An implausible change."""
-
-    text: str
-    is_refused: bool
-    """True above the limit, False above the warning only."""
 
 
 def refuse_implausible(connection: WarehouseConnection, run: SyncRun) -> None:
@@ -100,16 +73,46 @@ def find_implausible(connection: WarehouseConnection, run: SyncRun) -> Iterator[
         cycle_end=run.cycle_end,
         list_is_full=run.is_full and run.list_is_whole,
     )
-    is_same_cycle = known.billing_period_id == run.billing_period_id
     for usage_loss in usage_losses:
         yield from judge_vanished_usage(usage_loss, limits)
-        yield from judge_total_usage(
-            usage_loss,
-            limits,
-            elapsed=run.usage_as_of - run.cycle_start,
-            known_elapsed=known.usage_as_of - known.cycle_start,
-            is_same_cycle=is_same_cycle,
+        # Read by the next nights and billing periods, once this run is merged.
+        store.record_fleet_usage(
+            connection,
+            run_id=run.id,
+            usage_type=usage_loss.usage_type,
+            sim_count=usage_loss.sims,
+            used_count=usage_loss.used,
+            total=usage_loss.typical_total,
         )
+    yield from _judge_totals(connection, run, usage_losses, limits, known)
+
+
+def _judge_totals(
+    connection: WarehouseConnection,
+    run: SyncRun,
+    losses: list[UsageLoss],
+    limits: PlausibilityLimits,
+    known: MergedUsage,
+) -> Iterator[Finding]:
+    """Judge the total usage by the known counters and by the earlier billing periods."""
+    if run.usage_as_of is None:
+        return
+    yield from judge_totals(
+        losses,
+        limits,
+        elapsed=run.usage_as_of - run.cycle_start,
+        known_elapsed=known.usage_as_of - known.cycle_start,
+        is_same_period=known.billing_period_id == run.billing_period_id,
+        earlier=store.earlier_fleet_usage(
+            connection, service_provider_id=run.service_provider_id, cycle_start=run.cycle_start
+        ),
+        is_allowed=store.is_allowed_in_period(
+            connection,
+            service_provider_id=run.service_provider_id,
+            billing_period_id=run.billing_period_id,
+            run_id=run.id,
+        ),
+    )
 
 
 def judge_unlisted(run: SyncRun, loss: ListLoss, limits: PlausibilityLimits) -> Iterator[Finding]:
@@ -126,7 +129,8 @@ def judge_unlisted(run: SyncRun, loss: ListLoss, limits: PlausibilityLimits) -> 
         yield from _judge_share(
             loss.lost,
             loss.fleet,
-            f"{loss.lost} of {loss.fleet} active SIMs are missing from the full device list{_samples(loss.samples)}",
+            f"{loss.lost} of {loss.fleet} active SIMs are missing from the full device list"
+            f"{samples_text(loss.samples)}",
             maximum=(limits.maximum_unlisted_share, "maximum_unlisted_share"),
             warning=(limits.warning_unlisted_share, "warning_unlisted_share"),
         )
@@ -139,11 +143,11 @@ def judge_values(loss: ListLoss, limits: PlausibilityLimits) -> Iterator[Finding
     """
     maximum = (limits.maximum_value_loss_share, "maximum_value_loss_share")
     warning = (limits.warning_value_loss_share, "warning_value_loss_share")
-    text = f"the {loss.kind} of {loss.lost} of {loss.fleet} SIMs turned null or unknown{_samples(loss.samples)}"
+    text = f"the {loss.kind} of {loss.lost} of {loss.fleet} SIMs turned null or unknown{samples_text(loss.samples)}"
     found = list(_judge_share(loss.lost, loss.fleet, text, maximum=maximum, warning=warning))
     if not found and loss.new_without and loss.known_before:
         # A new fleet may be on plans that the reference file does not list yet: a warning, never a refusal.
-        text = f"{loss.new_without} new SIMs of {loss.fleet} SIMs have no known {loss.kind}{_samples(loss.samples)}"
+        text = f"{loss.new_without} new SIMs of {loss.fleet} SIMs have no known {loss.kind}{samples_text(loss.samples)}"
         found = list(_judge_share(loss.new_without, loss.fleet, text, maximum=None, warning=warning))
     yield from found
 
@@ -154,56 +158,10 @@ def judge_vanished_usage(loss: UsageLoss, limits: PlausibilityLimits) -> Iterato
         loss.vanished,
         loss.used_before,
         f"{loss.vanished} of {loss.used_before} SIMs with {loss.usage_type} usage in this billing period have none in "
-        f"the carrier's answers{_samples(loss.samples)}",
+        f"the carrier's answers{samples_text(loss.samples)}",
         maximum=(limits.maximum_usage_loss_share, "maximum_usage_loss_share"),
         warning=(limits.warning_usage_loss_share, "warning_usage_loss_share"),
     )
-
-
-def judge_total_usage(
-    loss: UsageLoss,
-    limits: PlausibilityLimits,
-    *,
-    elapsed: timedelta,
-    known_elapsed: timedelta,
-    is_same_cycle: bool,
-) -> Iterator[Finding]:
-    """Judge the total usage of the fleet against its history.
-
-    Within a cycle the total cannot fall, and it rises about as fast as before. In a new cycle it is compared with the
-    average of the previous one, as soon as that says something.
-
-    Args:
-        loss: totals before and now.
-        limits: the provider's factors.
-        elapsed: how much of the run's cycle has elapsed.
-        known_elapsed: how much of its cycle had elapsed when the known counters were read.
-        is_same_cycle: whether both are the same cycle.
-    """
-    if loss.used_before < FEWEST_SIMS_OF_TOTAL or loss.total_before <= 0 or known_elapsed <= timedelta(0):
-        return
-    is_uncertain = min(elapsed, known_elapsed) < EARLY or (not is_same_cycle and elapsed < EARLY_IN_CYCLE)
-    uncertainty = UNCERTAINTY if is_uncertain else 1
-    growth = Decimal(max(elapsed, timedelta(hours=1)) / known_elapsed)
-    most = loss.total_before * (max(growth, Decimal(1)) if is_same_cycle else growth)
-    least = loss.total_before if is_same_cycle else loss.total_before * growth
-    unit = {"DATA": "bytes", "SMS": "messages"}.get(loss.usage_type, "seconds")
-    fewest = FEWEST_UNITS if is_same_cycle else FEWEST_UNITS * uncertainty
-    is_judged_low = least >= fewest and (is_same_cycle or elapsed >= NOT_JUDGED)
-    for factor, name, is_refused in (
-        (limits.maximum_usage_factor, "maximum_usage_factor", True),
-        (limits.warning_usage_factor, "warning_usage_factor", False),
-    ):
-        # A counter that falls within a cycle is never uncertain.
-        lowest = least / (factor if is_same_cycle else factor * uncertainty)
-        if loss.total > most * factor * uncertainty or (is_judged_low and loss.total < lowest):
-            yield Finding(
-                f"the {loss.usage_type} usage of {loss.used_before} SIMs is {loss.total} {unit} in total, "
-                f"{'jumped' if loss.total > most else 'fallen'} from {loss.total_before} at the previous reading, "
-                f"beyond service_provider.{name} {factor}{_samples(loss.samples)}",
-                is_refused=is_refused,
-            )
-            return
 
 
 def _judge_share(
@@ -222,7 +180,3 @@ def _judge_share(
         if limit is not None and share > limit[0]:
             yield Finding(f"{text}, more than service_provider.{limit[1]} {limit[0]}", is_refused=is_refused)
             return
-
-
-def _samples(iccids: list[str] | None) -> str:
-    return f" (such as {', '.join(iccids)})" if iccids else ""

@@ -39,12 +39,14 @@ from amop.plan_changes.counted_reads import CountedReads
 from amop.plan_changes.list_check import ListCheck
 from amop.plan_changes.rules import (
     ChangesStatus,
+    Decision,
     check_present_plan,
     present_plan,
     refusal_by_limits,
     refusal_by_settings,
     refusal_by_time,
     superseded_text,
+    waiting_words,
 )
 from amop.plan_changes.store.decisions import SYSTEM_ACTOR, InstanceChanges, changes_by_state, load_instance_changes
 from amop.plan_changes.store.sending import DoubtfulChange, PlanChange
@@ -167,10 +169,25 @@ def _apply_batch(
 def stop_changes(conninfo: str, instance_id: int, reason: str, *, now: datetime | None = None) -> None:
     """Record that applying has stopped; unsent changes stay approved. ``now`` None is the database's clock."""
     with transaction(conninfo, application_name="amop stop_changes") as connection:
-        if load_instance_changes(connection, instance_id).changes_status in APPLYING:
-            store.decisions.set_status(
-                connection, instance_id=instance_id, status=ChangesStatus.STOPPED, reason=reason, now=now
-            )
+        changes = load_instance_changes(connection, instance_id)
+        if changes.changes_status in APPLYING:
+            _store(connection, changes, ChangesStatus.STOPPED, reason, now)
+
+
+def _store(
+    connection: WarehouseConnection, changes: InstanceChanges, status: ChangesStatus, reason: str, now: datetime | None
+) -> None:
+    """Store a status with its reason, and what the changes that wait do."""
+    waiting = changes_by_state(connection, changes.instance_id).get("waiting", 0)
+    decision = Decision(status, reason, waiting_words(waiting, changes.waits_reason or "") if waiting else "")
+    store.decisions.set_status(
+        connection,
+        instance_id=changes.instance_id,
+        status=decision.status,
+        decision=decision.reason,
+        reason=decision.sentence,
+        now=now,
+    )
 
 
 def _lock_provider(connection: WarehouseConnection, changes: InstanceChanges) -> None:
@@ -263,7 +280,7 @@ def _reject_unsent(
         rejected = store.decisions.reject(
             connection, instance_id=instance_id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
         )
-        store.decisions.set_status(connection, instance_id=instance_id, status=status, reason=text, now=now)
+        _store(connection, changes, status, text, now)
     log.warning("%s: %s plan changes were not sent: %s", changes.service_provider_name, rejected, reason)
 
 
@@ -342,9 +359,7 @@ def _finish(connection: WarehouseConnection, instance_id: int, now: datetime) ->
     counts = changes_by_state(connection, instance_id)
     changes = load_instance_changes(connection, instance_id)
     if changes.changes_status in APPLYING and not counts.get("approved"):
-        text = ", ".join(f"{count} {state}" for state, count in counts.items())
-        store.decisions.set_status(
-            connection, instance_id=instance_id, status=ChangesStatus.APPLIED, reason=text, now=now
-        )
+        handled = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "waiting")
+        _store(connection, changes, ChangesStatus.APPLIED, handled, now)
     log.info("%s: plan changes of instance %s: %s", changes.service_provider_name, instance_id, figures(counts))
     return counts

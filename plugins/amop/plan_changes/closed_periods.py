@@ -7,6 +7,7 @@ from datetime import datetime
 
 from amop.database.connection import transaction
 from amop.plan_changes import store
+from amop.plan_changes.rules import ChangesStatus, reason_with_waiting, waiting_words
 from amop.plan_changes.store.decisions import SYSTEM_ACTOR
 from amop.wording import several
 
@@ -19,6 +20,9 @@ NOT_SENT_IN_TIME = "waited, but the billing period ended before a later optimiza
 def end_waiting_changes(conninfo: str, *, now: datetime) -> int:
     """Reject the changes that wait within a closed billing period, with the reason; return their number.
 
+    The reason of their instance is written anew from the stored decision. An instance of which nothing else is proposed
+    becomes ``no_go``; one with other proposed changes (a test of the DAG) stays ``proposed_only``, as they do.
+
     The session that they waited for has failed, or did not start. Repeating it changes nothing.
 
     Args:
@@ -27,6 +31,17 @@ def end_waiting_changes(conninfo: str, *, now: datetime) -> int:
     """
     with transaction(conninfo, application_name="amop end_waiting_changes") as connection:
         ended = store.decisions.end_waiting(connection, reason=NOT_SENT_IN_TIME, decided_by=SYSTEM_ACTOR, now=now)
+        for instance in ended:
+            status = instance.changes_status
+            if status == ChangesStatus.PROPOSED_ONLY and not instance.has_proposed:
+                status = ChangesStatus.NO_GO
+            waited = waiting_words(instance.change_count, NOT_SENT_IN_TIME)
+            store.decisions.set_ended(
+                connection,
+                instance_id=instance.instance_id,
+                status=status,
+                reason=reason_with_waiting(status, instance.decision, waited),
+            )
     for instance in ended:
         log.warning(
             "%s: %s of instance %s waited until the billing period ended, and %s not sent",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -23,17 +23,19 @@ from amop.plan_changes.rules import (
     Decision,
     latest_start,
     reason_to_request_approval,
+    reason_with_waiting,
     refusal_by_settings,
     refusal_by_time,
     superseded_text,
     time_needed,
+    waiting_words,
 )
 from amop.plan_changes.store.decisions import SYSTEM_ACTOR, InstanceChanges, TimingFacts, load_instance_changes
 from amop.plan_changes.timing import LATEST_SESSIONS, DoubtfulChanges, LaterRun, last_fitting_run
 from amop.runs.errors import PipelineError
 from amop.runs.sessions import lock_session
 from amop.runs.store.sync_runs import warnings_of_instance
-from amop.wording import capped, several
+from amop.wording import capped
 
 log = logging.getLogger(__name__)
 
@@ -202,10 +204,10 @@ def _decide(changes: InstanceChanges, warnings: int, pace: _Pace, can_wait: bool
     decision = _decide_on_others(changes, warnings, pace, can_wait)
     if not changes.waiting_count or decision.status == ChangesStatus.SUPERSEDED:
         return decision
-    waiting = several(changes.waiting_count, "doubtful change", "doubtful changes")
+    waiting = waiting_words(changes.waiting_count, changes.waits_reason or "")
     if not changes.change_count:
-        return Decision(ChangesStatus.PROPOSED_ONLY, f"only proposed: each of {waiting} {changes.waits_reason}")
-    return Decision(decision.status, f"{decision.reason}; each of {waiting} {changes.waits_reason}")
+        return Decision(ChangesStatus.PROPOSED_ONLY, "", waiting)
+    return replace(decision, waiting=waiting)
 
 
 def _decide_on_others(changes: InstanceChanges, warnings: int, pace: _Pace, can_wait: bool) -> Decision:
@@ -274,7 +276,8 @@ def _settled(changes: InstanceChanges, answer: Answer, pace: _Pace) -> Decision:
         )
     if refused is not None:
         return Decision(refused.status, f"approved by {answer.by}, but {refused.reason}")
-    return Decision(ChangesStatus.APPROVED, f"approved by {answer.by}{comment}")
+    waiting = waiting_words(changes.waiting_count, changes.waits_reason or "") if changes.waiting_count else ""
+    return Decision(ChangesStatus.APPROVED, f"approved by {answer.by}{comment}", waiting)
 
 
 def _store(
@@ -293,7 +296,8 @@ def _store(
         connection,
         instance_id=instance_id,
         status=decision.status,
-        reason=decision.reason,
+        decision=decision.reason,
+        reason=decision.sentence,
         decided_by=decided_by,
         deadline=deadline,
         planned_by=planned_by,
@@ -311,7 +315,7 @@ def _store(
         changes.change_count,
         instance_id,
         decision.status,
-        decision.reason,
+        decision.sentence,
     )
 
 
@@ -319,11 +323,12 @@ def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, 
     """Reject the open changes of older instances: they were computed from outdated inputs."""
     reason = superseded_text(changes.instance_id)
     for older in store.decisions.superseded_instances(connection, instance_id=changes.instance_id):
-        if older.changes_status != ChangesStatus.APPLIED:  # of those only the changes that waited are open
+        if older.changes_status != ChangesStatus.APPLIED:
             store.decisions.set_status(
                 connection,
                 instance_id=older.id,
                 status=ChangesStatus.SUPERSEDED,
+                decision=reason,
                 reason=reason,
                 decided_by=SYSTEM_ACTOR,
                 now=now,
@@ -331,6 +336,9 @@ def _supersede_older(connection: WarehouseConnection, changes: InstanceChanges, 
         count = store.decisions.reject(
             connection, instance_id=older.id, reason=reason, decided_by=SYSTEM_ACTOR, now=now
         )
+        if older.changes_status == ChangesStatus.APPLIED:  # only the changes that waited were open
+            ended = reason_with_waiting(older.changes_status, older.decision, waiting_words(count, f"was {reason}"))
+            store.decisions.set_ended(connection, instance_id=older.id, status=older.changes_status, reason=ended)
         log.info("%s: %s plan changes of instance %s are %s", changes.service_provider_name, count, older.id, reason)
 
 

@@ -50,6 +50,33 @@ class Decision:
 
     status: ChangesStatus
     reason: str
+    """Of the changes that do not wait; empty where all of them do."""
+    waiting: str = ""
+    """What the changes that wait do; empty without any."""
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and what the changes that wait do."""
+        return reason_with_waiting(self.status, self.reason, self.waiting)
+
+
+def waiting_words(count: int, reason: str) -> str:
+    """Return what became of a number of doubtful changes, such as ``each of 2 doubtful changes waits for …``."""
+    changes = several(count, "doubtful change", "doubtful changes")
+    return f"{changes if count == 1 else f'each of {changes}'} {reason}"
+
+
+def reason_with_waiting(status: str | None, decision: str, waiting: str) -> str:
+    """Return the decision on an instance's changes, followed by what becomes of those that wait.
+
+    Args:
+        status: a `ChangesStatus`.
+        decision: on the changes that do not wait; empty where all of them do.
+        waiting: words on the changes that wait; empty without any.
+    """
+    if decision or not waiting:
+        return f"{decision}; {waiting}" if waiting else decision
+    return f"{'no go' if status == ChangesStatus.NO_GO else 'only proposed'}: {waiting}"
 
 
 def calls_needed(changes: int) -> int:

@@ -344,8 +344,29 @@ def test_bytes_that_become_kilobytes_at_the_change_of_the_period_are_refused(
     day(world, "last", now=FIRST_DAY + timedelta(days=23))
     carrier.usage = {(PLAN, "DATA"): [[zone(dict.fromkeys(range(240), 600))]]}
     run_id = stage(world, "new", now=FIRST_DAY + timedelta(days=27))
-    with pytest.raises(MergeRefusedError, match="240 SIMs is 142800 bytes in total, fallen from 1190000000"):
+    with pytest.raises(MergeRefusedError, match="142800 bytes in total 2.5 days .* less than 1/4 of the 105970803"):
         merge.merge_devices(world.dsn, run_id, now=FIRST_DAY + timedelta(days=27))
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0, 5), (0.01, 5), (0.1, 4), (0.5, 0), (30, 6)])
+def test_a_billing_period_that_begins_wrong_is_warned_of_every_night_of_the_default_schedule(
+    world: SyncWorld, carrier: RawCarrier, share: float, warned: int
+) -> None:
+    """The first of six syncs is five hours after the period's end: nothing is judged low so early."""
+    end = min(row["cycle_end"] for row in world.rows(
+        "SELECT cycle_end FROM amop.billing_period WHERE service_provider_id = 1 AND cycle_end > %s", FIRST_DAY
+    ))  # fmt: skip
+    carrier.usage = {(PLAN, "DATA"): [[zone(dict.fromkeys(range(240), 6_000_000))]]}
+    assert warnings(day(world, "last of the period", now=end - timedelta(hours=19))) == []
+    found = []
+    for night in range(6):
+        elapsed = timedelta(hours=5 + 24 * night)
+        used = int(share * 6_000_000 * (elapsed / timedelta(days=30)))
+        carrier.usage = {(PLAN, "DATA"): [[zone(dict.fromkeys(range(240), used) if used else {})]]}
+        found += warnings(day(world, f"night {night}", now=end + elapsed))
+    assert len(found) == warned
+    assert all("the previous billing period suggests" in warning for warning in found)
+    assert world.count("fleet_usage", "usage_type = 'DATA'") == 7
 
 
 def test_an_instance_has_the_warnings_of_the_runs_that_its_inputs_came_from(

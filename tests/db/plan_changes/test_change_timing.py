@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from amop.database.connection import connect
-from amop.maintenance.store.status import last_realised_savings
+from amop.maintenance.store.status import last_optimizations, last_realised_savings
 from amop.page.savings import read_savings
+from amop.page.session import decision_words, read_session
 from amop.page.session_tables import read_changes
+from amop.plan_changes.apply import stop_changes
 from amop.plan_changes.closed_periods import end_waiting_changes
 from amop.plan_changes.decide import Answer, approval_request
-from amop.plan_changes.pace import FEWEST_INTERVALS, read_measured_rate
-from amop.plan_changes.rules import ChangesStatus
 from amop.plan_changes.store.decisions import changes_by_state
 from tests.worlds.changes_world import CYCLE_END, NOW, ChangesWorld
 
@@ -86,7 +86,10 @@ def test_the_next_optimization_takes_over_what_waits_and_the_applied_changes_sta
     assert limited.plan(newer, now=NOW + timedelta(days=1)) == "approved"
     assert limited.states(older) == ["rejected", "applied", "applied"]
     row = limited.row(older)
-    assert (row["changes_status"], row["changes_reason"]) == ("applied", "2 applied, 1 waiting")
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "applied",
+        f"2 applied; 1 doubtful change was superseded by instance {newer} of the same provider",
+    )
     assert limited.changes(older)[sims[0]["iccid"]]["error"] == f"superseded by instance {newer} of the same provider"
     assert limited.apply(newer, now=NOW + timedelta(days=1)) == {"applied": 1}
 
@@ -234,14 +237,14 @@ def test_what_still_waits_when_the_billing_period_closes_is_rejected_with_the_re
     instance_id, _ = instance_with_doubt(limited, 5, 2)
     limited.plan(instance_id)
     limited.apply(instance_id)
-    assert limited.row(instance_id)["changes_reason"] == "3 applied, 2 waiting"
+    assert limited.row(instance_id)["changes_reason"] == f"3 applied; each of 2 doubtful changes {WAITS}"
     assert end_waiting_changes(limited.dsn, now=CYCLE_END - timedelta(seconds=1)) == 0
     assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
     assert limited.states(instance_id) == ["rejected", "rejected", "applied", "applied", "applied"]
     row = limited.row(instance_id)
     assert (row["changes_status"], row["changes_reason"]) == (
         "applied",
-        "3 applied, 2 not sent before the billing period ended",
+        f"3 applied; each of 2 doubtful changes {NOT_SENT}",
     )
     with connect(limited.dsn) as connection:
         assert changes_by_state(connection, instance_id) == {"applied": 3, "rejected": 2}
@@ -249,6 +252,66 @@ def test_what_still_waits_when_the_billing_period_closes_is_rejected_with_the_re
         remarks = [row.remark for row in read_changes(connection, instance_id, currency="USD", state="rejected").rows]
     assert remarks == [NOT_SENT, NOT_SENT]
     assert end_waiting_changes(limited.dsn, now=CYCLE_END + timedelta(days=1)) == 0
+
+
+@pytest.mark.parametrize("comment", ["", "two are still waiting", f"it {WAITS}", "only proposed: 2 waiting"])
+def test_the_words_of_an_operator_stay_and_the_reason_says_what_waits_and_what_became_of_it(
+    limited: ChangesWorld, comment: str
+) -> None:
+    limited.set_provider(approval_above_changes=2)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    assert limited.answer(instance_id, Answer(is_approval=True, by="anna", comment=comment)) == "approved"
+    said = f"approved by anna: {comment}" if comment else "approved by anna"
+    assert limited.row(instance_id)["changes_reason"] == f"{said}; each of 2 doubtful changes {WAITS}"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "approved",
+        f"{said}; each of 2 doubtful changes {NOT_SENT}",
+    )
+
+
+def test_changes_that_are_stopped_say_what_waits_and_what_became_of_it(limited: ChangesWorld) -> None:
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    stop_changes(limited.dsn, instance_id, "the carrier is down", now=NOW)
+    assert limited.row(instance_id)["changes_reason"] == f"the carrier is down; each of 2 doubtful changes {WAITS}"
+    end_waiting_changes(limited.dsn, now=CYCLE_END)
+    row = limited.row(instance_id)
+    assert (row["changes_status"], row["changes_reason"]) == (
+        "stopped",
+        f"the carrier is down; each of 2 doubtful changes {NOT_SENT}",
+    )
+
+
+def test_page_status_and_session_say_what_waits_after_an_approval_and_what_became_of_it(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=2)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    limited.plan(instance_id)
+    limited.answer(instance_id, Answer(is_approval=True, by="anna"))
+    session_id = limited.row(instance_id)["session_id"]
+    for words in (WAITS, NOT_SENT):
+        with connect(limited.dsn) as connection:
+            (last,) = last_optimizations(connection)
+            session = read_session(connection, session_id, integrations=["jasper"], orders={})
+        assert session is not None
+        for shown in (last.changes_reason, decision_words(session.stored)):
+            assert shown is not None and f"each of 2 doubtful changes {words}" in shown
+        end_waiting_changes(limited.dsn, now=CYCLE_END)
+
+
+def test_an_instance_with_other_proposed_changes_stays_proposed_when_the_period_closes(limited: ChangesWorld) -> None:
+    limited.set_provider(approval_above_changes=1)
+    instance_id, _ = instance_with_doubt(limited, 5, 2)
+    assert limited.plan(instance_id, can_wait=False) == "proposed_only"
+    assert end_waiting_changes(limited.dsn, now=CYCLE_END) == 2
+    row = limited.row(instance_id)
+    assert row["changes_status"] == "proposed_only"
+    assert row["changes_reason"].endswith(
+        f"and a test of the DAG cannot wait for approval; each of 2 doubtful changes {NOT_SENT}"
+    )
+    assert limited.states(instance_id) == ["rejected", "rejected", "proposed", "proposed", "proposed"]
 
 
 def test_an_instance_of_which_all_changes_waited_is_no_go_when_the_period_closes(limited: ChangesWorld) -> None:
@@ -291,50 +354,6 @@ def test_page_and_command_line_count_what_waited_in_vain_beside_the_realised_sav
         (last,) = last_realised_savings(connection)
     assert (row.applied_changes, row.unsent_changes) == (3, 2)
     assert (last.applied_changes, last.unsent_changes) == (3, 2)
-
-
-def apply_with_intervals(world: ChangesWorld, seconds: list[float]) -> None:
-    """Add an applied instance whose changes followed each other after these seconds."""
-    instance_id = world.instance(world.sims(len(seconds) + 1))
-    moments = [NOW - timedelta(hours=5)]
-    for pause in seconds:
-        moments.append(moments[-1] + timedelta(seconds=pause))
-    rows = world.execute("SELECT id FROM amop.rate_plan_change WHERE instance_id = %s ORDER BY id", instance_id)
-    for row, moment in zip(rows, moments, strict=True):
-        world.execute(
-            "UPDATE amop.rate_plan_change SET state = 'applied', sent_at = %s, applied_at = %s WHERE id = %s",
-            moment,
-            moment,
-            row["id"],
-        )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rate"),
-    [
-        ([2.0] * FEWEST_INTERVALS, 1.0),  # two calls in two seconds
-        ([2.0] * FEWEST_INTERVALS + [3600.0], 1.0),  # an outage is no pace
-        ([2.0] * FEWEST_INTERVALS + [540.0], 1.0),  # nor is a task that resumed nine minutes later
-        ([2.0] * (FEWEST_INTERVALS - 1), 5.0),
-        ([0.1] * FEWEST_INTERVALS, 5.0),
-        ([], 5.0),
-    ],
-)
-def test_the_pace_is_measured_in_the_changes_that_were_applied(
-    world: ChangesWorld, seconds: list[float], rate: float
-) -> None:
-    apply_with_intervals(world, seconds)
-    assert read_measured_rate(world.dsn, world.provider.id, 5.0, now=NOW) == pytest.approx(rate)
-
-
-def test_the_go_and_no_go_use_the_measured_pace(world: ChangesWorld) -> None:
-    apply_with_intervals(world, [20.0] * FEWEST_INTERVALS)
-    instance_id = world.instance(world.sims(10))
-    # 10 changes take 30 calls: 6 s by the account, 300 s as measured.
-    latest = CYCLE_END - timedelta(seconds=900)
-    assert world.plan(instance_id, now=latest + timedelta(milliseconds=1)) == ChangesStatus.NO_GO
-    assert world.row(instance_id)["changes_reason"].startswith("no go: 10 changes take 5 min at 0.1 calls a second")
-    assert world.plan(world.instance(world.sims(10)), now=latest) == "approved"
 
 
 def test_nothing_waits_where_the_certain_changes_alone_would_raise_the_bill(world: ChangesWorld) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from amop.database.connection import WarehouseConnection
-from amop.database.statements import statement
+from amop.database.statements import RowCount, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,27 @@ class UsageLoss:
     total: Decimal
     samples: list[str]
     """The SIMs whose counters changed most."""
+    sims: int
+    """Compared SIMs."""
+    used: int
+    """Of them those with usage now."""
+    typical_total: Decimal
+    """Usage now without the two SIMs that used most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetUsage:
+    """Total usage of the fleet within a billing period, of one usage type."""
+
+    usage_type: str
+    billing_period_id: int
+    elapsed: timedelta
+    """Since the period began."""
+    sim_count: int
+    used_count: int
+    """Of them those with usage."""
+    total: Decimal
+    """Bytes, messages or seconds, without the two SIMs that used most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +129,27 @@ def usage_losses(
     list_is_full: bool,
 ) -> list[UsageLoss]:
     """Return the usage that a run read against the known counters, by usage type."""
+
+
+@statement("device_sync/record_fleet_usage")
+def record_fleet_usage(
+    connection: WarehouseConnection, *, run_id: int, usage_type: str, sim_count: int, used_count: int, total: Decimal
+) -> RowCount:
+    """Record the total usage of the fleet that a run read."""
+
+
+@statement("device_sync/earlier_fleet_usage")
+def earlier_fleet_usage(
+    connection: WarehouseConnection, *, service_provider_id: int, cycle_start: datetime
+) -> list[FleetUsage]:
+    """Return the total usage of the fleet in earlier billing periods, the latest reading last."""
+
+
+@statement("device_sync/is_allowed_in_period")
+def is_allowed_in_period(
+    connection: WarehouseConnection, *, service_provider_id: int, billing_period_id: int, run_id: int
+) -> bool:
+    """Return whether an operator has let an implausible run of a billing period pass."""
 
 
 @statement("device_sync/unusual_counters", needs=["device_sync/collect_usage"])

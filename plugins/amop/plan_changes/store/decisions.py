@@ -97,6 +97,8 @@ class OlderInstance:
 
     id: int
     changes_status: str | None
+    decision: str
+    """On the changes that do not wait; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,11 @@ class EndedWaits:
     instance_id: int
     service_provider_name: str
     change_count: int
+    changes_status: str | None
+    decision: str
+    """On the other changes, empty where all of them waited."""
+    has_proposed: bool
+    """Whether other changes of the instance are still proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,11 @@ def end_waiting(connection: WarehouseConnection, *, reason: str, decided_by: str
     """Reject the changes that wait within a closed billing period; return their instances."""
 
 
+@statement("plan_changes/set_ended")
+def set_ended(connection: WarehouseConnection, *, instance_id: int, status: str | None, reason: str) -> None:
+    """Store what became of the changes of an instance that waited until their billing period closed."""
+
+
 @statement("plan_changes/change_pace")
 def change_pace(
     connection: WarehouseConnection,
@@ -188,13 +200,26 @@ def set_status(
     *,
     instance_id: int,
     status: str,
+    decision: str,
     reason: str,
     now: datetime | None,
     decided_by: str | None = None,
     deadline: datetime | None = None,
     planned_by: str | None = None,
 ) -> None:
-    """Store the decision on the changes of an instance; a value of None keeps the stored one."""
+    """Store the decision on the changes of an instance; a value of None keeps the stored one.
+
+    Args:
+        connection: the warehouse.
+        instance_id: the instance.
+        status: an `amop.plan_changes.rules.ChangesStatus`.
+        decision: the decision alone.
+        reason: the decision, and what becomes of the changes that wait.
+        now: the present time; None is the database's clock.
+        decided_by: the user who decided.
+        deadline: the last moment at which there is time to apply all changes.
+        planned_by: ``<dag id>/<run id>``.
+    """
 
 
 @statement("plan_changes/approve")
