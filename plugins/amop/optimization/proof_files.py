@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from amop.optimization.csv_files import OptimizationInputs
 from amop.optimization.csv_table import InputFileError, Problem, Problems, read_table
 from amop.solver import Certificate, OptimizationResult, OptimizerInputError, Terms
-from amop.solver.certificate import FINEST_SCALE, ChangeProof, TreeProof
+from amop.solver.certificate import ChangeProof, TreeProof
 from amop.solver.model import Integers
-from amop.solver.proof_tree import ComponentTree, CountedSet, Leaf, Split
+from amop.solver.proof_tree import FINEST_SCALE, ComponentTree, CountedSet, Leaf, Split
 from amop.wording import several
 
 Scale = Annotated[int, Field(ge=1, le=FINEST_SCALE)]
