@@ -69,7 +69,8 @@ fix: setup  ## repair what `make break` broke
 test: setup browser  ## run all tests, or a part: make test T=tests/unit/solver K="bound and not slow"
 ifeq ($(T)$(K),)
 	@# The services of docker-compose.yaml need all cores and an environment of their own: make compose
-	$(PYTEST) $(ALL_TESTS) --ignore tests/compose tests
+	@# The covering subset of `make matrix` takes three minutes more: make test T=tests/e2e/test_matrix.py
+	$(PYTEST) $(ALL_TESTS) --ignore tests/e2e/test_matrix.py --ignore tests/compose tests
 else
 	$(PYTEST) $(or $(T),tests) $(if $(K),-k '$(K)')
 endif

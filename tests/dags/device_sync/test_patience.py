@@ -15,7 +15,7 @@ from amop.carriers.errors import CarrierUnavailableError
 from amop.device_sync import communication_plans
 from amop.runs.first_step import RECOVERED, first_step
 from amop.runs.opening import SyncRequest, open_runs
-from amop.tasks import carrier_access, device_sync, frames
+from amop.tasks import carrier_access, device_sync, frames, lineage
 from amop.tasks.carrier_access import carrier_of
 from amop.tasks.frames import ProviderRun, SyncWork
 from amop.tasks.reopening import may_reopen_run
@@ -90,4 +90,7 @@ def test_new_communication_plans_are_handed_on_as_a_count(work: SyncWork, monkey
     names = [f"{number:0255}" for number in range(1000)]
     monkeypatch.setattr(communication_plans, "update_communication_plans", lambda *_, **__: names)
     monkeypatch.setattr(frames, "get_current_context", lambda: CONTEXT)
+    recorded: list[int] = []
+    monkeypatch.setattr(lineage, "record_rows", lambda rows, *_, **__: recorded.append(rows))
     assert device_sync.update_communication_plans.function(run=work.run) == 1000
+    assert recorded == [1000]
