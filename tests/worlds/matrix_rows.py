@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -86,6 +87,8 @@ MASKED = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?|Matrix \d+|(Serv
 """Moments, and what a message says of its provider: a session that replaces a failed one already counts its SIMs."""
 
 
+LONGEST_DELIVERY_SECONDS = 60.0
+
 LATEST = """
 SELECT run.id AS run, run.status, run.error, session.id AS session, session.status AS session_status,
        session.error AS session_error, instance.id AS instance, instance.run_status AS instance_status,
@@ -131,10 +134,25 @@ def rows_of(
         without: columns that are left out.
     """
     of = latest(connection, provider)
+    _wait_for_relay(connection, of)
     return {
         table: sorted(_text(next(iter(row.values())), without) for row in connection.execute(statement, of))  # type: ignore[call-overload]
         for table, statement in tables.items()
     }
+
+
+def _wait_for_relay(connection: psycopg.Connection[Any], of: dict[str, Any]) -> None:
+    """Wait until the relay has sent every message of a run and its session: a DAG run ends before its last one is."""
+    ended = time.monotonic() + LONGEST_DELIVERY_SECONDS
+    while time.monotonic() < ended:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM amop.amop_outbox WHERE state = 'pending'"
+            " AND (session_id = %(session)s OR dedupe_key = concat('daily_sync:', %(run)s::bigint))) AS is_waiting",
+            of,
+        ).fetchone()
+        if row is None or not row["is_waiting"]:
+            return
+        time.sleep(0.2)
 
 
 def _text(row: dict[str, Any], without: Collection[str]) -> str:
