@@ -20,7 +20,7 @@ def verify_command(
     answer: Annotated[Path, typer.Option(help="CSV that `amop optimize` wrote with --out.")],
     proof: Annotated[Path, typer.Option(help="JSON that `amop optimize` wrote with --proof.")],
 ) -> None:
-    """Compute the bill and its lower bound from the files and the proof alone, in integers, without a solver.
+    """Compute the bill and its lower bound from the files and the proof only, in integers, without a solver.
 
     Exit status 1: the proof does not hold. Exit status 2: a file is invalid.
     """

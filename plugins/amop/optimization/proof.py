@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +11,7 @@ from amop.database.connection import WarehouseConnection
 from amop.optimization import store
 from amop.optimization.change_effects import effects_of
 from amop.optimization.errors import ProofError, input_errors
+from amop.optimization.proof_files import proof_document
 from amop.optimization.rows import Instance
 from amop.solver import OptimizationResult, verify
 from amop.solver.model import from_micro
@@ -63,9 +63,7 @@ def store_proof(
         lower_bound=from_micro(result.lower_bound),
         gap=optimality_gap(result),
         certificate=Jsonb(
-            result.certificate.as_json()
-            | {"terms": asdict(result.model.terms)}
-            | ({} if effects.is_default else {"change_effects": effects.as_json()})
+            proof_document(result) | ({} if effects.is_default else {"change_effects": effects.as_json()})
         ),
         expected_bill=None if expected_bill is None else Jsonb(expected_bill),
     )

@@ -1,6 +1,6 @@
 """The proof of an answer as a JSON file: the certificate and the terms of the bill, for anyone to check again.
 
-The document is the one that is stored with an optimization instance. Nothing in it is trusted: `amop.solver.verify`
+An optimization instance is stored with the same document. Nothing in it is trusted: `amop.solver.verify`
 computes everything again that it claims.
 """
 

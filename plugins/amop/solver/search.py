@@ -135,10 +135,8 @@ class Search:
         if high is None:  # no price was high enough: keep every plan that may be kept
             unproved = replace(low.dual, is_optimal=False, timed_out=False)
             high = SearchResult(assignment_without_changes(self.model, low.assignment), unproved)
-        within = [
-            self._fill_cap(low, high, cap),
-            *(self._first_changes(one, preference, cap) for one in (low, over_cap)),
-        ]
+        above = [over_cap] if low is over_cap else [low, over_cap]
+        within = [self._fill_cap(low, high, cap), *(self._first_changes(one, preference, cap) for one in above)]
         searched = [self._search_within_cap(one, high.dual, cap) for one in within]
         incumbent = min((*searched, *within), key=lambda one: self._objective(one, preference))
         best_dual = max(
